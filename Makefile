@@ -1,0 +1,42 @@
+# Two commands do everything on a fresh clone: `make demo` and `make test`.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+WORKERS ?= 2
+
+.PHONY: help demo test check long real clean
+
+help:
+	@echo "make demo   install, then run everything on the synthetic demo cohort (report in demo/)"
+	@echo "make test   install, then checks and tests with sampled counts"
+	@echo "make long   the tests with full counts"
+	@echo "make real   the tests on real data (CROSSTYPE_DATA=folder of the data)"
+	@echo "make check  format, lint, types and layers"
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/crosstype demo --out demo
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+test: check
+	$(BIN)/pytest -n $(WORKERS) -m "not long" --cov --cov-report=term
+
+long: $(INSTALLED)
+	$(BIN)/pytest -n $(WORKERS) -m "long"
+
+real: $(INSTALLED)
+	@test -d "$(CROSSTYPE_DATA)" || { echo "make real: set CROSSTYPE_DATA to the folder of the real data"; exit 2; }
+	$(BIN)/pytest -n $(WORKERS) -m "real"
+
+clean:
+	rm -rf demo out .coverage* .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,96 @@
+"""What a user may set about the cohort, its expression and its folds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ClassSpec:
+    """One class of the task: a name and the labels of the table that belong to it."""
+
+    name: str
+    """Name of the class, as it stands in every output."""
+
+    labels: tuple[str, ...]
+    """Values of the label column that belong to this class."""
+
+
+@dataclass(frozen=True)
+class CohortSpec:
+    """Which tables make the cohort, and which patients of them."""
+
+    labels: Path | None = None
+    """Label table (csv, tsv or xlsx, gz or not), one row per patient or sample."""
+
+    patient_column: str = "PATIENT"
+    """Column of the label and slides tables that names the patient."""
+
+    label_column: str | None = None
+    """Column of the label table that holds the label."""
+
+    slides: Path | None = None
+    """Slides table: the patient column, FILENAME and, optionally, MPP (micrometres per pixel)."""
+
+    expression: Path | None = None
+    """Expression table, genes x samples or samples x genes (csv, tsv, xlsx; gz or not)."""
+
+    sites: tuple[str, ...] = ()
+    """Only patients of these tissue source sites; empty: all."""
+
+    exclude_sites: tuple[str, ...] = ()
+    """No patients of these tissue source sites."""
+
+    site_column: str | None = None
+    """Column of the label table with the site; unset: SITE if there, else the TCGA barcode's."""
+
+    classes: tuple[ClassSpec, ...] = ()
+    """The classes; with two, the second is the positive one."""
+
+
+@dataclass(frozen=True)
+class ExpressionSpec:
+    """How expression values are prepared; fitted on training patients only."""
+
+    unit: Literal["auto", "linear", "log", "zscore"] = "auto"
+    """Unit of the table's values; auto: recognised from the values, and said."""
+
+    duplicate_genes: Literal["mean", "first", "error"] = "mean"
+    """What becomes of rows that name the same gene: their mean, the first, or an error."""
+
+    imputation: Literal["median", "mean"] = "median"
+    """Missing values become the gene's median or mean over the training patients."""
+
+    outliers: Literal["protocol", "keep", "remove"] = "protocol"
+    """Values outside the interquartile fences: kept, or set to missing. protocol: kept under
+    strict and site, removed under paper."""
+
+    outlier_factor: float = 1.5
+    """Fences stand this many interquartile ranges outside the quartiles."""
+
+    n_genes: int = 0
+    """Only this many genes, those of highest variance in the training patients; 0: all."""
+
+
+@dataclass(frozen=True)
+class FoldsSpec:
+    """How patients are dealt into training, validation and test."""
+
+    protocol: Literal["strict", "site", "paper"] = "strict"
+    """strict: nothing learned from test patients; site: strict, and no tissue source site in two
+    folds; paper: the published settings, leaks included, and marked on every output."""
+
+    repeats: int = 1
+    """How often the cross-validation is repeated, with new folds and new initialisation."""
+
+    n_folds: int = 5
+    """Number of outer folds; each patient is a test patient once per repeat."""
+
+    n_inner_folds: int = 4
+    """Training patients are dealt into this many inner folds: each member of a model stops early
+    on another one, and stacking is fitted on them."""
+
+    seed: int = 0
+    """All chance (folds, initialisation, batches, resampling) derives from this number."""

@@ -1,0 +1,19 @@
+"""What a user may set about metrics and intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EvaluationSpec:
+    """How predictions are judged."""
+
+    n_bootstrap: int = 2000
+    """Number of bootstrap resamples of the patients behind each interval."""
+
+    confidence: float = 0.95
+    """Level of every interval, between 0 and 1."""
+
+    n_shuffles: int = 5
+    """How often a modality is shuffled between test patients to see what each model loses."""

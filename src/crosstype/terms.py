@@ -1,0 +1,52 @@
+"""The words of the field as types: units, identifiers and modalities."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import NewType
+from urllib.parse import quote, unquote
+
+Microns = NewType("Microns", float)
+SlidePixels = NewType("SlidePixels", int)
+TilePixels = NewType("TilePixels", int)
+
+TCGA_BARCODE = re.compile(r"^TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}", re.IGNORECASE)
+
+
+class Modality(StrEnum):
+    """What a model can look at."""
+
+    IMAGE = "image"
+    GENES = "genes"
+
+
+def patient_of(identifier: str) -> str:
+    """Return the patient of a sample or file id: 12 characters of a TCGA barcode, else the id."""
+    text = identifier.strip()
+    return text[:12].upper() if TCGA_BARCODE.match(text) else text
+
+
+def sample_type_of(identifier: str) -> str | None:
+    """Return the two-digit TCGA sample type (`01` primary, `06` metastasis, `11` normal), or None.
+
+    Slide and sample barcodes hold it in characters 14 and 15.
+    """
+    match = re.match(r"^TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}-(\d{2})", identifier.strip(), re.IGNORECASE)
+    return match.group(1) if match else None
+
+
+def site_of(patient_id: str) -> str | None:
+    """Return the tissue source site of a TCGA-like id (`A2` of `TCGA-A2-A04P`), or None."""
+    return patient_id[5:7].upper() if TCGA_BARCODE.match(patient_id) else None
+
+
+def file_name_of(identifier: str) -> str:
+    """Return an id as a safe file name (percent-encoded; never `.`, `..` or a path)."""
+    name = quote(identifier, safe=" ()+,=@")
+    return name.replace(".", "%2E") if set(name) <= {"."} else name
+
+
+def identifier_of(file_name: str) -> str:
+    """Return the id that `file_name_of` encoded."""
+    return unquote(file_name)
