@@ -1,0 +1,78 @@
+"""Resampling patients: what else the same models might have shown on other patients.
+
+Intervals are conditional on the fitted models: they hold the chance of which patients were seen,
+not the chance of how a model came out of its training.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+BLOCK = 1024
+
+
+class Interval(NamedTuple):
+    """Ends of an interval."""
+
+    low: float
+    high: float
+
+
+def draw_weights(
+    labels: Int[np.ndarray, " n_patients"], n_bootstrap: int, seed: int
+) -> Float[np.ndarray, "n_patients n_resamples"]:
+    """Draw patients with replacement; say how often each counts in each resample.
+
+    A resample that misses a class is drawn again, since no ranking metric exists for it. The same
+    seed gives the same resamples, and all models share them, so that differences are paired
+    (Efron & Tibshirani 1993).
+
+    Args:
+        labels: index of each patient's class.
+        n_bootstrap: number of resamples.
+        seed: seed of the draw.
+
+    Returns:
+        Counts; the first column is ones, the cohort as it is, then `n_bootstrap` resamples.
+    """
+    generator = np.random.default_rng(seed)
+    n_patients = len(labels)
+    members = np.eye(int(labels.max()) + 1)[labels]
+    members = members[:, members.any(axis=0)]
+    kept = [np.ones((1, n_patients))]
+    missing = n_bootstrap
+    while missing:
+        share = np.full(n_patients, 1 / n_patients)
+        drawn = generator.multinomial(n_patients, share, size=missing).astype(np.float64)
+        whole = drawn[((drawn @ members) > 0).all(axis=1)]
+        kept.append(whole)
+        missing -= len(whole)
+    return np.ascontiguousarray(np.concatenate(kept).T)
+
+
+def blocks(
+    weights: Float[np.ndarray, "n_patients n_resamples"],
+) -> list[Float[np.ndarray, "n_patients n_block"]]:
+    """Cut resamples into blocks, so that no step holds them all."""
+    starts = range(0, weights.shape[1], BLOCK)
+    return [np.ascontiguousarray(weights[:, start : start + BLOCK]) for start in starts]
+
+
+def percentile_interval(values: Float[np.ndarray, " n_bootstrap"], confidence: float) -> Interval:
+    """Return the percentile interval (Efron & Tibshirani 1993, chapter 13)."""
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return Interval(float(low), float(high))
+
+
+def two_sided_p(differences: Float[np.ndarray, " n_bootstrap"]) -> float:
+    """Return twice the smaller share of resamples on one side of no difference, at most 1.
+
+    (k + 1) / (n + 1), so that p is never 0 (Davison & Hinkley 1997); resamples without any
+    difference count on both sides, so that identical models get 1.
+    """
+    smaller = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
+    return min(1.0, 2 * (smaller + 1) / (len(differences) + 1))
