@@ -1,0 +1,197 @@
+"""The label table: one class and one site per patient, and a reason for everyone else."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from crosstype.cohort.spec import CohortSpec
+from crosstype.errors import CohortError, ConfigError, Fault, TableError
+from crosstype.tables import Table, open_table
+from crosstype.terms import patient_of, sample_type_of, site_of
+
+METASTASES = frozenset({"06", "07"})
+PAM50_LABEL = re.compile(
+    r"^(brca|pam50)?[._ -]*(lum(inal)?[ _-]?[ab]|basal([ _-]?like)?|her2([ _-]?enriched)?|"
+    r"normal([ _-]?like)?)$",
+    re.IGNORECASE,
+)
+FROM_RNA = (
+    "computed from RNA: PAM50 labels are derived from the expression of 50 genes, so that models "
+    "which see the genes are judged by a label made of them"
+)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What the label table says.
+
+    Attributes:
+        class_of: class name of every patient that has one.
+        site_of: tissue source site of every patient of the table, empty where unknown.
+        left_out: (step, reason) of every patient of the table without class, or of another site.
+        provenance: where the labels come from, as far as they show it.
+    """
+
+    class_of: dict[str, str]
+    site_of: dict[str, str]
+    left_out: dict[str, tuple[str, str]]
+    provenance: str
+
+
+def read_labels(spec: CohortSpec) -> Labels:
+    """Read the label table and sort patients into classes.
+
+    Several rows of one patient with the same label are one; with different labels the patient is
+    left out. Rows of a metastasis or of normal tissue (by the TCGA sample type) are not used.
+
+    Raises:
+        ConfigError: no label table or column is named, or the classes contradict themselves.
+        TableError: the table is damaged or lacks a column; names the nearest.
+        CohortError: a class has no patient, or nobody is of a site asked for.
+    """
+    if spec.labels is None or spec.label_column is None:
+        missing = "labels" if spec.labels is None else "label_column"
+        raise ConfigError(f"[cohort] {missing} is not set. Name the label table and its column.")
+    class_of_label = _class_of_label(spec)
+    table = open_table(spec.labels)
+    rows = _patient_rows(table, spec.patient_column)
+    texts = table.column(spec.label_column)
+    labels = {patient: _distinct(texts, found) for patient, found in rows.items()}
+    sites, left_out = _sites(table, spec, rows)
+    class_of: dict[str, str] = {}
+    for patient, found in labels.items():
+        reason = _reason_without_class(found, class_of_label)
+        if reason is None:
+            class_of[patient] = class_of_label[found[0]]
+        else:
+            left_out[patient] = ("labels", reason)
+    _check_classes_found(table.path.name, spec, class_of, texts)
+    kept = {patient: name for patient, name in class_of.items() if patient not in left_out}
+    return Labels(kept, sites, left_out, provenance_of(texts))
+
+
+def provenance_of(labels: Collection[str]) -> str:
+    """Return where labels come from: a warning for PAM50 names, else `unknown`."""
+    distinct = {label.strip() for label in labels if label.strip()}
+    n_pam50 = sum(bool(PAM50_LABEL.match(label)) for label in distinct)
+    return FROM_RNA if n_pam50 >= 2 and n_pam50 * 2 >= len(distinct) else "unknown"
+
+
+def is_tumour(identifier: str) -> bool:
+    """Return whether a sample or slide is a tumour and no metastasis; ids that say nothing are.
+
+    TCGA sample types 01 to 09 are tumours, of which 06 and 07 are metastases; 10 and more are
+    normal tissue or controls.
+    """
+    kind = sample_type_of(identifier)
+    return kind is None or (kind < "10" and kind not in METASTASES)
+
+
+def tissue_of(identifier: str) -> str:
+    """Return in words what tissue an id that is no primary tumour names."""
+    kind = sample_type_of(identifier)
+    return f"{'metastasis' if kind in METASTASES else 'normal tissue'} (sample type {kind})"
+
+
+def _class_of_label(spec: CohortSpec) -> dict[str, str]:
+    """Return the class of each label; raise on contradictions."""
+    names = [one.name for one in spec.classes]
+    if len(names) < 2:
+        raise ConfigError(
+            f"[[cohort.classes]]: found {len(names)} classes, expected at least two, each with a "
+            "name and labels."
+        )
+    repeated = [name for name, n in Counter(names).items() if n > 1]
+    if repeated:
+        raise ConfigError(f"[[cohort.classes]]: two classes are named {repeated[0]!r}. Rename one.")
+    classes: dict[str, str] = {}
+    for one in spec.classes:
+        if not one.labels:
+            raise ConfigError(f"[[cohort.classes]]: class {one.name!r} has no labels. List them.")
+        for label in one.labels:
+            if label.strip() in classes:
+                raise ConfigError(
+                    f"[[cohort.classes]]: label {label!r} is listed twice, in "
+                    f"{classes[label.strip()]!r} and {one.name!r}. Keep it in one class."
+                )
+            classes[label.strip()] = one.name
+    return classes
+
+
+def _patient_rows(table: Table, column: str) -> dict[str, list[int]]:
+    """Return the rows of each patient, those of a primary tumour if there are any."""
+    cells = table.column(column)
+    remedy = "Fill it in or remove the line."
+    faults = [
+        Fault(table.where(row), f"no patient in column {column!r}", remedy)
+        for row, cell in enumerate(cells)
+        if not cell
+    ]
+    if faults:
+        raise TableError(faults)
+    rows: dict[str, list[int]] = {}
+    for row, cell in enumerate(cells):
+        found = rows.setdefault(patient_of(cell), [])
+        if is_tumour(cell):
+            found.append(row)
+    return rows
+
+
+def _distinct(cells: Sequence[str], rows: Sequence[int]) -> list[str]:
+    return sorted({cells[row] for row in rows})
+
+
+def _reason_without_class(labels: Sequence[str], known: dict[str, str]) -> str | None:
+    """Return why labels give no class, or None if they do."""
+    if not labels:
+        return "its label is not of a primary tumour"
+    if len(labels) > 1:
+        number = "two" if len(labels) == 2 else str(len(labels))
+        return f"{number} labels: {', '.join(label or '(empty)' for label in labels)}"
+    if not labels[0]:
+        return "no label"
+    if labels[0] not in known:
+        return f"label {labels[0]!r} is in no class"
+    return None
+
+
+def _sites(
+    table: Table, spec: CohortSpec, rows: dict[str, list[int]]
+) -> tuple[dict[str, str], dict[str, tuple[str, str]]]:
+    """Return each patient's site, and who is left out for it."""
+    column = spec.site_column or ("SITE" if "SITE" in table.names else None)
+    cells = table.column(column) if column else []
+    found = {p: _distinct(cells, own) if column else [site_of(p) or ""] for p, own in rows.items()}
+    sites = {p: own[0] if len(own) == 1 else "" for p, own in found.items()}
+    left_out = {p: ("site", f"two sites: {', '.join(o)}") for p, o in found.items() if len(o) > 1}
+    known = sorted(set(sites.values()) - {""})
+    for key, asked in (("sites", spec.sites), ("exclude_sites", spec.exclude_sites)):
+        for site in asked:
+            if site not in known:
+                shown = ", ".join(known) or "none"
+                raise CohortError(
+                    f"[cohort] {key}: found {site!r}, which no patient of {table.path.name} has. "
+                    f"Known sites: {shown}."
+                )
+    for patient, site in sites.items():
+        if patient in left_out:
+            continue
+        if (spec.sites and site not in spec.sites) or site in spec.exclude_sites:
+            left_out[patient] = ("site", f"site {site or 'unknown'} is not asked for")
+    return sites, left_out
+
+
+def _check_classes_found(
+    file_name: str, spec: CohortSpec, class_of: dict[str, str], labels: Sequence[str]
+) -> None:
+    """Raise if a class has no patient in the table."""
+    empty = [one for one in spec.classes if one.name not in set(class_of.values())]
+    if empty:
+        found = ", ".join(repr(label) for label in sorted(set(labels) - {""})[:12]) or "none"
+        raise CohortError(
+            f"{file_name}: class {empty[0].name!r} has no patient: none has a label of "
+            f"{', '.join(repr(label) for label in empty[0].labels)}. Labels there: {found}."
+        )

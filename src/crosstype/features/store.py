@@ -1,0 +1,283 @@
+"""Features on disk: which slides there are, which of them are usable, and bags read lazily."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, fields, replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import polars as pl
+
+from crosstype.errors import ConfigError, Fault, FeatureFileError, TableError
+from crosstype.features.layouts import HDF5_SUFFIXES, SUFFIXES, open_features, write_features
+from crosstype.features.spec import FeaturesSpec
+from crosstype.tables import open_table, read_stage_table, write_table
+from crosstype.terms import file_name_of, patient_of
+
+__all__ = [
+    "FeatureRow",
+    "bag_length",
+    "find_slides",
+    "inspect_slides",
+    "read_bag",
+    "read_feature_rows",
+    "slide_id_of",
+    "write_feature_rows",
+    "write_features",
+]
+
+FOLDERS = (".", "h5_files", "pt_files")
+"""Where feature files lie inside the folder; the last two are CLAM's."""
+
+SLIDE_SUFFIXES = frozenset(
+    {".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".jpg", ".png", ".dcm"}
+    | {".czi", ".qptiff", *SUFFIXES}
+)
+CHUNK_VALUES = 1 << 23
+"""Values looked at together (32 MB as float32), so that any file is checked in bounded memory."""
+
+
+@dataclass(frozen=True)
+class FeatureRow:
+    """One slide asked for, as a line of features.csv.
+
+    Attributes:
+        slide_id: file name without extension.
+        patient_id: whose slide it is.
+        n_tiles: number of tiles; 0 if the file cannot be used.
+        n_features: numbers per tile; 0 if unknown.
+        encoder: what made the features; empty if nothing says it.
+        sha256: of the feature file; empty if it cannot be read.
+        fault: why the slide cannot be used; empty if it can.
+    """
+
+    slide_id: str
+    patient_id: str
+    n_tiles: int
+    n_features: int
+    encoder: str
+    sha256: str
+    fault: str
+
+
+def slide_id_of(file_name: str) -> str:
+    """Return a slide's id: its file name without folder and without a slide's or file's suffix."""
+    name = PurePosixPath(file_name.strip().replace("\\", "/")).name
+    suffix = PurePosixPath(name).suffix
+    return name.removesuffix(suffix) if suffix.lower() in SLIDE_SUFFIXES else name
+
+
+def find_slides(
+    spec: FeaturesSpec, slides_table: Path | None, patient_column: str
+) -> list[tuple[str, str, Path]]:
+    """Return (slide_id, patient_id, path of the feature file) of every slide asked for, sorted.
+
+    With a slides table: its lines (the file need not be there; `inspect_slides` then says so).
+    Without: every feature file of the folder, the patient being `terms.patient_of` its name.
+
+    Raises:
+        ConfigError: no folder is set, or it is not there.
+        TableError: a line without patient or FILENAME, a slide listed twice, or of two patients.
+        FeatureFileError: no table is given and the folder holds no feature file.
+    """
+    if spec.folder is None or not spec.folder.is_dir():
+        raise ConfigError(f"[features] folder: found {str(spec.folder)!r}, expected a folder.")
+    files = _feature_files(spec.folder)
+    if slides_table is None:
+        if not files:
+            found = "no .h5 or .pt file"
+            raise FeatureFileError(Fault(str(spec.folder), found, "Name the folder of features."))
+        return [(slide_id, patient_of(slide_id), files[slide_id]) for slide_id in sorted(files)]
+    slides = []
+    for slide_id, patient_id in sorted(_table_slides(slides_table, patient_column).items()):
+        missing = spec.folder / f"{slide_id}.h5"
+        path = files.get(slide_id) or files.get(file_name_of(slide_id), missing)
+        slides.append((slide_id, patient_id, path))
+    return slides
+
+
+def _feature_files(folder: Path) -> dict[str, Path]:
+    """Return the folder's feature files by slide id, HDF5 rather than `.pt` if both are there."""
+    found: dict[str, Path] = {}
+    for place in FOLDERS:
+        if not (folder / place).is_dir():
+            continue
+        for path in sorted((folder / place).iterdir()):
+            if path.suffix not in SUFFIXES or path.name.startswith("."):
+                continue
+            known = found.get(path.stem)
+            if known is None or (known.suffix == ".pt" and path.suffix in HDF5_SUFFIXES):
+                found[path.stem] = path
+    return found
+
+
+def _table_slides(path: Path, patient_column: str) -> dict[str, str]:
+    """Return the patient of each slide of the slides table."""
+    table = open_table(path)
+    patients, names = table.column(patient_column), table.column("FILENAME")
+    faults: list[Fault] = []
+    patient_of_slide: dict[str, str] = {}
+    first_row: dict[str, int] = {}
+    for row, (patient, name) in enumerate(zip(patients, names, strict=True)):
+        slide_id, patient_id = slide_id_of(name), patient_of(patient)
+        if not patient or not slide_id:
+            found = f"no {'FILENAME' if patient else patient_column}"
+            faults.append(Fault(table.where(row), found, "Fill it in or remove the line."))
+        elif slide_id in patient_of_slide:
+            other = patient_of_slide[slide_id]
+            whose = "again" if other == patient_id else f"for {patient_id}, but it is {other}'s"
+            found = f"slide {slide_id!r} of {table.where(first_row[slide_id])} {whose}"
+            faults.append(Fault(table.where(row), found, "Remove one of the two lines."))
+        else:
+            patient_of_slide[slide_id] = patient_id
+            first_row[slide_id] = row
+    if faults:
+        raise TableError(faults)
+    return patient_of_slide
+
+
+def inspect_slides(
+    slides: Sequence[tuple[str, str, Path]],
+    spec: FeaturesSpec,
+    sha256_of: Callable[[Path], str],
+) -> list[FeatureRow]:
+    """Look through every feature file and return one row per slide; faults are text, not raised.
+
+    A fault is: a file that is missing, damaged or no feature file, features of a wrong shape, no
+    tiles, NaN or infinite features, and a width or an encoder other than most slides have.
+
+    Args:
+        slides: (slide_id, patient_id, path) each.
+        spec: names the encoder where files do not.
+        sha256_of: fingerprints a file.
+    """
+    rows = [
+        _inspect(slide_id, patient_id, path, spec, sha256_of)
+        for slide_id, patient_id, path in slides
+    ]
+    for field in ("n_features", "encoder"):
+        rows = _faulting_the_minority(rows, field)
+    return rows
+
+
+def _inspect(
+    slide_id: str,
+    patient_id: str,
+    path: Path,
+    spec: FeaturesSpec,
+    sha256_of: Callable[[Path], str],
+) -> FeatureRow:
+    row = FeatureRow(slide_id, patient_id, 0, 0, spec.encoder or "", "", "")
+    try:
+        with open_features(path) as features:
+            n_tiles, n_features = features.shape
+            row = replace(row, n_features=n_features, encoder=features.encoder or row.encoder)
+            step = max(1, CHUNK_VALUES // n_features)
+            for start in range(0, n_tiles, step):
+                bad = ~np.isfinite(features.rows[start : start + step]).all(axis=1)
+                if bad.any():
+                    tile = start + int(np.argmax(bad))
+                    found = f"NaN or infinite features, first in tile {tile}"
+                    raise FeatureFileError(Fault(path.name, found, "Extract the slide again."))
+        return replace(row, n_tiles=n_tiles, sha256=sha256_of(path))
+    except FeatureFileError as error:
+        return replace(row, fault=str(error))
+
+
+def _faulting_the_minority(rows: Sequence[FeatureRow], field: str) -> list[FeatureRow]:
+    """Give a fault to usable rows whose `field` differs from that of most usable rows."""
+    counts = Counter(getattr(row, field) for row in rows if not row.fault)
+    if len(counts) < 2:
+        return list(rows)
+    usual = max(sorted(counts, key=str), key=lambda value: counts[value])
+    what = field.replace("n_features", "features per tile")
+    return [
+        row
+        if row.fault or getattr(row, field) == usual
+        else replace(
+            row,
+            n_tiles=0,
+            fault=f"{row.slide_id}: {what} {getattr(row, field)!r}, but {usual!r} in "
+            f"{counts[usual]} other files. Use one encoder for all slides.",
+        )
+        for row in rows
+    ]
+
+
+def write_feature_rows(path: Path, rows: Sequence[FeatureRow]) -> None:
+    """Write features.csv, one line per slide asked for."""
+    names = [field.name for field in fields(FeatureRow)]
+    kinds = {name: pl.Int64 if name.startswith("n_") else pl.String for name in names}
+    write_table(path, pl.DataFrame([astuple(row) for row in rows], schema=kinds, orient="row"))
+
+
+def read_feature_rows(path: Path) -> list[FeatureRow]:
+    """Read features.csv; raises TableError if it is not what `write_feature_rows` wrote."""
+    names = [field.name for field in fields(FeatureRow)]
+    kinds: dict[str, type[pl.DataType]] = {
+        name: pl.Int64 if name.startswith("n_") else pl.String for name in names
+    }
+    return [FeatureRow(*row) for row in read_stage_table(path, kinds).select(names).iter_rows()]
+
+
+def bag_length(paths: Sequence[Path]) -> int:
+    """Return the number of tiles of a patient's slides together."""
+    return sum(_length(path) for path in paths)
+
+
+def _length(path: Path) -> int:
+    with open_features(path) as features:
+        return features.shape[0]
+
+
+def read_bag(paths: Sequence[Path], rows: np.ndarray | None = None) -> np.ndarray:
+    """Return a patient's tile features, the slides joined in the order of their ids.
+
+    Args:
+        paths: feature files of the patient's slides, in any order.
+        rows: tiles to read, counted through the joined slides, in the order wanted; None: all.
+
+    Returns:
+        float32 (n_tiles, n_features).
+
+    Raises:
+        FeatureFileError: a file is damaged, or the slides differ in width.
+        IndexError: a row beyond the last tile is asked for.
+    """
+    parts: list[np.ndarray] = []
+    start = 0
+    wanted = None if rows is None else np.unique(np.asarray(rows, dtype=np.int64))
+    for path in sorted(paths, key=lambda path: path.stem):
+        with open_features(path) as features:
+            stop = start + features.shape[0]
+            if wanted is None:
+                part = features.rows[:]
+            else:
+                own = wanted[(wanted >= start) & (wanted < stop)] - start
+                part = _rows(features.rows, own)
+            parts.append(np.asarray(part, dtype=np.float32))
+            start = stop
+    widths = {part.shape[1] for part in parts}
+    if len(widths) > 1:
+        where = ", ".join(path.name for path in paths)
+        found = f"slides of one patient with {sorted(widths)} features per tile"
+        raise FeatureFileError(Fault(where, found, "Use one encoder for all slides."))
+    bag = np.concatenate(parts)
+    if rows is None or wanted is None:
+        return bag
+    if wanted.size and (wanted[0] < 0 or wanted[-1] >= start):
+        raise IndexError(f"tile {int(wanted[-1])} of a bag of {start} tiles")
+    selected: np.ndarray = bag[np.searchsorted(wanted, rows)]
+    return selected
+
+
+def _rows(source: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Return increasing rows of an open dataset, by whichever way reads them faster."""
+    if len(own) * 4 > source.shape[0]:
+        # HDF5 picks single rows slowly; a dense selection is cut out of the whole.
+        dense: np.ndarray = source[:][own]
+        return dense
+    sparse: np.ndarray = source[own]
+    return sparse
