@@ -1,0 +1,296 @@
+"""The cohort: labels, slides and expression joined by identifier, everyone else listed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import polars as pl
+
+from crosstype.cohort.aligned import AlignedExpression, load_expression, save_expression
+from crosstype.cohort.expression import Expression, read_expression
+from crosstype.cohort.labels import Labels, is_tumour, read_labels, tissue_of
+from crosstype.cohort.spec import CohortSpec, ExpressionSpec
+from crosstype.errors import CohortError, ConfigError
+from crosstype.tables import write_table
+from crosstype.terms import patient_of, sample_type_of
+
+__all__ = [
+    "AlignedExpression",
+    "Cohort",
+    "LeftOut",
+    "SlideRow",
+    "build_cohort",
+    "check_class_sizes",
+    "load_expression",
+    "save_expression",
+    "write_cohort",
+    "write_left_out",
+]
+
+Step = Literal["labels", "site", "slides", "expression"]
+
+
+class SlideRow(Protocol):
+    """What the cohort needs to know of a slide; `features.store.FeatureRow` is one."""
+
+    @property
+    def slide_id(self) -> str:
+        """File name without extension."""
+        ...
+
+    @property
+    def patient_id(self) -> str:
+        """Whose slide it is."""
+        ...
+
+    @property
+    def n_tiles(self) -> int:
+        """Number of tiles."""
+        ...
+
+    @property
+    def fault(self) -> str:
+        """Why the slide cannot be used; empty if it can."""
+        ...
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A patient of some input table who is not in the cohort, and the first step that said so."""
+
+    patient_id: str
+    step: Step
+    reason: str
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Patients with a label, at least one slide and expression; all sequences share one order.
+
+    Attributes:
+        patient_ids: sorted.
+        labels: class name of each patient.
+        sites: tissue source site of each patient, empty where unknown.
+        slide_ids: sorted ids of each patient's usable slides, which make one bag.
+        n_tiles: tiles of each patient's slides together.
+        expression: values of the patients in that order.
+        notes: what was found and decided, in words.
+        left_out: everyone else of any table, sorted by patient.
+        provenance: where the labels come from, as far as they show it.
+    """
+
+    patient_ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    sites: tuple[str, ...]
+    slide_ids: tuple[tuple[str, ...], ...]
+    n_tiles: tuple[int, ...]
+    expression: AlignedExpression
+    notes: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
+    provenance: str
+
+
+def build_cohort(
+    spec: CohortSpec,
+    expression_spec: ExpressionSpec,
+    slides: Sequence[SlideRow],
+    n_folds: int,
+) -> Cohort:
+    """Join labels, slides and expression by patient.
+
+    The rule for several samples of a patient: only tumours (TCGA sample types 01 to 09) that are
+    no metastases (06, 07) are used; of those with any value the first in sorted barcode order, so
+    01 goes first. Slides follow the same rule for tissue, and all of a patient's make one bag.
+    A patient is left out at the first of these steps that fails: labels, site, slides, expression.
+
+    Args:
+        spec: tables, columns, classes and sites.
+        expression_spec: how the expression table is read.
+        slides: one row per slide asked for, faulty ones included.
+        n_folds: each class must have at least so many patients.
+
+    Raises:
+        ConfigError: a table is not set, or the classes contradict themselves.
+        TableError: a table is damaged.
+        CohortError: nobody is in common, or a class is too small for the folds.
+    """
+    labels = read_labels(spec)
+    if spec.expression is None:
+        raise ConfigError("[cohort] expression is not set. Name the expression table.")
+    people = set(labels.class_of) | set(labels.left_out) | {row.patient_id for row in slides}
+    expression = read_expression(spec.expression, expression_spec, people)
+    usable, slide_reasons, notes = _usable_slides(slides)
+    samples, sample_reasons, sample_notes = _chosen_samples(expression)
+    reasons: dict[Step, Mapping[str, str]] = {"slides": slide_reasons, "expression": sample_reasons}
+    everyone = set(labels.class_of) | set(labels.left_out) | set(usable) | set(slide_reasons)
+    everyone |= set(samples) | set(sample_reasons)
+    kept = sorted(set(labels.class_of) & set(usable) & set(samples))
+    if not kept:
+        raise CohortError(_nobody_in_common(spec, labels, usable, samples))
+    check_class_sizes([labels.class_of[p] for p in kept], [c.name for c in spec.classes], n_folds)
+    rows = [samples[patient] for patient in kept]
+    aligned = AlignedExpression(
+        expression.values[rows], tuple(kept), expression.genes, expression.unit
+    )
+    return Cohort(
+        patient_ids=tuple(kept),
+        labels=tuple(labels.class_of[patient] for patient in kept),
+        sites=tuple(labels.site_of[patient] for patient in kept),
+        slide_ids=tuple(tuple(row.slide_id for row in usable[patient]) for patient in kept),
+        n_tiles=tuple(sum(row.n_tiles for row in usable[patient]) for patient in kept),
+        expression=aligned,
+        notes=(*expression.notes, *notes, *sample_notes),
+        left_out=tuple(
+            _left_out(patient, labels, reasons, usable) for patient in sorted(everyone - set(kept))
+        ),
+        provenance=labels.provenance,
+    )
+
+
+def check_class_sizes(labels: Sequence[str], classes: Sequence[str], n_folds: int) -> None:
+    """Raise CohortError if fewer than two classes have patients or one has fewer than folds."""
+    counts = Counter(labels)
+    sizes = ", ".join(f"{name} {counts[name]}" for name in classes)
+    present = [name for name in classes if counts[name]]
+    if len(present) < 2:
+        only = present[0] if present else "none"
+        raise CohortError(
+            f"cohort: found patients of one class only, {only!r} ({sizes}); expected at least two "
+            "classes. Look into left_out.csv, or add patients."
+        )
+    small = [name for name in classes if counts[name] < n_folds]
+    if small:
+        raise CohortError(
+            f"cohort: class {small[0]!r} has {counts[small[0]]} patients, fewer than the "
+            f"{n_folds} folds ({sizes}). Lower [folds] n_folds or add patients."
+        )
+
+
+def _usable_slides(
+    slides: Sequence[SlideRow],
+) -> tuple[dict[str, list[SlideRow]], dict[str, str], list[str]]:
+    """Return each patient's usable slides, sorted; why others have none; and notes."""
+    usable: dict[str, list[SlideRow]] = {}
+    faults: dict[str, list[str]] = {}
+    for row in sorted(slides, key=lambda row: row.slide_id):
+        if row.fault:
+            faults.setdefault(row.patient_id, []).append(row.fault)
+        elif not is_tumour(row.slide_id):
+            text = f"slide {row.slide_id} is of {tissue_of(row.slide_id)}"
+            faults.setdefault(row.patient_id, []).append(text)
+        else:
+            usable.setdefault(row.patient_id, []).append(row)
+    reasons = {
+        patient: f"no usable slide: {'; '.join(found)}"
+        for patient, found in faults.items()
+        if patient not in usable
+    }
+    notes = [
+        f"{patient}: a slide is left out: {text}"
+        for patient, found in sorted(faults.items())
+        if patient in usable
+        for text in found
+    ]
+    n_several = sum(len(found) > 1 for found in usable.values())
+    if n_several:
+        notes.append(f"{n_several} patients have several slides, joined into one bag each")
+    return usable, reasons, notes
+
+
+def _chosen_samples(expression: Expression) -> tuple[dict[str, int], dict[str, str], list[str]]:
+    """Return each patient's row of the table; why others have none; and notes."""
+    present = ~np.isnan(expression.values).all(axis=1)
+    order = sorted(range(len(expression.sample_ids)), key=lambda i: expression.sample_ids[i])
+    chosen: dict[str, int] = {}
+    reasons: dict[str, str] = {}
+    several: list[str] = []
+    for i in order:
+        sample = expression.sample_ids[i]
+        patient = patient_of(sample)
+        if not is_tumour(sample):
+            reasons.setdefault(patient, f"sample {sample} is of {tissue_of(sample)}")
+        elif not present[i]:
+            reasons.setdefault(patient, f"expression of sample {sample} is missing entirely")
+        elif patient in chosen:
+            several.append(sample)
+        else:
+            chosen[patient] = i
+    notes = []
+    if any(sample_type_of(sample) for sample in expression.sample_ids):
+        notes.append("samples: primary tumours only; of several the first in barcode order is used")
+    if several:
+        notes.append(f"further samples of the same patient not used: {', '.join(several)}")
+    used = {patient: reason for patient, reason in reasons.items() if patient in chosen}
+    notes += [f"{patient}: {reason}; another sample is used" for patient, reason in used.items()]
+    return chosen, {p: r for p, r in reasons.items() if p not in chosen}, notes
+
+
+def _left_out(
+    patient: str,
+    labels: Labels,
+    reasons: Mapping[Step, Mapping[str, str]],
+    usable: Collection[str],
+) -> LeftOut:
+    """Return the first step at which a patient was left out."""
+    if patient in labels.left_out:
+        step, reason = labels.left_out[patient]
+        return LeftOut(patient, _step(step), reason)
+    if patient not in labels.class_of:
+        return LeftOut(patient, "labels", "not in the label table")
+    if patient not in usable:
+        return LeftOut(patient, "slides", reasons["slides"].get(patient, "no slide"))
+    reason = reasons["expression"].get(patient, "not in the expression table")
+    return LeftOut(patient, "expression", reason)
+
+
+def _step(name: str) -> Step:
+    return "site" if name == "site" else "labels"
+
+
+def _nobody_in_common(
+    spec: CohortSpec, labels: Labels, usable: Collection[str], samples: Collection[str]
+) -> str:
+    """Return how many patients each table has, with an example of each."""
+
+    def described(name: str, ids: Collection[str]) -> str:
+        return f"{name} {len(ids)}" + (f" (such as {min(ids)!r})" if ids else "")
+
+    tables = ", ".join(
+        (
+            described(spec.labels.name if spec.labels else "labels", labels.class_of),
+            described("usable slides", usable),
+            described(spec.expression.name if spec.expression else "expression", samples),
+        )
+    )
+    return (
+        f"cohort: nobody has a label, a slide and expression. Patients found: {tables}. "
+        "Expected the same ids in all three."
+    )
+
+
+def write_cohort(path: Path, cohort: Cohort) -> None:
+    """Write cohort.csv: patient_id, label, site, n_slides, n_tiles."""
+    columns = {
+        "patient_id": cohort.patient_ids,
+        "label": cohort.labels,
+        "site": cohort.sites,
+        "n_slides": [len(ids) for ids in cohort.slide_ids],
+        "n_tiles": cohort.n_tiles,
+    }
+    write_table(path, pl.DataFrame(columns))
+
+
+def write_left_out(path: Path, left_out: Sequence[LeftOut]) -> None:
+    """Write left_out.csv: patient_id, step, reason."""
+    columns = {
+        "patient_id": [row.patient_id for row in left_out],
+        "step": [row.step for row in left_out],
+        "reason": [row.reason for row in left_out],
+    }
+    kinds = dict.fromkeys(columns, pl.String)
+    write_table(path, pl.DataFrame(columns, schema=kinds))
