@@ -1,0 +1,212 @@
+"""What the report tells: the tables of a run, read once and checked."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from crosstype.errors import Fault, TableError
+from crosstype.tables import read_stage_table
+
+Columns = dict[str, type[pl.DataType]]
+INTERVAL: Columns = {"low": pl.Float64, "high": pl.Float64}
+METRICS: Columns = {
+    "model": pl.String,
+    "metric": pl.String,
+    "class": pl.String,
+    "value": pl.Float64,
+    **INTERVAL,
+    "n": pl.Int64,
+    "fold_mean": pl.Float64,
+    "fold_sd": pl.Float64,
+    "n_folds": pl.Int64,
+    "n_folds_skipped": pl.Int64,
+}
+COMPARISONS: Columns = {
+    "model_a": pl.String,
+    "model_b": pl.String,
+    "metric": pl.String,
+    "difference": pl.Float64,
+    **INTERVAL,
+    "p": pl.Float64,
+    "p_adjusted": pl.Float64,
+    "n": pl.Int64,
+}
+MODALITY_USE: Columns = {
+    "model": pl.String,
+    "modality": pl.String,
+    "condition": pl.String,
+    "level": pl.Float64,
+    "metric": pl.String,
+    "drop": pl.Float64,
+    **INTERVAL,
+}
+PREDICTIONS: Columns = {
+    "patient_id": pl.String,
+    "model": pl.String,
+    "repeat": pl.Int64,
+    "label": pl.String,
+    "predicted": pl.String,
+}
+TRAINING: Columns = {
+    "model": pl.String,
+    "repeat": pl.Int64,
+    "fold": pl.Int64,
+    "epoch": pl.Int64,
+    "train_loss": pl.Float64,
+    "validation_loss": pl.Float64,
+}
+COHORT: Columns = {
+    "patient_id": pl.String,
+    "label": pl.String,
+    "site": pl.String,
+    "n_slides": pl.Int64,
+    "n_tiles": pl.Int64,
+}
+LEFT_OUT: Columns = {"patient_id": pl.String, "step": pl.String, "reason": pl.String}
+FEATURES: Columns = {
+    "slide_id": pl.String,
+    "patient_id": pl.String,
+    "encoder": pl.String,
+    "fault": pl.String,
+}
+OUTLIERS: Columns = {
+    "gene": pl.String,
+    "class": pl.String,
+    "n": pl.Float64,
+    "n_removed": pl.Float64,
+    "share": pl.Float64,
+}
+MACRO_METRICS = ("f1", "pr_auc", "auroc", "brier")
+
+
+@dataclass(frozen=True)
+class RunContent:
+    """Everything that a page about a run is made of.
+
+    Attributes:
+        run: what run.json says about the run.
+        config_text: config.toml as it stands.
+        classes: class names; of two, the second is the positive one.
+        metrics: metrics.csv.
+        comparisons: comparisons.csv.
+        modality_use: modality_use.csv.
+        predictions: predictions.csv.
+        training: training.csv; no rows if it is not there.
+        cohort: cohort.csv.
+        left_out: left_out.csv.
+        features: features.csv; no rows if it is not there.
+        outliers: outliers.csv; no rows if it is not there.
+    """
+
+    run: Mapping[str, Any]
+    config_text: str
+    classes: tuple[str, ...]
+    metrics: pl.DataFrame
+    comparisons: pl.DataFrame
+    modality_use: pl.DataFrame
+    predictions: pl.DataFrame
+    training: pl.DataFrame
+    cohort: pl.DataFrame
+    left_out: pl.DataFrame
+    features: pl.DataFrame
+    outliers: pl.DataFrame
+
+    @cached_property
+    def models(self) -> tuple[str, ...]:
+        """Models, the highest pooled AUROC first."""
+        ranked = self.headline("auroc").sort("value", descending=True, maintain_order=True)
+        return tuple(ranked["model"])
+
+    @cached_property
+    def n_repeats(self) -> int:
+        """Number of repeats of the cross-validation."""
+        return self.predictions["repeat"].n_unique()
+
+    @cached_property
+    def leaks(self) -> tuple[str, ...]:
+        """How test patients leak into training, in words; empty for an honest protocol."""
+        return tuple(self.run.get("protocol", {}).get("leaks", ()))
+
+    @cached_property
+    def protocol(self) -> str:
+        """Name of the protocol."""
+        return str(self.run.get("protocol", {}).get("name", "unknown"))
+
+    @cached_property
+    def is_synthetic(self) -> bool:
+        """Whether the patients were made up."""
+        return bool(self.run.get("synthetic", False))
+
+    @cached_property
+    def mark(self) -> str:
+        """What every table and figure must say about itself; empty for honest, real data."""
+        marks = [f"protocol {self.protocol}: leaks test patients"] if self.leaks else []
+        if self.is_synthetic:
+            marks.append("synthetic data")
+        return "; ".join(marks)
+
+    @cached_property
+    def confidence(self) -> float:
+        """Level of the intervals."""
+        settings = tomllib.loads(self.config_text).get("evaluation", {})
+        return float(settings.get("confidence", 0.95))
+
+    def headline(self, metric: str) -> pl.DataFrame:
+        """Return the rows meant by a metric's bare name: the positive class, else all classes."""
+        if len(self.classes) == 2:
+            of = self.classes[1]
+        else:
+            of = "macro" if metric in MACRO_METRICS else "all"
+        return self.metrics.filter((pl.col("metric") == metric) & (pl.col("class") == of))
+
+
+def read_content(out: Path) -> RunContent:
+    """Read the tables of a run.
+
+    Raises:
+        TableError: a table that every run has is missing or damaged.
+    """
+    run = _read_json(out / "run.json")
+    classes = tuple(str(name) for name in run.get("classes", ()))
+    config = out / "config.toml"
+    probabilities: Columns = {f"probability_{name}": pl.Float64 for name in classes}
+    return RunContent(
+        run=run,
+        config_text=config.read_text(encoding="utf-8") if config.exists() else "",
+        classes=classes,
+        metrics=read_stage_table(out / "metrics.csv", METRICS),
+        comparisons=read_stage_table(out / "comparisons.csv", COMPARISONS),
+        modality_use=read_stage_table(out / "modality_use.csv", MODALITY_USE),
+        predictions=read_stage_table(out / "predictions.csv", PREDICTIONS | probabilities),
+        training=_read_if_there(out / "training.csv", TRAINING),
+        cohort=read_stage_table(out / "cohort.csv", COHORT),
+        left_out=read_stage_table(out / "left_out.csv", LEFT_OUT),
+        features=_read_if_there(out / "features.csv", FEATURES),
+        outliers=_read_if_there(out / "outliers.csv", OUTLIERS),
+    )
+
+
+def _read_if_there(path: Path, columns: Columns) -> pl.DataFrame:
+    return read_stage_table(path, columns) if path.exists() else pl.DataFrame(schema=columns)
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        fault = Fault(path.name, "there is no such file", "Run the earlier stages first.")
+        raise TableError(fault) from None
+    except ValueError as error:
+        fault = Fault(path.name, f"not JSON ({error})", "Run the stages that write it anew.")
+        raise TableError(fault) from None
+    if not isinstance(found, dict) or not found.get("classes"):
+        raise TableError(Fault(path.name, "it names no classes", "Run the earlier stages anew."))
+    return found

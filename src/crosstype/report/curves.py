@@ -1,0 +1,101 @@
+"""Points of curves and counts of matrices, from the predictions and losses."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Float
+
+from crosstype.report.content import RunContent
+
+GRID = np.linspace(0.0, 1.0, 201)
+
+
+class Curve(NamedTuple):
+    """Points of a line."""
+
+    x: Float[np.ndarray, " n_points"]
+    y: Float[np.ndarray, " n_points"]
+
+
+class Curves(NamedTuple):
+    """Both curves of a model for one class against the rest.
+
+    Attributes:
+        roc: false positive rate and true positive rate.
+        precision_recall: recall and precision.
+    """
+
+    roc: Curve
+    precision_recall: Curve
+
+
+def curves_of(content: RunContent, model: str, of: str) -> Curves:
+    """Return a model's curves; with several repeats, their mean on a common grid."""
+    rows = content.predictions.filter(pl.col("model") == model)
+    found = []
+    for _, part in rows.group_by("repeat", maintain_order=True):
+        positive = (part["label"] == of).to_numpy()
+        found.append(_curves(positive, part[f"probability_{of}"].to_numpy()))
+    if len(found) == 1:
+        return found[0]
+    rising = np.mean([_step(curves.roc) for curves in found], axis=0)
+    # The first point belongs to nobody called: every curve starts in the corner.
+    rising[0] = 0.0
+    falling = np.mean([_falling(curves.precision_recall) for curves in found], axis=0)
+    return Curves(Curve(GRID, rising), Curve(GRID, falling))
+
+
+def _curves(
+    positive: Bool[np.ndarray, " n_patients"], probability: Float[np.ndarray, " n_patients"]
+) -> Curves:
+    order = np.argsort(-probability, kind="stable")
+    ranked = probability[order]
+    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+    hits = np.cumsum(positive[order])[ends]
+    called = ends + 1
+    recall = hits / max(positive.sum(), 1)
+    false_rate = (called - hits) / max((~positive).sum(), 1)
+    precision = hits / called
+    return Curves(
+        Curve(np.append(0.0, false_rate), np.append(0.0, recall)),
+        Curve(np.append(0.0, recall), np.append(precision[0], precision)),
+    )
+
+
+def _step(curve: Curve) -> Float[np.ndarray, " n_grid"]:
+    """Return the highest true positive rate reached at each false positive rate of the grid."""
+    found: Float[np.ndarray, " n_grid"] = np.interp(GRID, curve.x, curve.y)
+    return found
+
+
+def _falling(curve: Curve) -> Float[np.ndarray, " n_grid"]:
+    """Return the precision of the first point that reaches each recall of the grid."""
+    place = np.searchsorted(curve.x, GRID - 1e-12, side="left")
+    return curve.y[np.minimum(place, len(curve.y) - 1)]
+
+
+def confusion_counts(content: RunContent, model: str) -> Float[np.ndarray, "n_classes n_classes"]:
+    """Return who was called what (rows: true class), the mean over repeats."""
+    rows = content.predictions.filter(pl.col("model") == model)
+    counts = np.zeros((len(content.classes), len(content.classes)))
+    for label, predicted, count in rows.group_by("label", "predicted").len().iter_rows():
+        counts[content.classes.index(label), content.classes.index(predicted)] = count
+    return counts / content.n_repeats
+
+
+def losses_of(content: RunContent, model: str) -> list[pl.DataFrame]:
+    """Return a model's losses by epoch: a table per fold, or one mean of all with many repeats.
+
+    Members of an ensemble are averaged; an epoch's mean holds the runs that still went on.
+    """
+    rows = content.training.filter(pl.col("model") == model)
+    losses = [pl.col("train_loss").mean(), pl.col("validation_loss").mean()]
+    if content.n_repeats > 1:
+        return [rows.group_by("epoch").agg(losses).sort("epoch")]
+    return [
+        part.group_by("epoch").agg(losses).sort("epoch")
+        for _, part in rows.group_by("fold", maintain_order=True)
+    ]

@@ -1,0 +1,136 @@
+"""The report: one page that stands alone, made from a run's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from crosstype.files import write_text
+from crosstype.report import figures, page_tables
+from crosstype.report.content import RunContent, read_content
+from crosstype.report.spec import ReportSpec
+from crosstype.report.svg import house_style, inline_svg
+from crosstype.report.words import best_model_sentence
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """A figure with its caption.
+
+    Attributes:
+        svg: the figure itself.
+        caption: what it shows and how to read it.
+    """
+
+    svg: Markup
+    caption: str
+
+
+def write_report(out: Path, spec: ReportSpec) -> Path:
+    """Write report.html: one file that needs no network, readable on a phone and in print.
+
+    Args:
+        out: folder of the run; its tables must be there.
+        spec: title of the page.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        TableError: a table that every run has is missing or damaged.
+    """
+    content = read_content(out)
+    # Everything from tables is text to be shown, never markup: ids and labels come from users.
+    environment = Environment(
+        loader=PackageLoader("crosstype.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html").render(_context(content, spec))
+    path = out / "report.html"
+    write_text(path, page)
+    return path
+
+
+def _context(content: RunContent, spec: ReportSpec) -> dict[str, Any]:
+    references = list(dict.fromkeys(content.comparisons["model_b"]))
+    left_out = page_tables.left_out_groups(content)
+    n_left_out = content.left_out["patient_id"].n_unique()
+    run = content.run
+    return {
+        "title": spec.title,
+        "content": content,
+        "run": run,
+        "sentence": best_model_sentence(content),
+        "n_entered": content.cohort.height + n_left_out,
+        "n_left_out": n_left_out,
+        "left_out": left_out,
+        "figures": _figures(content, references),
+        "models": page_tables.model_table(content),
+        "classes": page_tables.class_table(content),
+        "comparisons": [page_tables.comparison_table(content, name) for name in references],
+        "modality": page_tables.modality_table(content),
+        "sites": page_tables.site_table(content),
+        "faults": page_tables.fault_table(content),
+        "outliers": page_tables.outlier_table(content),
+        "stages": page_tables.stage_table(content),
+        "versions": page_tables.pair_table(
+            "Versions", ("What", "Version"), run.get("versions", {})
+        ),
+        "inputs": page_tables.pair_table(
+            "Inputs, SHA-256 of their bytes", ("Input", "SHA-256"), run.get("inputs", {})
+        ),
+        "confusions": page_tables.confusions(content),
+    }
+
+
+def _figures(content: RunContent, references: list[str]) -> dict[str, list[PageFigure]]:
+    """Draw every figure that the tables allow, by the section it belongs to."""
+    shown = content.classes[1:] if len(content.classes) == 2 else content.classes
+    averaged = " Mean curve over repeats." if content.n_repeats > 1 else ""
+    sections: dict[str, list[PageFigure]] = {
+        "forest": [_draw(content, "forest", figures.plot_forest, "Pooled AUROC of each model.")],
+        "curves": [],
+        "differences": [],
+        "modality": [],
+        "training": [],
+    }
+    for place, of in enumerate(shown):
+        about = f"Receiver operating characteristic, {of} against the rest.{averaged}"
+        plot = partial(figures.plot_roc, of=of)
+        sections["curves"].append(_draw(content, f"roc{place}", plot, about))
+        about = f"Precision and recall, {of}; dotted: its share of the cohort.{averaged}"
+        plot = partial(figures.plot_precision_recall, of=of)
+        sections["curves"].append(_draw(content, f"pr{place}", plot, about))
+    for place, reference in enumerate(references):
+        about = f"AUROC of each model minus that of {reference}, same patients and resamples."
+        plot = partial(figures.plot_differences, reference=reference)
+        sections["differences"].append(_draw(content, f"difference{place}", plot, about))
+    if not content.modality_use.is_empty():
+        about = "AUROC lost when a modality is shuffled between patients."
+        sections["modality"].append(_draw(content, "use", figures.plot_modality_use, about))
+    trained = [model for model in content.models if model in set(content.training["model"])]
+    if trained:
+        lines = "mean over folds and repeats" if content.n_repeats > 1 else "a line per fold"
+        about = f"Losses over epochs, {lines}; dashed: training, solid: validation."
+        plot = partial(figures.plot_training, models=trained)
+        sections["training"].append(_draw(content, "training", plot, about))
+    return sections
+
+
+def _draw(
+    content: RunContent, name: str, plot: Callable[[RunContent], Figure], caption: str
+) -> PageFigure:
+    if content.mark:
+        caption = f"{caption} ({content.mark})"
+    with house_style(name):
+        return PageFigure(inline_svg(plot(content), name, caption), caption)

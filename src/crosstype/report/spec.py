@@ -1,0 +1,13 @@
+"""What a user may set about the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ReportSpec:
+    """How the report presents itself."""
+
+    title: str = "Breast cancer subtypes from slides and expression"
+    """Heading of the page."""

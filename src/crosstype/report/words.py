@@ -1,0 +1,70 @@
+"""Names, numbers and sentences as the report writes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from crosstype.report.content import RunContent
+
+METRIC_NAMES = {
+    "auroc": "AUROC",
+    "pr_auc": "PR-AUC",
+    "f1": "F1",
+    "mcc": "MCC",
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "brier": "Brier (lower is better)",
+}
+MODEL_NOTES = {
+    "paper_concat": "cannot see the image by construction",
+    "paper_cross_attention": "cannot see the image by construction",
+}
+BASELINES = ("logistic_genes", "logistic_image", "logistic_both", "best_gene", "majority")
+MINUS = "\N{MINUS SIGN}"
+
+
+def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str:
+    """Return a number for the eye, with a true minus sign; a dash if there is none."""
+    if value is None:
+        return "–"
+    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("+-")
+    return text.replace("-", MINUS)
+
+
+def interval(row: dict[str, Any], digits: int = 3) -> str:
+    """Return the ends of a row's interval."""
+    return f"{number(row['low'], digits)} to {number(row['high'], digits)}"
+
+
+def best_model_sentence(content: RunContent) -> str:
+    """Return one sentence of numbers; it says no more than the intervals carry."""
+    row = content.headline("auroc").sort("value", descending=True, maintain_order=True)
+    if row.is_empty():
+        return "No model was measured."
+    best = row.row(0, named=True)
+    level = f"{content.confidence:.0%}"
+    said = (
+        f"Of {row.height} models on {best['n']} patients, {best['model']} has the highest pooled "
+        f"AUROC: {number(best['value'])} ({level} interval {interval(best)})"
+    )
+    if best["model"] == "gene_only":
+        return f"{said}; no model stands above genes alone."
+    against = content.comparisons.filter(
+        (pl.col("model_a") == best["model"])
+        & (pl.col("model_b") == "gene_only")
+        & (pl.col("metric") == "auroc")
+    )
+    if against.is_empty():
+        return f"{said}; it was not compared with gene_only."
+    return f"{said}; its difference to gene_only is {_difference(against.row(0, named=True))}."
+
+
+def _difference(row: dict[str, Any]) -> str:
+    shown = f"{number(row['difference'], signed=True)} ({interval(row)})"
+    if row["low"] > 0:
+        return f"{shown}, an interval above 0 (adjusted p {number(row['p_adjusted'])})"
+    return f"{shown}, an interval that includes 0: no difference is shown"
