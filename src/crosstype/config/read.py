@@ -1,0 +1,107 @@
+"""Strict TOML to specs: an unknown key is an error that names the nearest one."""
+
+from __future__ import annotations
+
+import tomllib
+import types
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from crosstype.config.check import check_run
+from crosstype.config.spec import RunSpec
+from crosstype.errors import ConfigError
+
+
+def read_config(path: Path) -> RunSpec:
+    """Read a config file; its paths are relative to the file.
+
+    Raises:
+        ConfigError: the file is not there or no TOML, a key is unknown, a value is of the wrong
+            kind or out of its range.
+    """
+    try:
+        raw = path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise ConfigError(
+            f"{path}: cannot be read ({fault}). `crosstype init {path.name}` writes one to fill in."
+        ) from fault
+    try:
+        values = tomllib.loads(raw)
+    except tomllib.TOMLDecodeError as fault:
+        raise ConfigError(f"{path.name}: is not valid TOML: {fault}.") from fault
+    spec: RunSpec = _build(RunSpec, values, "", _Place(path.name, path.parent.resolve()))
+    check_run(spec, path.name)
+    return spec
+
+
+class _Place:
+    """Which file is read, and the folder its paths start from."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.folder = folder
+
+    def error(self, key: str, found: object, expected: str) -> ConfigError:
+        return ConfigError(f"{self.name}: {key}: found {found!r}, expected {expected}.")
+
+
+def _build(kind: type[Any], values: object, section: str, place: _Place) -> Any:
+    """Return a dataclass filled from a TOML table."""
+    if not isinstance(values, dict):
+        raise place.error(f"[{section}]", values, "a section with keys")
+    hints = get_type_hints(kind)
+    known = [one.name for one in fields(kind)]
+    for key in values:
+        if key not in known:
+            raise _unknown_key(key, section, known, place)
+    filled = {}
+    for key, value in values.items():
+        filled[key] = _convert(hints[key], value, f"{section}.{key}" if section else key, place)
+    try:
+        return kind(**filled)
+    except TypeError as fault:  # a field without default was left out
+        missing = [one.name for one in fields(kind) if one.name not in filled]
+        raise place.error(
+            f"[{section}]", sorted(values), f"the keys {', '.join(missing)} too"
+        ) from fault
+
+
+def _unknown_key(key: str, section: str, known: list[str], place: _Place) -> ConfigError:
+    near = get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
+    where = f"key {key!r} in [{section}]" if section else f"section [{key}]"
+    return ConfigError(f"{place.name}: {where} is unknown. {hint}")
+
+
+def _convert(hint: Any, value: object, key: str, place: _Place) -> Any:
+    """Return a TOML value as what the field's type asks for."""
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        inner = [one for one in get_args(hint) if one is not type(None)]
+        return _convert(inner[0], value, key, place)
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise place.error(key, value, "one of " + ", ".join(map(repr, get_args(hint))))
+        return value
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise place.error(key, value, "a list in [ ]")
+        return tuple(_convert(get_args(hint)[0], one, key, place) for one in value)
+    if is_dataclass(hint) and isinstance(hint, type):
+        return _build(hint, value, key, place)
+    return _convert_plain(hint, value, key, place)
+
+
+def _convert_plain(hint: Any, value: object, key: str, place: _Place) -> Any:
+    if hint is Path and isinstance(value, str) and value:
+        return (place.folder / Path(value).expanduser()).resolve()
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    words = {Path: "a path in quotes", str: "text in quotes", int: "a whole number"}
+    fits = isinstance(value, hint) and not (hint is int and isinstance(value, bool))
+    if hint is Path or not fits:
+        expected = words.get(hint, "true or false" if hint is bool else "a number")
+        raise place.error(key, value, expected)
+    return value

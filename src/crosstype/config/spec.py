@@ -1,0 +1,26 @@
+"""A whole run's settings: one spec per stage, each declared where it is used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from crosstype.cohort.spec import CohortSpec, ExpressionSpec, FoldsSpec
+from crosstype.evaluation.spec import EvaluationSpec
+from crosstype.features.spec import FeaturesSpec
+from crosstype.models.spec import ModelSpec
+from crosstype.report.spec import ReportSpec
+from crosstype.training.spec import TrainingSpec
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Every section of a config file; a section left out keeps its defaults."""
+
+    cohort: CohortSpec = field(default_factory=CohortSpec)
+    expression: ExpressionSpec = field(default_factory=ExpressionSpec)
+    features: FeaturesSpec = field(default_factory=FeaturesSpec)
+    folds: FoldsSpec = field(default_factory=FoldsSpec)
+    models: ModelSpec = field(default_factory=ModelSpec)
+    training: TrainingSpec = field(default_factory=TrainingSpec)
+    evaluation: EvaluationSpec = field(default_factory=EvaluationSpec)
+    report: ReportSpec = field(default_factory=ReportSpec)

@@ -1,0 +1,80 @@
+"""The two unimodal branches that every network of ours is made of."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from crosstype.models.interface import Sizes
+from crosstype.models.layers import (
+    GatedAttentionPool,
+    GeneInput,
+    Head,
+    LinearVote,
+    TileEncoder,
+    masked_mean,
+)
+from crosstype.models.spec import ModelSpec
+
+
+class ImageBranch(nn.Module):
+    """Tiles to tokens, a pooled vector, its attention and a vote."""
+
+    def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:
+        """Make the branch."""
+        super().__init__()
+        self.encoder = TileEncoder(sizes.n_features, spec.width, spec.dropout, spec.tile_dropout)
+        self.pool = GatedAttentionPool(spec.width)
+        self.linear = LinearVote(sizes.n_features, sizes.n_logits)
+        self.head = Head(spec.width, sizes.n_logits, spec.dropout)
+
+    def tokens(
+        self, tiles: Float[Tensor, "patients tiles features"], mask: Bool[Tensor, "patients tiles"]
+    ) -> tuple[Float[Tensor, "patients tiles width"], Bool[Tensor, "patients tiles"]]:
+        """Return tile tokens and which of them to look at."""
+        tokens, kept = self.encoder(tiles, mask)
+        return tokens, kept
+
+    def vote(
+        self,
+        tiles: Float[Tensor, "patients tiles features"],
+        kept: Bool[Tensor, "patients tiles"],
+        pooled: Float[Tensor, "patients width"],
+    ) -> Float[Tensor, "patients logits"]:
+        """Return the image's own logits: linear in the mean tile plus what attention found.
+
+        Exactly 0, that is no opinion, for a patient without tiles.
+        """
+        present = kept.any(dim=1, keepdim=True)
+        logits: Tensor = self.linear(masked_mean(tiles, kept)) + self.head(pooled)
+        return logits * present
+
+
+class GeneBranch(nn.Module):
+    """Expression to a vector and a vote; a narrow layer keeps 20,000 genes affordable."""
+
+    def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:
+        """Make the branch."""
+        super().__init__()
+        self.input = GeneInput(spec.gene_dropout)
+        self.encoder = nn.Sequential(
+            nn.Linear(sizes.n_genes, spec.width), nn.GELU(), nn.Dropout(spec.dropout)
+        )
+        self.linear = LinearVote(sizes.n_genes, sizes.n_logits)
+        self.head = Head(spec.width, sizes.n_logits, spec.dropout)
+
+    def forward(
+        self, genes: Float[Tensor, "patients genes"], mask: Bool[Tensor, "patients genes"]
+    ) -> tuple[Float[Tensor, "patients width"], Float[Tensor, "patients logits"]]:
+        """Return the encoded vector and the genes' own logits (0 for a patient without genes)."""
+        shown = self.input(genes, mask)
+        present = mask.any(dim=1, keepdim=True)
+        vector = self.encoder(shown) * present
+        logits: Tensor = self.linear(shown) + self.head(vector)
+        return vector, logits * present
+
+
+def joined(*vectors: Tensor) -> Tensor:
+    """Return the vectors of each patient end to end."""
+    return torch.cat(vectors, dim=1)

@@ -1,0 +1,38 @@
+"""concat: the pooled image vector beside the gene vector, as the paper describes its first fusion."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import nn
+
+from crosstype.models.branches import GeneBranch, ImageBranch, joined
+from crosstype.models.interface import Batch, Network, Output, Sizes
+from crosstype.models.layers import Head
+from crosstype.models.spec import ModelSpec
+from crosstype.terms import Modality
+
+
+class Concat(Network):
+    """Both branches' vectors end to end into one head, which corrects the genes' own vote."""
+
+    uses: ClassVar[frozenset[Modality]] = frozenset({Modality.IMAGE, Modality.GENES})
+
+    def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:
+        """Make the network."""
+        super().__init__(sizes)
+        self.image = ImageBranch(sizes, spec)
+        self.genes = GeneBranch(sizes, spec)
+        self.mix = nn.Sequential(nn.Linear(2 * spec.width, spec.width), nn.GELU())
+        self.head = Head(spec.width, sizes.n_logits, spec.dropout)
+
+    def forward(self, batch: Batch) -> Output:
+        """Return logits, tile attention and each modality's own vote."""
+        tokens, kept = self.image.tokens(batch.tiles, batch.tile_mask)
+        pooled, attention = self.image.pool(tokens, kept)
+        vector, gene_vote = self.genes(batch.genes, batch.gene_mask)
+        image_vote = self.image.vote(batch.tiles, kept, pooled)
+        logits = gene_vote + image_vote + self.head(self.mix(joined(pooled, vector)))
+        return Output(
+            logits, attention, votes={Modality.IMAGE: image_vote, Modality.GENES: gene_vote}
+        )

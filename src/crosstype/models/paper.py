@@ -1,0 +1,99 @@
+"""The published models as their public code really was. Neither can see the image.
+
+Source: A. Honarmandi Shandiz, arXiv 2503.02849, and its public notebook. They are kept so that
+anyone can show, with one command, what the published figures rest on.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crosstype.models.interface import Batch, Network, Output, Sizes
+from crosstype.models.layers import MultiHeadAttention, masked_mean
+from crosstype.models.spec import ModelSpec
+from crosstype.terms import Modality
+
+WIDTH = 512
+N_HEADS = 8
+DROPOUT = 0.5
+
+
+class PaperHead(nn.Module):
+    """Dense 512, dropout, batch norm, dense 256, dropout, logits."""
+
+    def __init__(self, n_inputs: int, n_logits: int) -> None:
+        """Make the layers."""
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(n_inputs, WIDTH),
+            nn.ReLU(),
+            nn.Dropout(DROPOUT),
+            nn.BatchNorm1d(WIDTH),
+            nn.Linear(WIDTH, 256),
+            nn.ReLU(),
+            nn.Dropout(DROPOUT),
+            nn.Linear(256, n_logits),
+        )
+
+    def forward(self, vector: Float[Tensor, "patients width"]) -> Float[Tensor, "patients logits"]:
+        """Return the logits."""
+        logits: Tensor = self.layers(vector)
+        return logits
+
+
+class PaperNetwork(Network):
+    """What both published models share: a gene layer and a head."""
+
+    uses: ClassVar[frozenset[Modality]] = frozenset({Modality.GENES})
+
+    def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:  # noqa: ARG002  sizes are published
+        """Make the network; its sizes are the published ones, whatever `spec` says."""
+        super().__init__(sizes)
+        self.genes = nn.Sequential(nn.Linear(sizes.n_genes, WIDTH), nn.ReLU())
+        self.tiles = nn.Conv1d(sizes.n_features, WIDTH, kernel_size=3, padding=1)
+        self.head = PaperHead(WIDTH, sizes.n_logits)
+
+    def gene_vector(self, batch: Batch) -> Float[Tensor, "patients width"]:
+        """Return the genes through one dense layer."""
+        vector: Tensor = self.genes(batch.genes * batch.gene_mask)
+        return vector
+
+    def image_vector(self, batch: Batch) -> Float[Tensor, "patients width"]:
+        """Return the compact image vector: convolution over tiles, then their mean."""
+        tiles = (batch.tiles * batch.tile_mask.unsqueeze(-1)).transpose(1, 2)
+        return masked_mean(torch.relu(self.tiles(tiles)).transpose(1, 2), batch.tile_mask)
+
+
+class PaperConcat(PaperNetwork):
+    """The published concatenation: the joined tensor is overwritten by the gene branch.
+
+    The image is therefore dropped before the head: replacing it changes nothing.
+    """
+
+    def forward(self, batch: Batch) -> Output:
+        """Return logits that depend on the genes alone."""
+        return Output(self.head(self.gene_vector(batch)))
+
+
+class PaperCrossAttention(PaperNetwork):
+    """The published cross-attention: one gene token is the only key and value.
+
+    A softmax over one key is always 1, so the output is the same whatever the image.
+    """
+
+    def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:
+        """Make the network."""
+        super().__init__(sizes, spec)
+        self.attention = MultiHeadAttention(WIDTH, N_HEADS)
+
+    def forward(self, batch: Batch) -> Output:
+        """Return logits; the image is asked, and cannot answer."""
+        key = self.gene_vector(batch).unsqueeze(1)
+        query = self.image_vector(batch).unsqueeze(1)
+        key_mask = torch.ones(key.shape[:2], dtype=torch.bool)
+        gathered, _ = self.attention(query, key, key_mask)
+        return Output(self.head(gathered.squeeze(1)))

@@ -1,0 +1,40 @@
+"""What a user may set about the networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MODEL_NAMES = (
+    "image_only",
+    "gene_only",
+    "concat",
+    "late",
+    "cross_attention",
+    "paper_concat",
+    "paper_cross_attention",
+)
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Sizes of the networks; the same for all, so that none is favoured."""
+
+    width: int = 64
+    """Length of every token and hidden vector."""
+
+    n_gene_tokens: int = 16
+    """Number of learned gene programs that cross-attention sees as tokens; at least 2."""
+
+    n_heads: int = 4
+    """Attention heads; `width` must be a multiple of it."""
+
+    n_blocks: int = 1
+    """Rounds of bidirectional cross-attention."""
+
+    dropout: float = 0.25
+    """Share of hidden values dropped while training, 0 to 1."""
+
+    gene_dropout: float = 0.3
+    """Share of genes hidden from each patient while training, 0 to 1."""
+
+    tile_dropout: float = 0.3
+    """Share of tiles hidden from each patient while training, 0 to 1."""

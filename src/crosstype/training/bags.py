@@ -1,0 +1,135 @@
+"""Patients as training sees them: bags read lazily, genes, targets; and their batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int
+
+from crosstype.features.store import bag_length, read_bag
+from crosstype.models.interface import Batch
+
+KEPT_BYTES = 1 << 30
+"""Bags are kept in memory up to this size together; beyond it they are read again."""
+
+
+class Bags:
+    """All tile features of each patient, read at first use."""
+
+    def __init__(self, paths: Mapping[str, Sequence[Path]]) -> None:
+        """Know where each patient's slides are; nothing is read yet."""
+        self._paths = paths
+        self._kept: dict[str, np.ndarray] = {}
+        self._bytes = 0
+
+    def read(self, patient_id: str) -> Float32[np.ndarray, "tiles features"]:
+        """Return all tiles of a patient."""
+        if patient_id in self._kept:
+            return self._kept[patient_id]
+        bag = read_bag(self._paths[patient_id])
+        if self._bytes + bag.nbytes <= KEPT_BYTES:
+            self._kept[patient_id] = bag
+            self._bytes += bag.nbytes
+        return bag
+
+    def sample(
+        self, patient_id: str, most: int, rng: np.random.Generator
+    ) -> Float32[np.ndarray, "tiles features"]:
+        """Return at most `most` tiles of a patient, drawn without replacement, in order."""
+        if patient_id in self._kept:
+            bag = self._kept[patient_id]
+            return bag if len(bag) <= most else bag[_draw(len(bag), most, rng)]
+        n_tiles = bag_length(self._paths[patient_id])
+        if n_tiles <= most:
+            return self.read(patient_id)
+        return read_bag(self._paths[patient_id], _draw(n_tiles, most, rng))
+
+
+def _draw(n: int, most: int, rng: np.random.Generator) -> Int[np.ndarray, " drawn"]:
+    return np.sort(rng.choice(n, size=most, replace=False))
+
+
+@dataclass(frozen=True)
+class Patients:
+    """Some patients with everything a classifier may see of them.
+
+    Attributes:
+        ids: patient ids.
+        targets: class numbers, one per patient.
+        classes: names of the classes, in the order of their numbers.
+        genes: expression, patients x genes, NaN where missing; raw or prepared.
+        bags: where their tiles are.
+        bag_of: whose tiles each patient shows; differs from `ids` only when shuffled on purpose.
+    """
+
+    ids: tuple[str, ...]
+    targets: Int[np.ndarray, " patients"]
+    classes: tuple[str, ...]
+    genes: Float32[np.ndarray, "patients genes"]
+    bags: Bags
+    bag_of: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Return the number of patients."""
+        return len(self.ids)
+
+    def select(self, wanted: Sequence[str]) -> Patients:
+        """Return these patients, in this order; raises KeyError for an unknown one."""
+        place = {patient: i for i, patient in enumerate(self.ids)}
+        rows = [place[patient] for patient in wanted]
+        return self.take(np.array(rows, dtype=np.int64))
+
+    def take(self, rows: Int[np.ndarray, " rows"]) -> Patients:
+        """Return the patients at these positions."""
+        return Patients(
+            tuple(self.ids[i] for i in rows),
+            self.targets[rows],
+            self.classes,
+            self.genes[rows],
+            self.bags,
+            tuple(self.bag_of[i] for i in rows),
+        )
+
+    def with_genes(self, genes: Float32[np.ndarray, "patients genes"]) -> Patients:
+        """Return the same patients with other expression."""
+        return replace(self, genes=genes)
+
+    def shuffled_images(self, order: Int[np.ndarray, " patients"]) -> Patients:
+        """Return the same patients, each showing the tiles of another."""
+        return replace(self, bag_of=tuple(self.bag_of[i] for i in order))
+
+    def shuffled_genes(self, order: Int[np.ndarray, " patients"]) -> Patients:
+        """Return the same patients, each with the expression of another."""
+        return replace(self, genes=self.genes[order])
+
+
+def make_batch(tiles: Sequence[np.ndarray], genes: Float32[np.ndarray, "patients genes"]) -> Batch:
+    """Pad bags to the longest and mark what is real; NaN genes count as not measured."""
+    longest = max(1, *(len(bag) for bag in tiles))
+    padded = np.zeros((len(tiles), longest, tiles[0].shape[1]), dtype=np.float32)
+    mask = np.zeros((len(tiles), longest), dtype=bool)
+    for row, bag in enumerate(tiles):
+        padded[row, : len(bag)] = bag
+        mask[row, : len(bag)] = True
+    measured = ~np.isnan(genes)
+    return Batch(
+        torch.from_numpy(padded),
+        torch.from_numpy(mask),
+        torch.from_numpy(np.where(measured, genes, 0).astype(np.float32)),
+        torch.from_numpy(measured),
+    )
+
+
+def deal(
+    n: int, batch_size: int, rng: np.random.Generator
+) -> Iterator[Int[np.ndarray, " patients"]]:
+    """Deal shuffled positions into batches of nearly equal size.
+
+    Equal sizes: a last batch of one patient would break batch normalisation.
+    """
+    n_batches = max(1, round(n / batch_size))
+    yield from np.array_split(rng.permutation(n), n_batches)

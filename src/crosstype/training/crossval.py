@@ -1,0 +1,163 @@
+"""Cross-validation: every job of a plan in parallel processes, and the tables they add up to.
+
+Jobs run in spawned processes, one torch thread each, so that the numbers do not depend on how many
+run at once. A job whose record is there with the same hash is not run again.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+
+import polars as pl
+
+from crosstype.errors import TrainingError
+from crosstype.models.baselines import BASELINES
+from crosstype.progress import Watcher
+from crosstype.tables import write_table
+from crosstype.training.jobs import Bench, Job, Plan, is_done, records_of, run_job
+
+LAST = "late"  # stacks image_only and gene_only, so it runs once they are saved
+
+
+def plan_jobs(plan: Plan, folds: Sequence[tuple[int, int]]) -> list[Job]:
+    """Return every job of the plan: models as configured, then the baselines."""
+    models = [*dict.fromkeys(plan.training.models), *BASELINES]
+    return [Job(repeat, fold, model) for model in models for repeat, fold in folds]
+
+
+def cross_validate(plan: Plan, n_workers: int, watcher: Watcher) -> list[Job]:
+    """Run every job that is not done; return all jobs. Ctrl-C loses only those under way.
+
+    Raises:
+        TrainingError: a model could not be fitted, or a worker died.
+    """
+    bench = Bench(plan)
+    jobs = plan_jobs(plan, sorted(bench.folds))
+    todo = [job for job in jobs if not is_done(plan, job, bench.folds[job.repeat, job.fold])]
+    watcher.start("train", len(jobs), len(jobs) - len(todo))
+    waves = ([j for j in todo if j.model != LAST], [j for j in todo if j.model == LAST])
+    if not todo:
+        return jobs
+    executor = ProcessPoolExecutor(
+        max_workers=max(1, min(n_workers, len(todo))),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=start_worker,
+        initargs=(plan,),
+    )
+    try:
+        for wave in waves:
+            _run_wave(executor, sorted(wave, key=_longest_first), watcher)
+    except BaseException:
+        _stop(executor)
+        raise
+    executor.shutdown()
+    return jobs
+
+
+def write_predictions(plan: Plan, jobs: Sequence[Job]) -> None:
+    """Write predictions.csv, stressed_predictions.csv and training.csv from the jobs' records."""
+    records = records_of(plan, jobs)
+    plain, stressed, curves = [], [], []
+    for job, record in records:
+        known = (job, record["patients"], record["labels"])
+        plain.append(_rows(plan, known, record["probabilities"]))
+        for one in record["stressed"]:
+            stressed.append(
+                _rows(plan, known, one["probabilities"]).with_columns(
+                    condition=pl.lit(one["condition"]), level=pl.lit(1.0), draw=pl.lit(one["draw"])
+                )
+            )
+        for member, curve in enumerate(record["curves"]):
+            place = {"model": job.model, "repeat": job.repeat, "fold": job.fold, "member": member}
+            curves += [place | epoch for epoch in curve]
+    write_table(plan.out / "predictions.csv", pl.concat(plain))
+    if stressed:
+        write_table(plan.out / "stressed_predictions.csv", pl.concat(stressed))
+    write_table(plan.out / "training.csv", pl.DataFrame(curves, schema=CURVE_SCHEMA))
+
+
+CURVE_SCHEMA = {
+    "model": pl.String,
+    "repeat": pl.Int64,
+    "fold": pl.Int64,
+    "member": pl.Int64,
+    "epoch": pl.Int64,
+    "train_loss": pl.Float64,
+    "validation_loss": pl.Float64,
+    "learning_rate": pl.Float64,
+}
+
+
+def _rows(
+    plan: Plan, known: tuple[Job, list[str], list[str]], probabilities: list[list[float]]
+) -> pl.DataFrame:
+    """Return rows in the form of predictions.csv; a tie goes to the earlier class."""
+    job, patients, labels = known
+    predicted = [plan.classes[row.index(max(row))] for row in probabilities]
+    columns = {
+        "patient_id": patients,
+        "model": [job.model] * len(patients),
+        "repeat": [job.repeat] * len(patients),
+        "fold": [job.fold] * len(patients),
+        "label": labels,
+        "predicted": predicted,
+    }
+    each = {
+        f"probability_{name}": [row[number] for row in probabilities]
+        for number, name in enumerate(plan.classes)
+    }
+    return pl.DataFrame(columns | each)
+
+
+def start_worker(plan: Plan) -> None:
+    """Prepare a spawned process: one thread, no Ctrl-C of its own, the cohort at hand."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(mode=True)
+    threadpool_limits(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    _WORKER["bench"] = Bench(plan)
+
+
+_WORKER: dict[str, Bench] = {}
+
+
+def _work(job: Job) -> Job:
+    run_job(_WORKER["bench"], job)
+    return job
+
+
+def _longest_first(job: Job) -> tuple[bool, int, int, bool]:
+    """Sort so that repeats finish in turn and the baselines, which take no time, come last."""
+    return (job.model in BASELINES, job.repeat, job.fold, job.model != "cross_attention")
+
+
+def _run_wave(executor: ProcessPoolExecutor, jobs: Sequence[Job], watcher: Watcher) -> None:
+    pending: set[Future[Job]] = {executor.submit(_work, job) for job in jobs}
+    while pending:
+        finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+        for future in finished:
+            try:
+                job = future.result()
+            except BrokenProcessPool as fault:
+                raise TrainingError(
+                    "A training process died, most likely for want of memory. Finished folds are "
+                    "kept; run the same command again, with fewer --workers."
+                ) from fault
+            watcher.step(f"{job.model} repeat {job.repeat + 1} fold {job.fold + 1}")
+
+
+def _stop(executor: ProcessPoolExecutor) -> None:
+    """End the workers at once; what they had not finished was never there."""
+    processes = list((executor._processes or {}).values())
+    executor.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()

@@ -1,0 +1,187 @@
+"""Fitting one network. It is never given a test patient."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from crosstype.models.interface import Batch, Network
+from crosstype.training.bags import Patients, deal, make_batch
+from crosstype.training.preparation import Preparation
+from crosstype.training.spec import TrainingSpec
+
+PREDICTED_AT_ONCE = 64
+WARM_UP_EPOCHS = 3
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of a training curve; losses are class-weighted cross-entropy per patient."""
+
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    learning_rate: float
+
+
+class Prepared:
+    """Patients as a network sees them: expression prepared once, tiles when a batch asks."""
+
+    def __init__(self, patients: Patients, preparation: Preparation) -> None:
+        """Prepare the expression of these patients."""
+        self.patients = patients
+        self.genes = preparation.genes(patients.genes)
+        self.targets = torch.from_numpy(patients.targets)
+        self._preparation = preparation
+
+    def __len__(self) -> int:
+        """Return the number of patients."""
+        return len(self.patients)
+
+    def batch(
+        self,
+        rows: Int[np.ndarray, " rows"],
+        sampled: tuple[int, np.random.Generator] | None = None,
+    ) -> Batch:
+        """Return these patients as a batch; with `sampled`, at most so many random tiles each."""
+        ids = [self.patients.bag_of[row] for row in rows]
+        bags = self.patients.bags
+        read = [bags.sample(one, *sampled) if sampled else bags.read(one) for one in ids]
+        return make_batch([self._preparation.tiles(bag) for bag in read], self.genes[rows])
+
+
+def fit_network(
+    network: Network,
+    train: Prepared,
+    validation: Prepared,
+    spec: TrainingSpec,
+    rng: np.random.Generator,
+) -> list[Epoch]:
+    """Train until the validation loss no longer falls; restore the best weights.
+
+    Args:
+        network: freshly initialised; trained in place and left in evaluation mode.
+        train: patients to learn from.
+        validation: patients, none of them a test patient, that decide when to stop.
+        spec: optimiser, schedule, patience.
+        rng: order of patients and choice of tiles; torch's generator decides dropout.
+
+    Returns:
+        The training curve, one entry per epoch that was run.
+    """
+    loss = _loss(train, spec)
+    optimiser = _optimiser(network, spec)
+    curve: list[Epoch] = []
+    best, best_epoch, best_state = math.inf, 0, copy.deepcopy(network.state_dict())
+    for epoch in range(spec.max_epochs):
+        rate = learning_rate_at(epoch, spec)
+        train_loss = _train_epoch(network, train, (loss, optimiser, rate), spec, rng)
+        validation_loss = float(loss(predict_logits(network, validation), validation.targets))
+        curve.append(Epoch(epoch, train_loss, validation_loss, rate))
+        if validation_loss < best:
+            best, best_epoch = validation_loss, epoch
+            best_state = copy.deepcopy(network.state_dict())
+        elif epoch - best_epoch >= spec.patience:
+            break
+    network.load_state_dict(best_state)
+    network.eval()
+    return curve
+
+
+def predict_logits(network: Network, prepared: Prepared) -> Float[Tensor, "patients logits"]:
+    """Return logits in the patients' order, with all their tiles and nothing dropped."""
+    network.eval()
+    rows = np.arange(len(prepared))
+    batches = np.array_split(rows, max(1, math.ceil(len(rows) / PREDICTED_AT_ONCE)))
+    with torch.inference_mode():
+        return torch.cat([network(prepared.batch(batch)).logits for batch in batches]).clone()
+
+
+def probabilities_of(
+    logits: Float[Tensor, "patients logits"],
+) -> Float[np.ndarray, "patients classes"]:
+    """Return class probabilities; one logit is the positive (second) class's."""
+    exact = logits.double()
+    if exact.shape[1] == 1:
+        positive = torch.sigmoid(exact)
+        return torch.cat([1 - positive, positive], dim=1).numpy()
+    return torch.softmax(exact, dim=1).numpy()
+
+
+def learning_rate_at(epoch: int, spec: TrainingSpec) -> float:
+    """Return the learning rate of an epoch (counted from 0)."""
+    if spec.schedule == "published":
+        return spec.learning_rate * math.exp(-0.1 * max(0, epoch - 9))
+    if epoch < WARM_UP_EPOCHS:
+        return spec.learning_rate * (epoch + 1) / WARM_UP_EPOCHS
+    done = (epoch - WARM_UP_EPOCHS) / max(1, spec.max_epochs - WARM_UP_EPOCHS)
+    return spec.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+class Loss(nn.Module):
+    """Class-weighted cross-entropy: binary for one logit, over classes for more."""
+
+    def __init__(self, class_weights: Float[Tensor, " classes"]) -> None:
+        """Weigh classes so."""
+        super().__init__()
+        self.class_weights = class_weights
+
+    def forward(
+        self, logits: Float[Tensor, "patients logits"], targets: Int[Tensor, " patients"]
+    ) -> Float[Tensor, ""]:
+        """Return the weighted mean loss."""
+        if logits.shape[1] > 1:
+            return nn.functional.cross_entropy(logits, targets, self.class_weights)
+        weights = self.class_weights[targets]
+        total = nn.functional.binary_cross_entropy_with_logits(
+            logits[:, 0], targets.to(logits.dtype), weight=weights, reduction="sum"
+        )
+        return total / weights.sum()
+
+
+def _loss(train: Prepared, spec: TrainingSpec) -> Loss:
+    """Return the loss with weights inverse to the classes' frequencies in training."""
+    counts = torch.bincount(train.targets, minlength=len(train.patients.classes)).clamp(min=1)
+    if spec.class_weights == "none":
+        return Loss(torch.ones(len(counts)))
+    return Loss(len(train) / (len(counts) * counts.float()))
+
+
+def _optimiser(network: Network, spec: TrainingSpec) -> torch.optim.Optimizer:
+    if spec.schedule == "published":
+        return torch.optim.Adam(
+            network.parameters(), spec.learning_rate, weight_decay=spec.weight_decay, fused=True
+        )
+    return torch.optim.AdamW(
+        network.parameters(), spec.learning_rate, weight_decay=spec.weight_decay, fused=True
+    )
+
+
+def _train_epoch(
+    network: Network,
+    train: Prepared,
+    how: tuple[Loss, torch.optim.Optimizer, float],
+    spec: TrainingSpec,
+    rng: np.random.Generator,
+) -> float:
+    """Take one pass over the training patients; return the mean loss."""
+    loss, optimiser, rate = how
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    network.train()
+    total = 0.0
+    for rows in deal(len(train), spec.batch_size, rng):
+        batch = train.batch(rows, (spec.n_tiles_per_bag, rng))
+        value = loss(network(batch).logits, train.targets[torch.from_numpy(rows)])
+        optimiser.zero_grad(set_to_none=True)
+        value.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        total += float(value.detach()) * len(rows)
+    return total / len(train)

@@ -1,0 +1,214 @@
+"""One job: one model on one fold of one repeat, from stored inputs to a checkpoint and a record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crosstype import __version__
+from crosstype.cohort.aligned import load_expression
+from crosstype.cohort.folds import Fold, folds_of, read_folds
+from crosstype.cohort.protocol import Protocol
+from crosstype.cohort.spec import ExpressionSpec
+from crosstype.errors import CheckpointError
+from crosstype.files import hash_of, write_text
+from crosstype.models.spec import ModelSpec
+from crosstype.tables import read_stage_table
+from crosstype.training.bags import Bags, Patients
+from crosstype.training.checkpoint import load_classifier, make_classifier, save_classifier
+from crosstype.training.classifiers import Classifier, NetworkClassifier, Recipe, Split
+from crosstype.training.preparation import Preparing
+from crosstype.training.spec import TrainingSpec
+from crosstype.training.stacking import PARENTS, LateClassifier
+
+CONDITIONS = ("image_shuffled", "genes_shuffled")
+
+
+@dataclass(frozen=True, order=True)
+class Job:
+    """One model on one fold of one repeat."""
+
+    repeat: int
+    fold: int
+    model: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a job needs to know; small, so that it can be sent to a worker.
+
+    Attributes:
+        out: folder of the run; cohort.csv, expression.npz and folds.csv stand there.
+        classes: names of the classes, in order.
+        slides: feature files of each patient of the cohort.
+        protocol: which patients may teach what.
+        expression: expression settings.
+        model: sizes of the networks.
+        training: training settings, those of the protocol already put in.
+        seed: from which all chance derives.
+        n_shuffles: how often each modality is shuffled between test patients.
+        inputs: one hash over cohort, expression and features.
+    """
+
+    out: Path
+    classes: tuple[str, ...]
+    slides: Mapping[str, tuple[Path, ...]]
+    protocol: Protocol
+    expression: ExpressionSpec
+    model: ModelSpec
+    training: TrainingSpec
+    seed: int
+    n_shuffles: int
+    inputs: str
+
+    def checkpoint(self, job: Job) -> Path:
+        """Return where the job's model is kept."""
+        return self.out / "models" / job.model / f"{job.repeat}_{job.fold}.safetensors"
+
+    def record(self, job: Job) -> Path:
+        """Return where the job's predictions and curves are kept."""
+        return self.checkpoint(job).with_suffix(".json")
+
+    def hash_of(self, job: Job, fold: Fold) -> str:
+        """Return a hash over all that the job's result depends on."""
+        training = {k: v for k, v in asdict(self.training).items() if k != "models"}
+        specs = [self.classes, self.protocol, self.expression, self.model, training]
+        return hash_of([__version__, specs, self.seed, self.n_shuffles, self.inputs, job, fold])
+
+
+class Bench:
+    """The cohort in memory, as a worker holds it while it does jobs."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Read nothing yet."""
+        self.plan = plan
+
+    @cached_property
+    def patients(self) -> Patients:
+        """Return the whole cohort; only this module and crossval ever hold test patients."""
+        table = read_stage_table(self.plan.out / "cohort.csv", ["patient_id", "label"])
+        expression = load_expression(self.plan.out / "expression.npz")
+        ids = tuple(table["patient_id"].to_list())
+        numbers = {name: number for number, name in enumerate(self.plan.classes)}
+        rows = {patient: row for row, patient in enumerate(expression.patient_ids)}
+        return Patients(
+            ids,
+            np.array([numbers[label] for label in table["label"]], dtype=np.int64),
+            self.plan.classes,
+            expression.values[[rows[patient] for patient in ids]],
+            Bags(self.plan.slides),
+            ids,
+        )
+
+    @cached_property
+    def unit(self) -> str:
+        """Return the unit of the cohort's expression."""
+        return load_expression(self.plan.out / "expression.npz").unit
+
+    @cached_property
+    def folds(self) -> dict[tuple[int, int], Fold]:
+        """Return the folds by repeat and fold."""
+        table = read_folds(self.plan.out / "folds.csv")
+        return {(one.repeat, one.fold): one for one in folds_of(table, self.plan.protocol)}
+
+    def recipe(self, job: Job) -> Recipe:
+        """Return the settings and the seed of a job."""
+        preparing = Preparing(self.plan.expression, self.plan.protocol, self.unit)
+        seed = (self.plan.seed, job.repeat, job.fold)
+        return Recipe(self.plan.training, self.plan.model, preparing, seed)
+
+    def splits(self, fold: Fold) -> list[Split]:
+        """Return one split per inner fold, or the leaking one of a protocol that leaks."""
+        if self.plan.protocol.validation_is_test or not fold.inner:
+            train, validation = fold.train, fold.validation
+            everyone = self.patients if self.plan.protocol.preprocessing_on_everyone else None
+            return [
+                Split(self.patients.select(train), self.patients.select(validation), everyone)
+            ]
+        splits = []
+        for validation in fold.inner:
+            held = set(validation)
+            train = tuple(p for part in fold.inner for p in part if p not in held)
+            splits.append(
+                Split(self.patients.select(sorted(train)), self.patients.select(validation))
+            )
+        return splits
+
+
+def is_done(plan: Plan, job: Job, fold: Fold) -> bool:
+    """Return whether the job's record and checkpoint are there and were made from this plan."""
+    try:
+        record = json.loads(plan.record(job).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return plan.checkpoint(job).exists() and bool(record.get("hash") == plan.hash_of(job, fold))
+
+
+def run_job(bench: Bench, job: Job) -> None:
+    """Fit on the training patients, save, then predict the test patients."""
+    plan, fold = bench.plan, bench.folds[job.repeat, job.fold]
+    classifier = make_classifier(job.model)
+    if isinstance(classifier, LateClassifier):
+        classifier.adopt(_parents(bench, job))
+    classifier.fit(bench.splits(fold), bench.recipe(job))
+    save_classifier(classifier, plan.checkpoint(job), plan.model)
+    test = bench.patients.select(fold.test)
+    record = {
+        "hash": plan.hash_of(job, fold),
+        "patients": list(test.ids),
+        "labels": [plan.classes[target] for target in test.targets],
+        "probabilities": classifier.predict(test).tolist(),
+        "stressed": _stressed(classifier, test, plan, job),
+        "curves": [[asdict(epoch) for epoch in curve] for curve in classifier.curves],
+    }
+    write_text(plan.record(job), json.dumps(record))
+
+
+def _parents(bench: Bench, job: Job) -> list[NetworkClassifier]:
+    """Return the unimodal models of this fold that were saved; those missing are fitted anew."""
+    found = []
+    for name in PARENTS:
+        parent = Job(job.repeat, job.fold, name)
+        if not is_done(bench.plan, parent, bench.folds[job.repeat, job.fold]):
+            continue
+        try:
+            loaded = load_classifier(bench.plan.checkpoint(parent))
+        except CheckpointError:
+            continue
+        if isinstance(loaded, NetworkClassifier):
+            found.append(loaded)
+    return found
+
+
+def _stressed(
+    classifier: Classifier, test: Patients, plan: Plan, job: Job
+) -> list[dict[str, Any]]:
+    """Return predictions with one modality shuffled between the test patients of the fold."""
+    results = []
+    for number, condition in enumerate(CONDITIONS):
+        for draw in range(plan.n_shuffles):
+            seed = [plan.seed, job.repeat, job.fold, number, draw]
+            order = derangement(len(test), np.random.default_rng(seed))
+            shuffle = test.shuffled_images if condition == CONDITIONS[0] else test.shuffled_genes
+            probabilities = classifier.predict(shuffle(order)).tolist()
+            results.append({"condition": condition, "draw": draw, "probabilities": probabilities})
+    return results
+
+
+def derangement(n: int, rng: np.random.Generator) -> np.ndarray:
+    """Return a random order in which nobody keeps his place (for n of 2 or more)."""
+    circle = rng.permutation(n)
+    order = np.empty(n, dtype=np.int64)
+    order[circle] = np.roll(circle, 1)
+    return order
+
+
+def records_of(plan: Plan, jobs: Sequence[Job]) -> list[tuple[Job, dict[str, Any]]]:
+    """Return the jobs' records, sorted by model as planned, repeat and fold."""
+    return [(job, json.loads(plan.record(job).read_text(encoding="utf-8"))) for job in jobs]

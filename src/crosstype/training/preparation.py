@@ -1,0 +1,101 @@
+"""What stands between stored data and a model: fitted expression steps and feature scaling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from crosstype.cohort.genes import pipeline_from_state, pipeline_state
+from crosstype.cohort.preprocess import make_preprocessing
+from crosstype.cohort.protocol import Protocol
+from crosstype.cohort.spec import ExpressionSpec
+from crosstype.training.bags import Patients
+
+SCALED_TILES_PER_PATIENT = 256
+"""Tiles of one patient that count when features are standardised; enough for mean and spread."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Everything learned from the training inputs before any model.
+
+    Attributes:
+        expression: fitted scikit-learn pipeline over genes.
+        feature_mean: mean of each tile feature over the training patients' tiles.
+        feature_scale: standard deviation of the same; 1 for a constant feature.
+    """
+
+    expression: Any
+    feature_mean: Float32[np.ndarray, " features"]
+    feature_scale: Float32[np.ndarray, " features"]
+
+    def genes(
+        self, raw: Float32[np.ndarray, "patients genes"]
+    ) -> Float32[np.ndarray, "patients kept_genes"]:
+        """Return prepared expression."""
+        return np.asarray(self.expression.transform(raw), dtype=np.float32)
+
+    def tiles(
+        self, bag: Float32[np.ndarray, "tiles features"]
+    ) -> Float32[np.ndarray, "tiles features"]:
+        """Return standardised tile features."""
+        scaled: np.ndarray = (bag - self.feature_mean) / self.feature_scale
+        return scaled.astype(np.float32)
+
+    def mean_tiles(self, patients: Patients) -> Float32[np.ndarray, "patients features"]:
+        """Return the mean standardised tile of each patient."""
+        bags = (self.tiles(patients.bags.read(patient)) for patient in patients.bag_of)
+        return np.stack([bag.mean(axis=0, dtype=np.float64) for bag in bags]).astype(np.float32)
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return arrays and JSON-able settings for a checkpoint."""
+        arrays, settings = pipeline_state(self.expression)
+        arrays = {f"expression.{key}": value for key, value in arrays.items()}
+        arrays["feature_mean"] = self.feature_mean
+        arrays["feature_scale"] = self.feature_scale
+        return arrays, settings
+
+    @classmethod
+    def from_state(cls, arrays: dict[str, np.ndarray], settings: dict[str, Any]) -> Preparation:
+        """Return what `state` gave."""
+        prefix = "expression."
+        own = {key.removeprefix(prefix): v for key, v in arrays.items() if key.startswith(prefix)}
+        pipeline = pipeline_from_state(own, settings)
+        return cls(pipeline, arrays["feature_mean"], arrays["feature_scale"])
+
+
+@dataclass(frozen=True)
+class Preparing:
+    """How to fit a Preparation: the settings, before any patient is seen."""
+
+    expression: ExpressionSpec
+    protocol: Protocol
+    unit: str
+
+    def fit(self, patients: Patients) -> Preparation:
+        """Fit on these patients and no others."""
+        pipeline = make_preprocessing(self.expression, self.protocol, self.unit)
+        pipeline.fit(patients.genes)
+        mean, scale = _feature_moments(patients)
+        if self.protocol.published_training:  # the published notebook fed features as they are
+            mean, scale = np.zeros_like(mean), np.ones_like(scale)
+        return Preparation(pipeline, mean, scale)
+
+
+def _feature_moments(
+    patients: Patients,
+) -> tuple[Float[np.ndarray, " features"], Float[np.ndarray, " features"]]:
+    """Return mean and standard deviation over tiles, each patient weighing the same."""
+    rng = np.random.default_rng(0)
+    total, squares = 0.0, 0.0
+    for patient in patients.bag_of:
+        bag = patients.bags.sample(patient, SCALED_TILES_PER_PATIENT, rng).astype(np.float64)
+        total = total + bag.mean(axis=0)
+        squares = squares + (bag**2).mean(axis=0)
+    mean = np.asarray(total / len(patients))
+    scale = np.sqrt(np.maximum(np.asarray(squares / len(patients)) - mean**2, 0))
+    scale[scale < 1e-6] = 1.0
+    return mean.astype(np.float32), scale.astype(np.float32)

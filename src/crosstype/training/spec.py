@@ -1,0 +1,54 @@
+"""What a user may set about training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """Which models are trained, and how. The baselines always run too."""
+
+    models: tuple[str, ...] = ("image_only", "gene_only", "concat", "late", "cross_attention")
+    """Models to train: image_only, gene_only, concat, late, cross_attention, paper_concat,
+    paper_cross_attention."""
+
+    learning_rate: float = 0.003
+    """Highest learning rate, reached after the warm-up."""
+
+    weight_decay: float = 0.05
+    """Weight decay: decoupled (AdamW) under the cosine schedule, L2 (Adam) under published."""
+
+    batch_size: int = 32
+    """Patients per step."""
+
+    max_epochs: int = 60
+    """Epochs at most."""
+
+    patience: int = 15
+    """Epochs without a lower validation loss after which training stops."""
+
+    schedule: Literal["cosine", "published"] = "cosine"
+    """cosine: AdamW, short warm-up, then down to 0 over max_epochs; published: Adam, constant
+    for ten epochs, then times exp(-0.1) each."""
+
+    class_weights: Literal["balanced", "none"] = "balanced"
+    """balanced: each class weighs the same in the loss; none: each patient does."""
+
+    n_tiles_per_bag: int = 512
+    """Tiles drawn from a bag at each training step at most; prediction always sees all."""
+
+
+def published(spec: TrainingSpec) -> TrainingSpec:
+    """Return the training of the published notebook, for the same models."""
+    return replace(
+        spec,
+        learning_rate=1e-5,
+        weight_decay=2e-4,  # Keras adds 1e-4 |w|^2 to the loss, whose gradient is 2e-4 w
+        batch_size=8,
+        max_epochs=50,
+        patience=5,
+        schedule="published",
+        class_weights="none",
+    )
