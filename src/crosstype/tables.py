@@ -157,7 +157,8 @@ def parse_numbers(table: Table, columns: Sequence[int]) -> tuple[np.ndarray, lis
     for key, n_unread in zip(keys, numbers.null_count().row(0), strict=True):
         if n_unread:
             numbers = _reread_column(table, numbers, key, faults)
-    values = numbers.fill_null(float("nan")).to_numpy().astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and a fault
+        values = numbers.fill_null(float("nan")).to_numpy().astype(np.float32, copy=False)
     for row, position in np.argwhere(np.isinf(values)):
         where = f"{table.where(int(row))}, column {table.names[columns[position]]!r}"
         cell = text[int(row), int(position)]

@@ -46,7 +46,7 @@ def save_expression(path: Path, expression: AlignedExpression) -> None:
 def load_expression(path: Path) -> AlignedExpression:
     """Read what `save_expression` wrote; raises TableError if it is not that."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
             values, unit = arrays["values"], str(arrays["unit"])
             patients, genes = arrays["patient_ids"].tolist(), arrays["genes"].tolist()
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -93,12 +93,16 @@ def _encoder_of(file: Any, dataset: Any) -> str | None:
 def _load_tensor(path: Path) -> np.ndarray:
     """Return the tensor of a `.pt` file; nothing in the file is ever run."""
     import pickle
+    import struct
 
     import torch
 
+    # What torch's unpickler is known to raise on bytes that are no tensor file.
+    damage = (pickle.UnpicklingError, struct.error, LookupError, TypeError, ValueError)
+
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except (*damage, AttributeError, AssertionError) as error:
         found = "holds more than a tensor, or is damaged; code in it was not run"
         raise FeatureFileError(Fault(path.name, found, "Save the bare tensor.")) from error
     if isinstance(content, dict):

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from crosstype.cohort.labels import is_tumour, provenance_of, read_labels
+from crosstype.cohort.spec import ClassSpec, CohortSpec
+from crosstype.errors import CohortError, ConfigError, TableError
+
+TEXT = """PATIENT,SITE,Subtype
+007,A,LumA
+007,A,LumA
+P2,A,Basal
+P3,B,LumA
+P3,B,Basal
+P4,B,Odd
+P5,B,
+P6,B,LumB
+"""
+
+
+def spec_of(folder: Path, text: str = TEXT) -> CohortSpec:
+    path = folder / "labels.csv"
+    path.write_text(text, encoding="utf-8")
+    classes = (ClassSpec("Luminal", ("LumA", "LumB")), ClassSpec("Basal", ("Basal",)))
+    return CohortSpec(labels=path, label_column="Subtype", classes=classes)
+
+
+def test_everyone_has_a_class_or_a_reason(tmp_path: Path) -> None:
+    labels = read_labels(spec_of(tmp_path))
+    assert labels.class_of == {"007": "Luminal", "P2": "Basal", "P6": "Luminal"}
+    assert labels.left_out == {
+        "P3": ("labels", "two labels: Basal, LumA"),
+        "P4": ("labels", "label 'Odd' is in no class"),
+        "P5": ("labels", "no label"),
+    }
+
+
+def test_sites_are_chosen_and_unknown_ones_refused(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path)
+    assert set(read_labels(replace(spec, sites=("A",))).class_of) == {"007", "P2"}
+    assert set(read_labels(replace(spec, exclude_sites=("A",))).class_of) == {"P6"}
+    with pytest.raises(CohortError, match=r"'Z'.*Known sites: A, B"):
+        read_labels(replace(spec, sites=("Z",)))
+
+
+def test_faults_of_config_and_table_name_the_remedy(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path)
+    with pytest.raises(TableError, match=r"no column 'Subtyp'. Nearest columns: 'Subtype'"):
+        read_labels(replace(spec, label_column="Subtyp"))
+    with pytest.raises(ConfigError, match="at least two"):
+        read_labels(replace(spec, classes=spec.classes[:1]))
+    with pytest.raises(ConfigError, match="'LumA' is listed twice"):
+        read_labels(replace(spec, classes=(*spec.classes, ClassSpec("C", ("LumA",)))))
+    with pytest.raises(CohortError, match="'C' has no patient"):
+        read_labels(replace(spec, classes=(*spec.classes, ClassSpec("C", ("Her2",)))))
+    with pytest.raises(TableError, match="line 2: no patient"):
+        read_labels(spec_of(tmp_path, "PATIENT,Subtype\n,LumA\nP1,Basal\n"))
+
+
+def test_metastases_and_normals_are_no_tumours() -> None:
+    kinds = {kind: is_tumour(f"TCGA-A2-A04P-{kind}A") for kind in ("01", "02", "06", "07", "11")}
+    assert kinds == {"01": True, "02": True, "06": False, "07": False, "11": False}
+    assert is_tumour("anything")
+
+
+def test_provenance_warns_of_labels_computed_from_rna() -> None:
+    assert "RNA" in provenance_of(["BRCA.LumA", "BRCA.Basal", "BRCA.Normal"])
+    assert "RNA" in provenance_of(["BRCA_LumA", "Her2-enriched"])
+    assert provenance_of(["positive", "negative"]) == "unknown"
