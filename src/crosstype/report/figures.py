@@ -59,7 +59,9 @@ def plot_modality_use(content: RunContent) -> Figure:
     rows = content.modality_use.filter(
         (pl.col("metric") == "auroc") & pl.col("condition").str.ends_with("_shuffled")
     )
-    models = [model for model in reversed(content.models) if model in set(rows["model"])]
+    models = list(dict.fromkeys(rows["model"]))
+    known = [model for model in reversed(content.models) if model in models]
+    models = [model for model in models if model not in known] + known
     figure = new_figure(1.1 + 0.36 * len(models))
     axes = figure.add_subplot()
     looks = {"image": (VERMILION, "D", 0.14), "genes": (BLUE, "o", -0.14)}

@@ -21,7 +21,7 @@ class Cell:
 
     Attributes:
         text: what it says.
-        small: what stands below in small type.
+        small: lines that stand below in small type.
         order: number by which the column is sorted; None: by the text.
     """
 
@@ -84,7 +84,7 @@ def _metric_cell(row: dict[str, Any] | None) -> Cell:
     folds = f"folds {number(row['fold_mean'])} ± {number(row['fold_sd'])}"
     if row["n_folds_skipped"]:
         folds += f" ({row['n_folds_skipped']} skipped)"
-    return Cell(number(row["value"]), f"{interval(row)}; {folds}", row["value"])
+    return Cell(number(row["value"]), f"{interval(row)}\n{folds}", row["value"])
 
 
 def class_table(content: RunContent) -> PageTable:

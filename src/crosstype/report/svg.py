@@ -65,8 +65,9 @@ def inline_svg(figure: Figure, name: str, description: str) -> Markup:
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    # Ids that matplotlib counts per figure (figure_1, axes_1) would repeat within a page.
-    text = re.sub(r'\bid="([A-Za-z]+_\d+)"', rf'id="{name}-\1"', text)
+    # Ids that matplotlib counts per figure (axes_1) would repeat within a page.
+    text = re.sub(r'(<[^<>]*?\sid=")', rf"\1{name}-", text)
+    text = re.sub(r'(<[^<>]*?(?:href="|url\()#)', rf"\1{name}-", text)
     head, rest = text.split(">", 1)
     head = re.sub(r'\s(width|height)="[^"]*"', "", head)
     head += f' role="img" aria-label="{escape(description)}" style="max-width:{WIDTH_IN * 1.25}in"'

@@ -60,11 +60,17 @@ def best_model_sentence(content: RunContent) -> str:
     )
     if against.is_empty():
         return f"{said}; it was not compared with gene_only."
-    return f"{said}; its difference to gene_only is {_difference(against.row(0, named=True))}."
+    shown = _difference(against.row(0, named=True), content.confidence)
+    return f"{said}; its difference to gene_only is {shown}."
 
 
-def _difference(row: dict[str, Any]) -> str:
+def _difference(row: dict[str, Any], confidence: float) -> str:
     shown = f"{number(row['difference'], signed=True)} ({interval(row)})"
-    if row["low"] > 0:
-        return f"{shown}, an interval above 0 (adjusted p {number(row['p_adjusted'])})"
-    return f"{shown}, an interval that includes 0: no difference is shown"
+    if row["low"] <= 0 <= row["high"]:
+        return f"{shown}, an interval that includes 0: no difference is shown"
+    side = "above" if row["low"] > 0 else "below"
+    adjusted = f"adjusted p {number(row['p_adjusted'])}"
+    if row["p_adjusted"] > 1 - confidence:
+        said = f"an interval {side} 0 that does not outlast correction for the number of models"
+        return f"{shown}, {said} ({adjusted})"
+    return f"{shown}, an interval {side} 0 ({adjusted})"
