@@ -127,26 +127,22 @@ def build_cohort(
     usable, slide_reasons, notes = _usable_slides(slides)
     samples, sample_reasons, sample_notes = _chosen_samples(expression)
     reasons: dict[Step, Mapping[str, str]] = {"slides": slide_reasons, "expression": sample_reasons}
-    everyone = set(labels.class_of) | set(labels.left_out) | set(usable) | set(slide_reasons)
-    everyone |= set(samples) | set(sample_reasons)
     kept = sorted(set(labels.class_of) & set(usable) & set(samples))
     if not kept:
         raise CohortError(_nobody_in_common(spec, labels, usable, samples))
     check_class_sizes([labels.class_of[p] for p in kept], [c.name for c in spec.classes], n_folds)
-    rows = [samples[patient] for patient in kept]
-    aligned = AlignedExpression(
-        expression.values[rows], tuple(kept), expression.genes, expression.unit
-    )
+    values = expression.values[[samples[patient] for patient in kept]]
     return Cohort(
         patient_ids=tuple(kept),
         labels=tuple(labels.class_of[patient] for patient in kept),
         sites=tuple(labels.site_of[patient] for patient in kept),
         slide_ids=tuple(tuple(row.slide_id for row in usable[patient]) for patient in kept),
         n_tiles=tuple(sum(row.n_tiles for row in usable[patient]) for patient in kept),
-        expression=aligned,
+        expression=AlignedExpression(values, tuple(kept), expression.genes, expression.unit),
         notes=(*expression.notes, *notes, *sample_notes),
         left_out=tuple(
-            _left_out(patient, labels, reasons, usable) for patient in sorted(everyone - set(kept))
+            _left_out(patient, labels, reasons, usable)
+            for patient in sorted(people.union(samples, sample_reasons).difference(kept))
         ),
         provenance=labels.provenance,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,7 @@ from crosstype.cohort.cohort import check_class_sizes
 from crosstype.cohort.protocol import Protocol
 from crosstype.cohort.spec import FoldsSpec
 from crosstype.errors import CohortError, ConfigError
+from crosstype.tables import read_stage_table
 
 SCHEMA = {
     "patient_id": pl.String,
@@ -33,6 +35,8 @@ class Fold:
         train: patients that teach.
         validation: patients on whom training stops; the test patients where the protocol leaks so.
         test: patients that are predicted.
+        inner: the patients not tested, dealt into inner folds; empty where the protocol leaks.
+            Member k of a model is validated on inner fold k; `validation` is inner fold 0.
     """
 
     repeat: int
@@ -40,6 +44,7 @@ class Fold:
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
+    inner: tuple[tuple[str, ...], ...] = ()
 
     def check(
         self, labels: Mapping[str, str], sites: Mapping[str, str], protocol: Protocol
@@ -115,10 +120,9 @@ def make_folds(
             inner = _inner_folds(label, test, spec, protocol, (repeat, fold))
             frames.append(_fold_frame(patients, test, inner, (repeat, fold)))
     table = pl.concat(frames)
-    label_of = dict(zip(patients, label.tolist(), strict=True))
-    site_of = dict(zip(patients, site.tolist(), strict=True))
+    known = [dict(zip(patients, column.tolist(), strict=True)) for column in (label, site)]
     for one in folds_of(table, protocol):
-        one.check(label_of, site_of, protocol)
+        one.check(known[0], known[1], protocol)
     return table
 
 
@@ -133,10 +137,24 @@ def folds_of(table: pl.DataFrame, protocol: Protocol) -> list[Fold]:
             for role in ("train", "validation", "test")
         }
         validation = roles["test"] if protocol.validation_is_test else roles["validation"]
-        folds.append(
-            Fold(_whole(repeat), _whole(number), roles["train"], validation, roles["test"])
+        inner = tuple(
+            tuple(part["patient_id"].to_list())
+            for _, part in rows.drop_nulls("inner_fold")
+            .sort("inner_fold", "patient_id")
+            .group_by("inner_fold", maintain_order=True)
         )
+        key = (_whole(repeat), _whole(number))
+        folds.append(Fold(*key, roles["train"], validation, roles["test"], inner))
     return folds
+
+
+def read_folds(path: Path) -> pl.DataFrame:
+    """Read the folds.csv that the cohort stage wrote, with its numbers as numbers."""
+    table = read_stage_table(path, list(SCHEMA))
+    return table.with_columns(
+        pl.when(pl.col(name) == "").then(None).otherwise(pl.col(name)).cast(kind).alias(name)
+        for name, kind in SCHEMA.items()
+    )
 
 
 def _whole(value: object) -> int:

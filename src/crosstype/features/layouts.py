@@ -69,7 +69,7 @@ def open_features(path: Path) -> Iterator[OpenFeatures]:
 
 def _checked(path: Path, rows: Any, encoder: str | None) -> OpenFeatures:
     """Return the features if there is one row of floating-point or whole numbers per tile."""
-    if not hasattr(rows, "dtype") or rows.dtype.kind not in "fiu":
+    if not isinstance(rows, (h5py.Dataset, np.ndarray)) or rows.dtype.kind not in "fiu":
         found = "the features are not numbers"
         raise FeatureFileError(Fault(path.name, found, REMEDY))
     if len(rows.shape) != 2:
