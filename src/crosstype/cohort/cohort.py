@@ -128,6 +128,7 @@ def build_cohort(
     samples, sample_reasons, sample_notes = _chosen_samples(expression)
     reasons: dict[Step, Mapping[str, str]] = {"slides": slide_reasons, "expression": sample_reasons}
     kept = sorted(set(labels.class_of) & set(usable) & set(samples))
+    others = sorted(people.union(samples, sample_reasons).difference(kept))
     if not kept:
         raise CohortError(_nobody_in_common(spec, labels, usable, samples))
     check_class_sizes([labels.class_of[p] for p in kept], [c.name for c in spec.classes], n_folds)
@@ -140,10 +141,7 @@ def build_cohort(
         n_tiles=tuple(sum(row.n_tiles for row in usable[patient]) for patient in kept),
         expression=AlignedExpression(values, tuple(kept), expression.genes, expression.unit),
         notes=(*expression.notes, *notes, *sample_notes),
-        left_out=tuple(
-            _left_out(patient, labels, reasons, usable)
-            for patient in sorted(people.union(samples, sample_reasons).difference(kept))
-        ),
+        left_out=tuple(_left_out(patient, labels, reasons, usable) for patient in others),
         provenance=labels.provenance,
     )
 
