@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_s
 
 from crosstype.errors import TableError
 from crosstype.report.content import read_content
-from crosstype.report.curves import confusion_counts, curves_of
+from crosstype.report.curves import confusion_counts, curves_of, losses_of
 from crosstype.report.page import write_report
 from crosstype.report.spec import ReportSpec
 from crosstype.report.words import best_model_sentence, number
@@ -210,6 +210,18 @@ def test_curves_and_matrices_agree_with_scikit_learn(tmp_path):
         assert steps == pytest.approx(average_precision_score(truth, score), abs=1e-9)
         expected = confusion_matrix(rows["label"], rows["predicted"], labels=CLASSES)
         assert np.array_equal(confusion_counts(content, model), expected)
+
+
+@pytest.mark.parametrize(("n_repeats", "n_lines"), [(1, 5), (2, 10), (4, 1)])
+def test_training_curves_per_fold_until_there_are_too_many(tmp_path, n_repeats, n_lines):
+    content = read_content(write_run(tmp_path, n_repeats=n_repeats))
+    assert len(losses_of(content, "late")) == n_lines
+
+
+def test_ten_repeats_stay_small(tmp_path):
+    page = page_of(write_run(tmp_path, n_repeats=10))
+    assert len(page) < 1_000_000
+    assert "mean over folds and repeats" in page
 
 
 def test_mean_curves_over_repeats_stay_close_to_the_mean_area(out):

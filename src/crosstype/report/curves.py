@@ -11,6 +11,8 @@ from jaxtyping import Bool, Float
 from crosstype.report.content import RunContent
 
 GRID = np.linspace(0.0, 1.0, 201)
+MOST_REPEATS_DRAWN = 3
+"""With more repeats, the lines of single folds would hide each other."""
 
 
 class Curve(NamedTuple):
@@ -92,10 +94,10 @@ def losses_of(content: RunContent, model: str) -> list[pl.DataFrame]:
     Members of an ensemble are averaged; an epoch's mean holds the runs that still went on.
     """
     rows = content.training.filter(pl.col("model") == model)
-    losses = [pl.col("train_loss").mean(), pl.col("validation_loss").mean()]
-    if content.n_repeats > 1:
-        return [rows.group_by("epoch").agg(losses).sort("epoch")]
+    by = ["repeat", "fold"] if content.n_repeats <= MOST_REPEATS_DRAWN else ["model"]
     return [
-        part.group_by("epoch").agg(losses).sort("epoch")
-        for _, part in rows.group_by("fold", maintain_order=True)
+        part.group_by("epoch")
+        .agg(pl.col("train_loss").mean(), pl.col("validation_loss").mean())
+        .sort("epoch")
+        for _, part in rows.group_by(by, maintain_order=True)
     ]

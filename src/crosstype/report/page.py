@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from crosstype.files import write_text
 from crosstype.report import figures, page_tables
 from crosstype.report.content import RunContent, read_content
+from crosstype.report.curves import MOST_REPEATS_DRAWN
 from crosstype.report.spec import ReportSpec
 from crosstype.report.svg import house_style, inline_svg
 from crosstype.report.words import best_model_sentence
@@ -120,7 +121,8 @@ def _figures(content: RunContent, references: list[str]) -> dict[str, list[PageF
         sections["modality"].append(_draw(content, "use", figures.plot_modality_use, about))
     trained = [model for model in content.models if model in set(content.training["model"])]
     if trained:
-        lines = "mean over folds and repeats" if content.n_repeats > 1 else "a line per fold"
+        many = content.n_repeats > MOST_REPEATS_DRAWN
+        lines = "mean over folds and repeats" if many else "a line per fold and repeat"
         about = f"Losses over epochs, {lines}; dashed: training, solid: validation."
         plot = partial(figures.plot_training, models=trained)
         sections["training"].append(_draw(content, "training", plot, about))
