@@ -11,9 +11,7 @@ from crosstype.models.layers import (
     GatedAttentionPool,
     GeneInput,
     Head,
-    LinearVote,
     TileEncoder,
-    masked_mean,
 )
 from crosstype.models.spec import ModelSpec
 
@@ -26,7 +24,6 @@ class ImageBranch(nn.Module):
         super().__init__()
         self.encoder = TileEncoder(sizes.n_features, spec.width, spec.dropout, spec.tile_dropout)
         self.pool = GatedAttentionPool(spec.width)
-        self.linear = LinearVote(sizes.n_features, sizes.n_logits)
         self.head = Head(spec.width, sizes.n_logits, spec.dropout)
 
     def tokens(
@@ -37,18 +34,11 @@ class ImageBranch(nn.Module):
         return tokens, kept
 
     def vote(
-        self,
-        tiles: Float[Tensor, "patients tiles features"],
-        kept: Bool[Tensor, "patients tiles"],
-        pooled: Float[Tensor, "patients width"],
+        self, pooled: Float[Tensor, "patients width"], kept: Bool[Tensor, "patients tiles"]
     ) -> Float[Tensor, "patients logits"]:
-        """Return the image's own logits: linear in the mean tile plus what attention found.
-
-        Exactly 0, that is no opinion, for a patient without tiles.
-        """
-        present = kept.any(dim=1, keepdim=True)
-        logits: Tensor = self.linear(masked_mean(tiles, kept)) + self.head(pooled)
-        return logits * present
+        """Return the image's own logits; exactly 0, no opinion, for a patient without tiles."""
+        logits: Tensor = self.head(pooled)
+        return logits * kept.any(dim=1, keepdim=True)
 
 
 class GeneBranch(nn.Module):
@@ -61,7 +51,6 @@ class GeneBranch(nn.Module):
         self.encoder = nn.Sequential(
             nn.Linear(sizes.n_genes, spec.width), nn.GELU(), nn.Dropout(spec.dropout)
         )
-        self.linear = LinearVote(sizes.n_genes, sizes.n_logits)
         self.head = Head(spec.width, sizes.n_logits, spec.dropout)
 
     def forward(
@@ -71,7 +60,7 @@ class GeneBranch(nn.Module):
         shown = self.input(genes, mask)
         present = mask.any(dim=1, keepdim=True)
         vector = self.encoder(shown) * present
-        logits: Tensor = self.linear(shown) + self.head(vector)
+        logits: Tensor = self.head(vector)
         return vector, logits * present
 
 

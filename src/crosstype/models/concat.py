@@ -31,7 +31,7 @@ class Concat(Network):
         tokens, kept = self.image.tokens(batch.tiles, batch.tile_mask)
         pooled, attention = self.image.pool(tokens, kept)
         vector, gene_vote = self.genes(batch.genes, batch.gene_mask)
-        image_vote = self.image.vote(batch.tiles, kept, pooled)
+        image_vote = self.image.vote(pooled, kept)
         logits = gene_vote + image_vote + self.head(self.mix(joined(pooled, vector)))
         return Output(
             logits, attention, votes={Modality.IMAGE: image_vote, Modality.GENES: gene_vote}

@@ -86,7 +86,7 @@ class CrossAttention(Network):
         for block in self.blocks:
             tokens, tiles, gene_attention = block(tokens, token_mask, tiles, kept)
         pooled, attention = self.image.pool(tiles, kept)
-        image_vote = self.image.vote(batch.tiles, kept, pooled)
+        image_vote = self.image.vote(pooled, kept)
         fused = self.head(self.mix(joined(pooled, tokens.mean(dim=1))))
         return Output(
             gene_vote + image_vote + fused,

@@ -1,4 +1,4 @@
-"""gene_only: a linear vote plus a small fully connected encoder; no image."""
+"""gene_only: a small fully connected encoder over the genes; no image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from crosstype.terms import Modality
 
 
 class GeneOnly(Network):
-    """The paper's fully connected gene encoder, with a linear path that small cohorts need."""
+    """The paper's fully connected gene encoder."""
 
     uses: ClassVar[frozenset[Modality]] = frozenset({Modality.GENES})
 

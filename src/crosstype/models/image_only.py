@@ -24,4 +24,4 @@ class ImageOnly(Network):
         """Return logits and tile attention."""
         tokens, kept = self.image.tokens(batch.tiles, batch.tile_mask)
         pooled, attention = self.image.pool(tokens, kept)
-        return Output(self.image.vote(batch.tiles, kept, pooled), attention)
+        return Output(self.image.vote(pooled, kept), attention)

@@ -130,32 +130,16 @@ class GeneInput(nn.Module):
         return genes * kept * left.rsqrt()
 
 
-class LinearVote(nn.Module):
-    """A linear classifier that starts at 0: the part of a network that is as good as a line."""
-
-    def __init__(self, n_inputs: int, n_logits: int) -> None:
-        """Make the layer; inputs are divided by the root of their number, so one rate fits all."""
-        super().__init__()
-        self.scale = n_inputs**-0.5
-        self.linear = nn.Linear(n_inputs, n_logits)
-        nn.init.zeros_(self.linear.weight)
-        nn.init.zeros_(self.linear.bias)
-
-    def forward(self, inputs: Float[Tensor, "patients inputs"]) -> Float[Tensor, "patients logits"]:
-        """Return the logits."""
-        vote: Tensor = self.linear(inputs * self.scale)
-        return vote
-
-
 class Head(nn.Module):
-    """A fused vector to logits; starts near 0 so that linear votes lead at first."""
+    """A vector to logits; starts at exactly 0, so that training begins from what is known."""
 
     def __init__(self, width: int, n_logits: int, dropout: float) -> None:
         """Make the layer."""
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.LayerNorm(width), nn.Dropout(dropout), nn.Linear(width, n_logits)
-        )
+        last = nn.Linear(width, n_logits)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.layers = nn.Sequential(nn.LayerNorm(width), nn.Dropout(dropout), last)
 
     def forward(self, vector: Float[Tensor, "patients width"]) -> Float[Tensor, "patients logits"]:
         """Return the logits."""

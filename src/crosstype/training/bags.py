@@ -25,6 +25,14 @@ class Bags:
         self._paths = paths
         self._kept: dict[str, np.ndarray] = {}
         self._bytes = 0
+        self._means: dict[str, np.ndarray] = {}
+
+    def mean(self, patient_id: str) -> Float32[np.ndarray, " features"]:
+        """Return the mean tile of a patient, computed once."""
+        if patient_id not in self._means:
+            mean = self.read(patient_id).mean(axis=0, dtype=np.float64)
+            self._means[patient_id] = mean.astype(np.float32)
+        return self._means[patient_id]
 
     def read(self, patient_id: str) -> Float32[np.ndarray, "tiles features"]:
         """Return all tiles of a patient."""

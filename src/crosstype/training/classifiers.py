@@ -10,7 +10,7 @@ import math
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from crosstype.models.interface import Network, Sizes
 from crosstype.models.spec import ModelSpec
 from crosstype.training.bags import Patients
 from crosstype.training.fit import Epoch, Prepared, fit_network, predict_logits, probabilities_of
+from crosstype.training.linear_start import LinearStart, cross_fitted_logits, fit_line
 from crosstype.training.preparation import Preparation, Preparing
 from crosstype.training.spec import TrainingSpec
 
@@ -93,41 +94,62 @@ class Classifier(ABC):
         """Become what `state` described."""
 
 
+@dataclass(frozen=True)
+class Member:
+    """One network with what it was prepared by and started from."""
+
+    preparation: Preparation
+    start: LinearStart | None
+    network: Network
+
+    def logits(self, patients: Patients) -> Float[Tensor, "patients logits"]:
+        """Return start plus network."""
+        start = self.start.logits(patients, self.preparation) if self.start else None
+        return predict_logits(self.network, Prepared(patients, self.preparation, start))
+
+    def state(self) -> tuple[Arrays, dict[str, Any]]:
+        """Return arrays and JSON-able settings."""
+        arrays, steps = self.preparation.state()
+        weights = {f"network.{k}": v.numpy() for k, v in self.network.state_dict().items()}
+        if self.start:
+            arrays |= {"start.weight": self.start.weight, "start.bias": self.start.bias}
+        return arrays | weights, {"preparation": steps, "sizes": asdict(self.network.sizes)}
+
+    @classmethod
+    def from_state(
+        cls, name: str, arrays: Arrays, settings: dict[str, Any], model: ModelSpec
+    ) -> Member:
+        """Return what `state` described."""
+        network = make_network(name, Sizes(**settings["sizes"]), model)
+        weights = _below(arrays, "network.")
+        network.load_state_dict({key: torch.from_numpy(v) for key, v in weights.items()})
+        network.eval()
+        start = None
+        if "start.weight" in arrays:
+            start = LinearStart(network.uses, arrays["start.weight"], arrays["start.bias"])
+        return cls(Preparation.from_state(arrays, settings["preparation"]), start, network)
+
+
 class NetworkClassifier(Classifier):
     """Several copies of one network, each stopped early on another inner fold; logits averaged."""
 
     def __init__(self, name: str) -> None:
         """Make an unfitted classifier."""
         super().__init__(name)
-        self.members: list[tuple[Preparation, Network]] = []
+        self.members: list[Member] = []
         self.inner_logits: list[Tensor] = []
 
     def fit(self, splits: Sequence[Split], recipe: Recipe) -> None:
         """Fit one member per split; keep what each said of its own validation patients."""
         for number, split in enumerate(splits):
-            seeds = recipe.seeds(self.name, number)
-            torch.manual_seed(int(seeds.generate_state(1, np.uint64)[0] >> np.uint64(1)))
-            preparation = recipe.preparing.fit(split.everyone or split.train)
-            train = Prepared(split.train, preparation)
-            validation = Prepared(split.validation, preparation)
-            network = make_network(self.name, _sizes(train), recipe.model)
-            curve = fit_network(
-                network, train, validation, recipe.training, np.random.default_rng(seeds)
-            )
-            if not math.isfinite(curve[-1].train_loss):
-                raise TrainingError(
-                    f"{self.name}: the loss became {curve[-1].train_loss} in epoch "
-                    f"{curve[-1].epoch}. Lower [training] learning_rate, or look for extreme "
-                    "values in the expression table."
-                )
+            member, curve, said = _fit_member(self.name, split, recipe, number)
+            self.members.append(member)
             self.curves.append(curve)
-            self.members.append((preparation, network))
-            self.inner_logits.append(predict_logits(network, validation))
+            self.inner_logits.append(said)
 
     def logits(self, patients: Patients) -> Float[Tensor, "patients logits"]:
         """Return the mean logits of the members."""
-        each = [predict_logits(net, Prepared(patients, prep)) for prep, net in self.members]
-        return torch.stack(each).mean(dim=0)
+        return torch.stack([member.logits(patients) for member in self.members]).mean(dim=0)
 
     def predict(self, patients: Patients) -> Probabilities:
         """Return probabilities of the mean logits."""
@@ -137,23 +159,18 @@ class NetworkClassifier(Classifier):
         """Return every member's preparation and weights."""
         arrays: Arrays = {}
         settings: list[dict[str, Any]] = []
-        for number, (preparation, network) in enumerate(self.members):
-            prepared, steps = preparation.state()
-            weights = {f"network.{k}": v.numpy() for k, v in network.state_dict().items()}
-            arrays |= {f"{number}.{key}": value for key, value in (prepared | weights).items()}
+        for number, member in enumerate(self.members):
+            own, about = member.state()
+            arrays |= {f"{number}.{key}": value for key, value in own.items()}
             arrays[f"{number}.inner_logits"] = self.inner_logits[number].numpy()
-            settings.append({"preparation": steps, "sizes": vars(network.sizes)})
+            settings.append(about)
         return arrays, {"members": settings}
 
     def restore(self, arrays: Arrays, settings: dict[str, Any], model: ModelSpec) -> None:
         """Become what `state` described."""
-        for number, member in enumerate(settings["members"]):
+        for number, about in enumerate(settings["members"]):
             own = _below(arrays, f"{number}.")
-            network = make_network(self.name, Sizes(**member["sizes"]), model)
-            weights = _below(own, "network.")
-            network.load_state_dict({key: torch.from_numpy(v) for key, v in weights.items()})
-            network.eval()
-            self.members.append((Preparation.from_state(own, member["preparation"]), network))
+            self.members.append(Member.from_state(self.name, own, about, model))
             self.inner_logits.append(torch.from_numpy(own["inner_logits"]))
 
 
@@ -207,9 +224,35 @@ class BaselineClassifier(Classifier):
         return np.concatenate(parts, axis=1)
 
 
-def _sizes(prepared: Prepared) -> Sizes:
-    tiles = prepared.patients.bags.read(prepared.patients.bag_of[0])
-    return Sizes(tiles.shape[1], prepared.genes.shape[1], len(prepared.patients.classes))
+def _fit_member(
+    name: str, split: Split, recipe: Recipe, number: int
+) -> tuple[Member, list[Epoch], Tensor]:
+    """Fit one member; return it, its curve, and its logits of its own validation patients."""
+    seeds = recipe.seeds(name, number)
+    seed = int(seeds.generate_state(1)[0])
+    torch.manual_seed(seed)
+    preparation = recipe.preparing.fit(split.everyone or split.train)
+    network = make_network(name, _sizes(split.train, preparation), recipe.model)
+    start, known = None, None
+    if recipe.training.start == "linear":
+        start = fit_line(split.train, preparation, network.uses)
+        known = cross_fitted_logits(split.train, preparation, network.uses, seed)
+    train = Prepared(split.train, preparation, known)
+    held = start.logits(split.validation, preparation) if start else None
+    validation = Prepared(split.validation, preparation, held)
+    curve = fit_network(network, train, validation, recipe.training, np.random.default_rng(seeds))
+    if not math.isfinite(curve[-1].train_loss):
+        raise TrainingError(
+            f"{name}: the loss became {curve[-1].train_loss} in epoch {curve[-1].epoch}. Lower "
+            "[training] learning_rate, or look for extreme values in the expression table."
+        )
+    return Member(preparation, start, network), curve, predict_logits(network, validation)
+
+
+def _sizes(patients: Patients, preparation: Preparation) -> Sizes:
+    n_features = len(preparation.feature_mean)
+    n_genes = preparation.genes(patients.genes[:1]).shape[1]
+    return Sizes(n_features, n_genes, len(patients.classes))
 
 
 def _below(arrays: Arrays, prefix: str) -> Arrays:

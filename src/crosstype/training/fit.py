@@ -31,11 +31,22 @@ class Epoch:
 
 
 class Prepared:
-    """Patients as a network sees them: expression prepared once, tiles when a batch asks."""
+    """Patients as a network sees them: expression prepared once, tiles when a batch asks.
 
-    def __init__(self, patients: Patients, preparation: Preparation) -> None:
+    `start` holds the logits to which the network's are added, patients x logits; 0 if None.
+    """
+
+    def __init__(
+        self,
+        patients: Patients,
+        preparation: Preparation,
+        start: Float[np.ndarray, "patients logits"] | None = None,
+    ) -> None:
         """Prepare the expression of these patients."""
         self.patients = patients
+        n_logits = 1 if len(patients.classes) == 2 else len(patients.classes)
+        given = np.zeros((len(patients), n_logits)) if start is None else start
+        self.start = torch.from_numpy(given.astype(np.float32))
         self.genes = preparation.genes(patients.genes)
         self.targets = torch.from_numpy(patients.targets)
         self._preparation = preparation
@@ -78,7 +89,8 @@ def fit_network(
     loss = _loss(train, spec)
     optimiser = _optimiser(network, spec)
     curve: list[Epoch] = []
-    best, best_epoch, best_state = math.inf, 0, copy.deepcopy(network.state_dict())
+    best = float(loss(predict_logits(network, validation), validation.targets))
+    best_epoch, best_state = -1, copy.deepcopy(network.state_dict())
     for epoch in range(spec.max_epochs):
         rate = learning_rate_at(epoch, spec)
         train_loss = _train_epoch(network, train, (loss, optimiser, rate), spec, rng)
@@ -99,8 +111,8 @@ def predict_logits(network: Network, prepared: Prepared) -> Float[Tensor, "patie
     network.eval()
     rows = np.arange(len(prepared))
     batches = np.array_split(rows, max(1, math.ceil(len(rows) / PREDICTED_AT_ONCE)))
-    with torch.inference_mode():
-        return torch.cat([network(prepared.batch(batch)).logits for batch in batches]).clone()
+    with torch.no_grad():
+        return torch.cat([network(prepared.batch(one)).logits for one in batches]) + prepared.start
 
 
 def probabilities_of(
@@ -178,7 +190,8 @@ def _train_epoch(
     total = 0.0
     for rows in deal(len(train), spec.batch_size, rng):
         batch = train.batch(rows, (spec.n_tiles_per_bag, rng))
-        value = loss(network(batch).logits, train.targets[torch.from_numpy(rows)])
+        chosen = torch.from_numpy(rows)
+        value = loss(network(batch).logits + train.start[chosen], train.targets[chosen])
         optimiser.zero_grad(set_to_none=True)
         value.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)

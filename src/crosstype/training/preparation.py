@@ -47,8 +47,17 @@ class Preparation:
 
     def mean_tiles(self, patients: Patients) -> Float32[np.ndarray, "patients features"]:
         """Return the mean standardised tile of each patient."""
-        bags = (self.tiles(patients.bags.read(patient)) for patient in patients.bag_of)
-        return np.stack([bag.mean(axis=0, dtype=np.float64) for bag in bags]).astype(np.float32)
+        return self.tiles(np.stack([patients.bags.mean(one) for one in patients.bag_of]))
+
+    @property
+    def gene_spread(self) -> Float32[np.ndarray, " kept_genes"]:
+        """Return the standard deviation that each prepared gene had in training, before z-scoring.
+
+        A gene that was constant there has none and counts as 0.
+        """
+        factor = np.asarray(self.expression.named_steps["standardise"].factor_)
+        spread: np.ndarray = np.divide(1, factor, out=np.zeros_like(factor), where=factor > 0)
+        return spread.astype(np.float32)
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return arrays and JSON-able settings for a checkpoint."""

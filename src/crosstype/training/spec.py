@@ -36,6 +36,10 @@ class TrainingSpec:
     class_weights: Literal["balanced", "none"] = "balanced"
     """balanced: each class weighs the same in the loss; none: each patient does."""
 
+    start: Literal["linear", "zero"] = "linear"
+    """linear: a network learns what a ridge-penalised line over its modalities leaves unexplained;
+    zero: it starts from nothing."""
+
     n_tiles_per_bag: int = 512
     """Tiles drawn from a bag at each training step at most; prediction always sees all."""
 
@@ -51,4 +55,5 @@ def published(spec: TrainingSpec) -> TrainingSpec:
         patience=5,
         schedule="published",
         class_weights="none",
+        start="zero",
     )

@@ -1,0 +1,185 @@
+"""The command line: arguments to one call; errors to one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated
+
+import typer
+
+from crosstype import __version__
+from crosstype.errors import CrosstypeError, UsageError
+
+app = typer.Typer(
+    name="crosstype",
+    help="Breast cancer subtypes from H&E slides and gene expression, and what each modality is "
+    "worth. For research use only.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Config = Annotated[Path, typer.Argument(help="Config file (TOML); `crosstype init` writes one.")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="Folder for everything; default: the config's name + _out."),
+]
+Workers = Annotated[
+    int,
+    typer.Option("--workers", min=0, help="Training processes; 0: one per core. Changes no number."),
+]
+
+
+def _version(value: bool) -> None:  # noqa: FBT001  typer's callback signature
+    if value:
+        typer.echo(f"crosstype {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog="Start here: `crosstype demo`, or `crosstype init my.toml`.")
+def _root(
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,  # noqa: FBT002
+) -> None:
+    """Take the options that stand before a command."""
+
+
+@app.command(epilog="Example: crosstype run brca.toml --out results --workers 4")
+def run(config: Config, out: Out = None, workers: Workers = 0) -> None:
+    """Run the whole path: features, cohort, train, evaluate, report. Finished stages are reused."""
+    _run_until("report", config, out, workers)
+
+
+@app.command(epilog="Example: crosstype features brca.toml --out results")
+def features(config: Config, out: Out = None) -> None:
+    """Look through the feature files: OUT/features.csv. Needs no labels."""
+    _run_until("features", config, out, 1)
+
+
+@app.command(epilog="Example: crosstype cohort brca.toml --out results")
+def cohort(config: Config, out: Out = None) -> None:
+    """Join labels, slides and expression: OUT/cohort.csv, left_out.csv, folds.csv."""
+    _run_until("cohort", config, out, 1)
+
+
+@app.command(epilog="Example: crosstype train brca.toml --out results --workers 4")
+def train(config: Config, out: Out = None, workers: Workers = 0) -> None:
+    """Cross-validate every model: OUT/models, OUT/predictions.csv."""
+    _run_until("train", config, out, workers)
+
+
+@app.command(epilog="Example: crosstype evaluate brca.toml --out results")
+def evaluate(config: Config, out: Out = None, workers: Workers = 0) -> None:
+    """Judge the predictions: OUT/metrics.csv, comparisons.csv, modality_use.csv."""
+    _run_until("evaluate", config, out, workers)
+
+
+@app.command(epilog="Example: crosstype report brca.toml --out results")
+def report(config: Config, out: Out = None, workers: Workers = 0) -> None:
+    """Write OUT/report.html, running whatever it still needs."""
+    _run_until("report", config, out, workers)
+
+
+@app.command(epilog="Example: crosstype init brca.toml")
+def init(
+    file: Annotated[Path, typer.Argument(help="Config file to write; must not exist.")],
+) -> None:
+    """Write a commented config to fill in."""
+    from crosstype.config.write import commented_toml
+    from crosstype.files import write_text
+
+    if file.exists():
+        raise UsageError(f"{file}: exists already. Name another file, or remove it first.")
+    write_text(file, commented_toml())
+    typer.echo(f"Wrote {file}. Fill in the paths and classes, then: crosstype run {file}")
+
+
+@app.command(epilog="Example: crosstype demo --out demo")
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for inputs and results.")] = Path(
+        "demo"
+    ),
+    workers: Workers = 0,
+) -> None:
+    """Make a small synthetic cohort with a known answer and run everything on it."""
+    from crosstype.demo.synthetic import write_demo
+
+    config = write_demo(out / "input")
+    _run_until("report", config, out, workers, synthetic=True)
+    typer.echo(f"The same by hand: crosstype run {config} --out {out}")
+
+
+@app.command(epilog="Example: crosstype doctor")
+def doctor() -> None:
+    """Say what is installed and whether it works together."""
+    from crosstype.cli.doctor import diagnose
+
+    for line in diagnose():
+        typer.echo(line)
+
+
+def _run_until(
+    stage: str, config: Path, out: Path | None, workers: int, *, synthetic: bool = False
+) -> None:
+    """Run up to a stage, with progress bars; exit 1 if damaged input was passed over."""
+    from crosstype.cli.bars import Bars
+    from crosstype.config.read import read_config
+    from crosstype.pipeline import Run
+    from crosstype.pipeline import run as run_pipeline
+
+    spec = read_config(config)
+    folder = out or Path(f"{config.stem}_out")
+    with Bars() as bars:
+        one = Run(spec, folder, workers or os.cpu_count() or 1, bars, synthetic)
+        run_pipeline(one, stage)
+    for fault in one.faults:
+        typer.echo(f"Passed over: {fault}", err=True)
+    if one.faults:
+        typer.echo(
+            f"{len(one.faults)} damaged or missing feature files were passed over; see "
+            f"{folder / 'features.csv'}.",
+            err=True,
+        )
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; every error a user can mend is one line, without a traceback."""
+    sys.excepthook = _last_resort
+    try:
+        status = app(standalone_mode=False)
+    except CrosstypeError as error:
+        _say(str(error))
+        sys.exit(error.exit_code)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _say(f"{where}{error.strerror or error}. Check that the place exists and has room.")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        _say("Interrupted. What was finished is kept; the same command goes on from there.")
+        sys.exit(130)
+    except typer._click.exceptions.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _say(message: str) -> None:
+    typer.echo(f"Error: {message}", err=True)
+
+
+def _last_resort(kind: type[BaseException], fault: BaseException, trace: TracebackType | None) -> None:
+    """Report a fault of ours in one line; CROSSTYPE_DEBUG=1 shows where it happened."""
+    if os.environ.get("CROSSTYPE_DEBUG"):
+        sys.__excepthook__(kind, fault, trace)
+        return
+    _say(
+        f"crosstype itself failed ({kind.__name__}: {fault}). This is a fault of the program; "
+        "please report it with the output of the same command under CROSSTYPE_DEBUG=1."
+    )

@@ -1,0 +1,286 @@
+"""The whole path on one page; the only place where stages meet.
+
+features -> cohort -> train -> evaluate -> report. Stages meet at files in OUT; a stage whose
+settings, inputs and outputs are unchanged is not run again.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from crosstype import __version__
+from crosstype.cohort.protocol import Protocol, protocol_named
+from crosstype.config.spec import RunSpec
+from crosstype.config.write import resolved_toml
+from crosstype.errors import ConfigError
+from crosstype.files import write_text
+from crosstype.progress import Silence, Watcher
+from crosstype.stages import Ledger, Stage
+from crosstype.tables import read_table, write_table
+from crosstype.training.spec import published
+
+STAGES = ("features", "cohort", "train", "evaluate", "report")
+REPORTED_VERSIONS = ("torch", "numpy", "scikit-learn", "scipy", "polars", "h5py", "matplotlib")
+MARKED = ("predictions.csv", "stressed_predictions.csv", "training.csv")
+JUDGED = ("metrics.csv", "comparisons.csv", "modality_use.csv")
+
+
+@dataclass
+class Run:
+    """One config run into one OUT.
+
+    Attributes:
+        spec: all settings.
+        out: folder that receives everything.
+        n_workers: training processes at once; changes no number.
+        watcher: who is told how far it is.
+        synthetic: whether the data are made up, which every page then says.
+        faults: damaged inputs that were listed and passed over; if any, the exit code is 1.
+    """
+
+    spec: RunSpec
+    out: Path
+    n_workers: int = 2
+    watcher: Watcher = field(default_factory=Silence)
+    synthetic: bool = False
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def protocol(self) -> Protocol:
+        """Return the protocol that the config names."""
+        return protocol_named(self.spec.folds.protocol)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the names of the classes, in order."""
+        return tuple(one.name for one in self.spec.cohort.classes)
+
+
+def run(run: Run, last: str = "report") -> None:
+    """Run every stage up to `last`, reusing what is finished.
+
+    Raises:
+        CrosstypeError: an input or a setting is wrong; what was finished stays.
+    """
+    run.out.mkdir(parents=True, exist_ok=True)
+    write_text(run.out / "config.toml", resolved_toml(run.spec))
+    ledger = Ledger(run.out)
+    records: dict[str, dict[str, Any]] = {}
+    steps: dict[str, Callable[[Run, Ledger], dict[str, Any]]] = {
+        "features": _features,
+        "cohort": _cohort,
+        "train": _train,
+        "evaluate": _evaluate,
+    }
+    for name, step in steps.items():
+        records[name] = step(run, ledger)
+        if name == last:
+            return
+    _write_run_json(run, records)
+    _report(run, ledger)
+
+
+def _features(run: Run, ledger: Ledger) -> dict[str, Any]:
+    """Look through the feature files: features.csv."""
+    from crosstype.features.store import find_slides, inspect_slides, write_feature_rows
+
+    spec = run.spec
+    slides = find_slides(spec.features, spec.cohort.slides, spec.cohort.patient_column)
+    run.watcher.start("features", 1)
+
+    def work() -> Mapping[str, Any]:
+        rows = inspect_slides(slides, spec.features, ledger.hashes.sha256_of)
+        write_feature_rows(run.out / "features.csv", rows)
+        return {"faults": [f"{row.slide_id}: {row.fault}" for row in rows if row.fault]}
+
+    inputs = {f"{patient}/{slide}": path for slide, patient, path in slides if path.is_file()}
+    settings = [spec.features.encoder, sorted(slide for slide, _, _ in slides)]
+    record = ledger.do(Stage("features", settings, inputs, ["features.csv"]), work)
+    run.watcher.step(f"{len(slides)} slides")
+    run.faults += record["notes"]["faults"]
+    return record
+
+
+def _cohort(run: Run, ledger: Ledger) -> dict[str, Any]:
+    """Join the tables and deal the folds: cohort.csv, left_out.csv, folds.csv."""
+    from crosstype.cohort.aligned import save_expression
+    from crosstype.cohort.cohort import build_cohort, write_cohort, write_left_out
+    from crosstype.cohort.folds import make_folds
+    from crosstype.cohort.genes import outlier_cost
+    from crosstype.cohort.preprocess import ShiftLog
+    from crosstype.features.store import read_feature_rows
+
+    spec = run.spec
+    run.watcher.start("cohort", 1)
+
+    def work() -> Mapping[str, Any]:
+        rows = read_feature_rows(run.out / "features.csv")
+        cohort = build_cohort(spec.cohort, spec.expression, rows, spec.folds.n_folds)
+        write_cohort(run.out / "cohort.csv", cohort)
+        write_left_out(run.out / "left_out.csv", cohort.left_out)
+        save_expression(run.out / "expression.npz", cohort.expression)
+        table = make_folds(
+            cohort.patient_ids, cohort.labels, cohort.sites, spec.folds, run.protocol
+        )
+        write_table(run.out / "folds.csv", table)
+        held = cohort.expression
+        logged = ShiftLog().fit_transform(held.values) if held.unit == "linear" else held.values
+        factor = spec.expression.outlier_factor
+        cost = outlier_cost(logged, cohort.labels, held.genes, factor)
+        write_table(run.out / "outliers.csv", cost)
+        return {
+            "notes": list(cohort.notes),
+            "provenance": cohort.provenance,
+            "counts": [cohort.labels.count(name) for name in run.classes],
+        }
+
+    inputs = {"features.csv": run.out / "features.csv"}
+    for name in ("labels", "expression"):
+        path = getattr(spec.cohort, name)
+        if path is None:
+            raise ConfigError(f"[cohort] {name} is not set. Name the {name} table.")
+        if path.is_file():
+            inputs[path.name] = path
+    outputs = ["cohort.csv", "left_out.csv", "folds.csv", "expression.npz", "outliers.csv"]
+    stage = Stage("cohort", [_unplaced(spec), spec.expression, spec.folds], inputs, outputs)
+    record = ledger.do(stage, work)
+    sizes = ", ".join(
+        f"{n} {name}" for n, name in zip(record["notes"]["counts"], run.classes, strict=True)
+    )
+    run.watcher.step(f"{sum(record['notes']['counts'])} patients ({sizes})")
+    return record
+
+
+def _train(run: Run, ledger: Ledger) -> dict[str, Any]:
+    """Cross-validate every model: models/, predictions.csv and its companions."""
+    spec, out = run.spec, run.out
+
+    def work() -> Mapping[str, Any]:
+        from crosstype.training.crossval import cross_validate, write_predictions
+
+        plan = _plan(run, ledger)
+        jobs = cross_validate(plan, run.n_workers, run.watcher)
+        write_predictions(plan, jobs)
+        _mark(run, MARKED)
+        return {"jobs": len(jobs)}
+
+    names = ("cohort.csv", "folds.csv", "expression.npz", "features.csv")
+    settings = [
+        run.classes, spec.expression, spec.models, spec.training, spec.folds,
+        spec.evaluation.n_shuffles,
+    ]  # fmt: skip
+    outputs = [name for name in MARKED if spec.evaluation.n_shuffles or "stressed" not in name]
+    return ledger.do(Stage("train", settings, {n: out / n for n in names}, outputs), work)
+
+
+def _plan(run: Run, ledger: Ledger) -> Any:
+    """Return what the training jobs need to know."""
+    from crosstype.features.store import find_slides, read_feature_rows
+    from crosstype.files import hash_of
+    from crosstype.training.jobs import Plan
+
+    spec, out = run.spec, run.out
+    cohort = set(read_table(out / "cohort.csv")["patient_id"])
+    usable = {row.slide_id for row in read_feature_rows(out / "features.csv") if not row.fault}
+    slides: dict[str, list[Path]] = {}
+    for slide, patient, path in find_slides(
+        spec.features, spec.cohort.slides, spec.cohort.patient_column
+    ):
+        if patient in cohort and slide in usable:
+            slides.setdefault(patient, []).append(path)
+    names = ("cohort.csv", "expression.npz", "features.csv")
+    return Plan(
+        out=out,
+        classes=run.classes,
+        slides={patient: tuple(paths) for patient, paths in slides.items()},
+        protocol=run.protocol,
+        expression=spec.expression,
+        model=spec.models,
+        training=published(spec.training) if run.protocol.published_training else spec.training,
+        seed=spec.folds.seed,
+        n_shuffles=spec.evaluation.n_shuffles,
+        inputs=hash_of([ledger.hashes.sha256_of(out / name) for name in names]),
+    )
+
+
+def _evaluate(run: Run, ledger: Ledger) -> dict[str, Any]:
+    """Judge the predictions: metrics.csv, comparisons.csv, modality_use.csv."""
+    from crosstype.evaluation.evaluate import evaluate
+
+    spec = run.spec
+    run.watcher.start("evaluate", 1)
+
+    def work() -> Mapping[str, Any]:
+        evaluate(run.out, spec.evaluation, run.classes, spec.folds.seed)
+        _mark(run, JUDGED)
+        return {}
+
+    inputs = {name: run.out / name for name in MARKED[:2] if (run.out / name).exists()}
+    settings = [spec.evaluation, run.classes, spec.folds.seed, run.protocol]
+    record = ledger.do(Stage("evaluate", settings, inputs, JUDGED), work)
+    run.watcher.step("metrics, comparisons, modality use")
+    return record
+
+
+def _report(run: Run, ledger: Ledger) -> None:
+    """Write the page: report.html."""
+    from crosstype.report.page import write_report
+
+    run.watcher.start("report", 1)
+    names = [*MARKED, *JUDGED, "cohort.csv", "left_out.csv", "folds.csv", "features.csv"]
+    names += ["outliers.csv", "run.json", "config.toml"]
+    inputs = {name: run.out / name for name in names if (run.out / name).exists()}
+
+    def work() -> Mapping[str, Any]:
+        write_report(run.out, run.spec.report)
+        return {}
+
+    ledger.do(Stage("report", run.spec.report, inputs, ["report.html"]), work)
+    run.watcher.step(str(run.out / "report.html"))
+
+
+def _mark(run: Run, names: tuple[str, ...]) -> None:
+    """Write into every table made under a leaking protocol that it was."""
+    if not run.protocol.leaks:
+        return
+    words = f"{run.protocol.name}: {'; '.join(run.protocol.leaks)}"
+    for name in names:
+        path = run.out / name
+        if path.exists():
+            write_table(path, read_table(path).with_columns(protocol=pl.lit(words)))
+
+
+def _unplaced(spec: RunSpec) -> Any:
+    """Return the cohort's settings without the tables' paths: their contents count instead."""
+    from dataclasses import replace
+
+    return replace(spec.cohort, labels=None, slides=None, expression=None)
+
+
+def _write_run_json(run: Run, records: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write what a reader needs to judge and to repeat the run."""
+    costs = ("seconds", "peak_memory_mb")
+    about = {
+        "crosstype": __version__,
+        "command": "crosstype run",
+        "protocol": {"name": run.protocol.name, "leaks": list(run.protocol.leaks)},
+        "classes": list(run.classes),
+        "seed": run.spec.folds.seed,
+        "synthetic": run.synthetic,
+        "labels_provenance": records["cohort"]["notes"]["provenance"],
+        "notes": records["cohort"]["notes"]["notes"],
+        "faults": run.faults,
+        "versions": {"crosstype": __version__, "python": platform.python_version()}
+        | {name: version(name) for name in REPORTED_VERSIONS},
+        "inputs": records["cohort"]["inputs"],
+        "stages": {name: {cost: one[cost] for cost in costs} for name, one in records.items()},
+    }
+    write_text(run.out / "run.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")
