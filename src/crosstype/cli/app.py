@@ -31,7 +31,9 @@ Out = Annotated[
 ]
 Workers = Annotated[
     int,
-    typer.Option("--workers", min=0, help="Training processes; 0: one per core. Changes no number."),
+    typer.Option(
+        "--workers", min=0, help="Training processes; 0: one per core. Changes no number."
+    ),
 ]
 
 
@@ -43,9 +45,9 @@ def _version(value: bool) -> None:  # noqa: FBT001  typer's callback signature
 
 @app.callback(epilog="Start here: `crosstype demo`, or `crosstype init my.toml`.")
 def _root(
-    version: Annotated[  # noqa: ARG001
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,  # noqa: FBT002
+    ] = False,
 ) -> None:
     """Take the options that stand before a command."""
 
@@ -174,7 +176,9 @@ def _say(message: str) -> None:
     typer.echo(f"Error: {message}", err=True)
 
 
-def _last_resort(kind: type[BaseException], fault: BaseException, trace: TracebackType | None) -> None:
+def _last_resort(
+    kind: type[BaseException], fault: BaseException, trace: TracebackType | None
+) -> None:
     """Report a fault of ours in one line; CROSSTYPE_DEBUG=1 shows where it happened."""
     if os.environ.get("CROSSTYPE_DEBUG"):
         sys.__excepthook__(kind, fault, trace)

@@ -9,7 +9,16 @@ from importlib.metadata import PackageNotFoundError, version
 
 from crosstype import __version__
 
-LIBRARIES = ("torch", "numpy", "polars", "scikit-learn", "scipy", "h5py", "matplotlib", "safetensors")
+LIBRARIES = (
+    "torch",
+    "numpy",
+    "polars",
+    "scikit-learn",
+    "scipy",
+    "h5py",
+    "matplotlib",
+    "safetensors",
+)
 
 
 def diagnose() -> Iterator[str]:

@@ -35,7 +35,7 @@ def field_docs(kind: type[Any]) -> dict[str, str]:
     for one, after in zip(tree.body, tree.body[1:], strict=False):
         named = isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)
         if named and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-            docs[one.target.id] = " ".join(str(after.value.value).split())  # type: ignore[union-attr, attr-defined]
+            docs[one.target.id] = " ".join(str(after.value.value).split())  # type: ignore[attr-defined]
     return docs
 
 

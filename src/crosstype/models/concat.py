@@ -1,4 +1,4 @@
-"""concat: the pooled image vector beside the gene vector, as the paper describes its first fusion."""
+"""concat: the pooled image vector beside the gene vector, the paper's first fusion as described."""
 
 from __future__ import annotations
 

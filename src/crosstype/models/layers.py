@@ -72,9 +72,7 @@ class MultiHeadAttention(nn.Module):
         queries: Float[Tensor, "patients queries width"],
         keys: Float[Tensor, "patients keys width"],
         key_mask: Bool[Tensor, "patients keys"],
-    ) -> tuple[
-        Float[Tensor, "patients queries width"], Float[Tensor, "patients queries keys"]
-    ]:
+    ) -> tuple[Float[Tensor, "patients queries width"], Float[Tensor, "patients queries keys"]]:
         """Return what each query gathered (exactly 0 where no key is real), and mean weights."""
         n, n_queries, width = queries.shape
         size = (n, -1, self.n_heads, width // self.n_heads)

@@ -14,6 +14,7 @@ MODEL_NAMES = (
     "paper_cross_attention",
 )
 
+
 @dataclass(frozen=True)
 class ModelSpec:
     """Sizes of the networks; the same for all, so that none is favoured."""

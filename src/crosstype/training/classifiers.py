@@ -207,7 +207,10 @@ class BaselineClassifier(Classifier):
         return arrays, {"preparation": steps, "n_classes": self.n_classes}
 
     def restore(
-        self, arrays: Arrays, settings: dict[str, Any], model: ModelSpec  # noqa: ARG002
+        self,
+        arrays: Arrays,
+        settings: dict[str, Any],
+        model: ModelSpec,  # noqa: ARG002
     ) -> None:
         """Become what `state` described."""
         self.preparation = Preparation.from_state(arrays, settings["preparation"])

@@ -16,6 +16,7 @@ from crosstype.cohort.aligned import load_expression
 from crosstype.cohort.folds import Fold, folds_of, read_folds
 from crosstype.cohort.protocol import Protocol
 from crosstype.cohort.spec import ExpressionSpec
+from crosstype.cohort.unit import Unit
 from crosstype.errors import CheckpointError
 from crosstype.files import hash_of, write_text
 from crosstype.models.spec import ModelSpec
@@ -107,7 +108,7 @@ class Bench:
         )
 
     @cached_property
-    def unit(self) -> str:
+    def unit(self) -> Unit:
         """Return the unit of the cohort's expression."""
         return load_expression(self.plan.out / "expression.npz").unit
 
@@ -128,9 +129,7 @@ class Bench:
         if self.plan.protocol.validation_is_test or not fold.inner:
             train, validation = fold.train, fold.validation
             everyone = self.patients if self.plan.protocol.preprocessing_on_everyone else None
-            return [
-                Split(self.patients.select(train), self.patients.select(validation), everyone)
-            ]
+            return [Split(self.patients.select(train), self.patients.select(validation), everyone)]
         splits = []
         for validation in fold.inner:
             held = set(validation)
@@ -186,9 +185,7 @@ def _parents(bench: Bench, job: Job) -> list[NetworkClassifier]:
     return found
 
 
-def _stressed(
-    classifier: Classifier, test: Patients, plan: Plan, job: Job
-) -> list[dict[str, Any]]:
+def _stressed(classifier: Classifier, test: Patients, plan: Plan, job: Job) -> list[dict[str, Any]]:
     """Return predictions with one modality shuffled between the test patients of the fold."""
     results = []
     for number, condition in enumerate(CONDITIONS):

@@ -82,9 +82,7 @@ def cross_fitted_logits(
     return logits
 
 
-def line_inputs(
-    patients: Patients, preparation: Preparation, uses: frozenset[Modality]
-) -> Inputs:
+def line_inputs(patients: Patients, preparation: Preparation, uses: frozenset[Modality]) -> Inputs:
     """Return centred log expression and mean tiles side by side, each block of unit variance.
 
     Expression is not divided by each gene's spread here: genes that vary more say more.

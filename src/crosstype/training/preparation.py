@@ -12,6 +12,7 @@ from crosstype.cohort.genes import pipeline_from_state, pipeline_state
 from crosstype.cohort.preprocess import make_preprocessing
 from crosstype.cohort.protocol import Protocol
 from crosstype.cohort.spec import ExpressionSpec
+from crosstype.cohort.unit import Unit
 from crosstype.training.bags import Patients
 
 SCALED_TILES_PER_PATIENT = 256
@@ -82,7 +83,7 @@ class Preparing:
 
     expression: ExpressionSpec
     protocol: Protocol
-    unit: str
+    unit: Unit
 
     def fit(self, patients: Patients) -> Preparation:
         """Fit on these patients and no others."""
