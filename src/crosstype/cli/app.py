@@ -37,7 +37,7 @@ Workers = Annotated[
 ]
 
 
-def _version(value: bool) -> None:  # noqa: FBT001  typer's callback signature
+def _version(value: bool) -> None:
     if value:
         typer.echo(f"crosstype {__version__}")
         raise typer.Exit

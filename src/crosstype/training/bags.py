@@ -25,14 +25,16 @@ class Bags:
         self._paths = paths
         self._kept: dict[str, np.ndarray] = {}
         self._bytes = 0
-        self._means: dict[str, np.ndarray] = {}
+        self._summaries: dict[str, np.ndarray] = {}
 
-    def mean(self, patient_id: str) -> Float32[np.ndarray, " features"]:
-        """Return the mean tile of a patient, computed once."""
-        if patient_id not in self._means:
-            mean = self.read(patient_id).mean(axis=0, dtype=np.float64)
-            self._means[patient_id] = mean.astype(np.float32)
-        return self._means[patient_id]
+    def summary(self, patient_id: str) -> Float32[np.ndarray, " twice_features"]:
+        """Return mean and standard deviation over a patient's tiles, end to end; computed once."""
+        if patient_id not in self._summaries:
+            bag = self.read(patient_id)
+            mean = bag.mean(axis=0, dtype=np.float64)
+            spread = bag.std(axis=0, dtype=np.float64)
+            self._summaries[patient_id] = np.concatenate([mean, spread]).astype(np.float32)
+        return self._summaries[patient_id]
 
     def read(self, patient_id: str) -> Float32[np.ndarray, "tiles features"]:
         """Return all tiles of a patient."""

@@ -16,7 +16,8 @@ from crosstype.files import replacing
 from crosstype.models.baselines import BASELINES
 from crosstype.models.catalog import NETWORKS
 from crosstype.models.spec import ModelSpec
-from crosstype.training.classifiers import BaselineClassifier, Classifier, NetworkClassifier
+from crosstype.training.classifiers import BaselineClassifier, Classifier
+from crosstype.training.network_classifier import NetworkClassifier
 from crosstype.training.stacking import LateClassifier
 
 FORMAT_VERSION = "1"

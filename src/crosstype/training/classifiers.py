@@ -6,26 +6,21 @@ patients. There is no place for a test patient in the signature.
 
 from __future__ import annotations
 
-import math
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
-from crosstype.errors import TrainingError
 from crosstype.models.baselines import BASELINES, fit_baseline, predict_baseline
-from crosstype.models.catalog import make_network
-from crosstype.models.interface import Network, Sizes
 from crosstype.models.spec import ModelSpec
 from crosstype.training.bags import Patients
-from crosstype.training.fit import Epoch, Prepared, fit_network, predict_logits, probabilities_of
-from crosstype.training.linear_start import LinearStart, cross_fitted_logits, fit_line
+from crosstype.training.fit import (
+    Epoch,
+)
 from crosstype.training.preparation import Preparation, Preparing
 from crosstype.training.spec import TrainingSpec
 
@@ -70,12 +65,19 @@ class Recipe:
 
 
 class Classifier(ABC):
-    """Fit on splits, predict probabilities, become arrays and back."""
+    """Fit on splits, predict probabilities, become arrays and back.
+
+    Attributes:
+        name: as the user knows it.
+        curves: training curve of each network; empty for a baseline.
+        trust: share of the networks' correction of a line that is kept, 0 to 1.
+    """
 
     def __init__(self, name: str) -> None:
         """Make an unfitted classifier."""
         self.name = name
         self.curves: list[list[Epoch]] = []
+        self.trust = 1.0
 
     @abstractmethod
     def fit(self, splits: Sequence[Split], recipe: Recipe) -> None:
@@ -94,86 +96,6 @@ class Classifier(ABC):
         """Become what `state` described."""
 
 
-@dataclass(frozen=True)
-class Member:
-    """One network with what it was prepared by and started from."""
-
-    preparation: Preparation
-    start: LinearStart | None
-    network: Network
-
-    def logits(self, patients: Patients) -> Float[Tensor, "patients logits"]:
-        """Return start plus network."""
-        start = self.start.logits(patients, self.preparation) if self.start else None
-        return predict_logits(self.network, Prepared(patients, self.preparation, start))
-
-    def state(self) -> tuple[Arrays, dict[str, Any]]:
-        """Return arrays and JSON-able settings."""
-        arrays, steps = self.preparation.state()
-        weights = {f"network.{k}": v.numpy() for k, v in self.network.state_dict().items()}
-        if self.start:
-            arrays |= {"start.weight": self.start.weight, "start.bias": self.start.bias}
-        return arrays | weights, {"preparation": steps, "sizes": asdict(self.network.sizes)}
-
-    @classmethod
-    def from_state(
-        cls, name: str, arrays: Arrays, settings: dict[str, Any], model: ModelSpec
-    ) -> Member:
-        """Return what `state` described."""
-        network = make_network(name, Sizes(**settings["sizes"]), model)
-        weights = _below(arrays, "network.")
-        network.load_state_dict({key: torch.from_numpy(v) for key, v in weights.items()})
-        network.eval()
-        start = None
-        if "start.weight" in arrays:
-            start = LinearStart(network.uses, arrays["start.weight"], arrays["start.bias"])
-        return cls(Preparation.from_state(arrays, settings["preparation"]), start, network)
-
-
-class NetworkClassifier(Classifier):
-    """Several copies of one network, each stopped early on another inner fold; logits averaged."""
-
-    def __init__(self, name: str) -> None:
-        """Make an unfitted classifier."""
-        super().__init__(name)
-        self.members: list[Member] = []
-        self.inner_logits: list[Tensor] = []
-
-    def fit(self, splits: Sequence[Split], recipe: Recipe) -> None:
-        """Fit one member per split; keep what each said of its own validation patients."""
-        for number, split in enumerate(splits):
-            member, curve, said = _fit_member(self.name, split, recipe, number)
-            self.members.append(member)
-            self.curves.append(curve)
-            self.inner_logits.append(said)
-
-    def logits(self, patients: Patients) -> Float[Tensor, "patients logits"]:
-        """Return the mean logits of the members."""
-        return torch.stack([member.logits(patients) for member in self.members]).mean(dim=0)
-
-    def predict(self, patients: Patients) -> Probabilities:
-        """Return probabilities of the mean logits."""
-        return probabilities_of(self.logits(patients))
-
-    def state(self) -> tuple[Arrays, dict[str, Any]]:
-        """Return every member's preparation and weights."""
-        arrays: Arrays = {}
-        settings: list[dict[str, Any]] = []
-        for number, member in enumerate(self.members):
-            own, about = member.state()
-            arrays |= {f"{number}.{key}": value for key, value in own.items()}
-            arrays[f"{number}.inner_logits"] = self.inner_logits[number].numpy()
-            settings.append(about)
-        return arrays, {"members": settings}
-
-    def restore(self, arrays: Arrays, settings: dict[str, Any], model: ModelSpec) -> None:
-        """Become what `state` described."""
-        for number, about in enumerate(settings["members"]):
-            own = _below(arrays, f"{number}.")
-            self.members.append(Member.from_state(self.name, own, about, model))
-            self.inner_logits.append(torch.from_numpy(own["inner_logits"]))
-
-
 class BaselineClassifier(Classifier):
     """A baseline on one vector per patient, fitted on all training patients at once."""
 
@@ -182,15 +104,9 @@ class BaselineClassifier(Classifier):
     n_classes: int
 
     def fit(self, splits: Sequence[Split], recipe: Recipe) -> None:
-        """Fit on the training patients of the first split and those it holds for validation.
-
-        A baseline has no use for validation; leaving those patients out would handicap it.
-        Under protocol paper validation is the test fold, and stays out.
-        """
-        first = splits[0]
-        leaking = first.everyone is not None or recipe.preparing.protocol.validation_is_test
-        patients = first.train if leaking else _together(first.train, first.validation)
-        self.preparation = recipe.preparing.fit(first.everyone or patients)
+        """Fit on all training patients; leaving those for validation out would handicap it."""
+        patients = training_patients(splits, recipe)
+        self.preparation = recipe.preparing.fit(splits[0].everyone or patients)
         self.n_classes = len(patients.classes)
         self.parameters = fit_baseline(
             self.name, self._inputs(patients), patients.targets, self.n_classes
@@ -214,7 +130,7 @@ class BaselineClassifier(Classifier):
     ) -> None:
         """Become what `state` described."""
         self.preparation = Preparation.from_state(arrays, settings["preparation"])
-        self.parameters = _below(arrays, "parameters.")
+        self.parameters = below(arrays, "parameters.")
         self.n_classes = int(settings["n_classes"])
 
     def _inputs(self, patients: Patients) -> Float[np.ndarray, "patients columns"]:
@@ -223,42 +139,23 @@ class BaselineClassifier(Classifier):
         if baseline.genes:
             parts.append(np.nan_to_num(self.preparation.genes(patients.genes)))
         if baseline.image:
-            parts.append(self.preparation.mean_tiles(patients))
+            summary = self.preparation.bag_summary(patients)
+            parts.append(summary[:, : summary.shape[1] // 2])
         return np.concatenate(parts, axis=1)
 
 
-def _fit_member(
-    name: str, split: Split, recipe: Recipe, number: int
-) -> tuple[Member, list[Epoch], Tensor]:
-    """Fit one member; return it, its curve, and its logits of its own validation patients."""
-    seeds = recipe.seeds(name, number)
-    seed = int(seeds.generate_state(1)[0])
-    torch.manual_seed(seed)
-    preparation = recipe.preparing.fit(split.everyone or split.train)
-    network = make_network(name, _sizes(split.train, preparation), recipe.model)
-    start, known = None, None
-    if recipe.training.start == "linear":
-        start = fit_line(split.train, preparation, network.uses)
-        known = cross_fitted_logits(split.train, preparation, network.uses, seed)
-    train = Prepared(split.train, preparation, known)
-    held = start.logits(split.validation, preparation) if start else None
-    validation = Prepared(split.validation, preparation, held)
-    curve = fit_network(network, train, validation, recipe.training, np.random.default_rng(seeds))
-    if not math.isfinite(curve[-1].train_loss):
-        raise TrainingError(
-            f"{name}: the loss became {curve[-1].train_loss} in epoch {curve[-1].epoch}. Lower "
-            "[training] learning_rate, or look for extreme values in the expression table."
-        )
-    return Member(preparation, start, network), curve, predict_logits(network, validation)
+def training_patients(splits: Sequence[Split], recipe: Recipe) -> Patients:
+    """Return all patients who may teach: those of the first split, its validation included.
+
+    Where the protocol validates on the test fold, that fold stays out.
+    """
+    first = splits[0]
+    leaks = recipe.preparing.protocol.validation_is_test
+    return first.train if leaks else _together(first.train, first.validation)
 
 
-def _sizes(patients: Patients, preparation: Preparation) -> Sizes:
-    n_features = len(preparation.feature_mean)
-    n_genes = preparation.genes(patients.genes[:1]).shape[1]
-    return Sizes(n_features, n_genes, len(patients.classes))
-
-
-def _below(arrays: Arrays, prefix: str) -> Arrays:
+def below(arrays: Arrays, prefix: str) -> Arrays:
+    """Return the arrays whose names begin so, without that beginning."""
     return {key.removeprefix(prefix): v for key, v in arrays.items() if key.startswith(prefix)}
 
 

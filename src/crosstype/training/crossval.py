@@ -74,7 +74,7 @@ def write_predictions(plan: Plan, jobs: Sequence[Job]) -> None:
             )
         for member, curve in enumerate(record["curves"]):
             place = {"model": job.model, "repeat": job.repeat, "fold": job.fold, "member": member}
-            curves += [place | epoch for epoch in curve]
+            curves += [place | epoch | {"trust": record["trust"]} for epoch in curve]
     write_table(plan.out / "predictions.csv", pl.concat(plain))
     if stressed:
         write_table(plan.out / "stressed_predictions.csv", pl.concat(stressed))
@@ -90,6 +90,7 @@ CURVE_SCHEMA = {
     "train_loss": pl.Float64,
     "validation_loss": pl.Float64,
     "learning_rate": pl.Float64,
+    "trust": pl.Float64,
 }
 
 

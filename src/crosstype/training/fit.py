@@ -86,7 +86,7 @@ def fit_network(
     Returns:
         The training curve, one entry per epoch that was run.
     """
-    loss = _loss(train, spec)
+    loss = make_loss(train.targets, len(train.patients.classes), spec)
     optimiser = _optimiser(network, spec)
     curve: list[Epoch] = []
     best = float(loss(predict_logits(network, validation), validation.targets))
@@ -148,21 +148,30 @@ class Loss(nn.Module):
         self, logits: Float[Tensor, "patients logits"], targets: Int[Tensor, " patients"]
     ) -> Float[Tensor, ""]:
         """Return the weighted mean loss."""
+        return self.each(logits, targets).sum() / self.class_weights[targets].sum()
+
+    def each(
+        self, logits: Float[Tensor, "patients logits"], targets: Int[Tensor, " patients"]
+    ) -> Float[Tensor, " patients"]:
+        """Return each patient's weighted loss."""
         if logits.shape[1] > 1:
-            return nn.functional.cross_entropy(logits, targets, self.class_weights)
-        weights = self.class_weights[targets]
-        total = nn.functional.binary_cross_entropy_with_logits(
-            logits[:, 0], targets.to(logits.dtype), weight=weights, reduction="sum"
+            return nn.functional.cross_entropy(
+                logits, targets, self.class_weights, reduction="none"
+            )
+        return nn.functional.binary_cross_entropy_with_logits(
+            logits[:, 0],
+            targets.to(logits.dtype),
+            weight=self.class_weights[targets],
+            reduction="none",
         )
-        return total / weights.sum()
 
 
-def _loss(train: Prepared, spec: TrainingSpec) -> Loss:
-    """Return the loss with weights inverse to the classes' frequencies in training."""
-    counts = torch.bincount(train.targets, minlength=len(train.patients.classes)).clamp(min=1)
+def make_loss(targets: Int[Tensor, " patients"], n_classes: int, spec: TrainingSpec) -> Loss:
+    """Return the loss with weights inverse to the classes' frequencies, or equal ones."""
     if spec.class_weights == "none":
-        return Loss(torch.ones(len(counts)))
-    return Loss(len(train) / (len(counts) * counts.float()))
+        return Loss(torch.ones(n_classes))
+    counts = torch.bincount(targets, minlength=n_classes).clamp(min=1)
+    return Loss(len(targets) / (n_classes * counts.float()))
 
 
 def _optimiser(network: Network, spec: TrainingSpec) -> torch.optim.Optimizer:

@@ -23,7 +23,8 @@ from crosstype.models.spec import ModelSpec
 from crosstype.tables import read_stage_table
 from crosstype.training.bags import Bags, Patients
 from crosstype.training.checkpoint import load_classifier, make_classifier, save_classifier
-from crosstype.training.classifiers import Classifier, NetworkClassifier, Recipe, Split
+from crosstype.training.classifiers import Classifier, Recipe, Split
+from crosstype.training.network_classifier import NetworkClassifier
 from crosstype.training.preparation import Preparing
 from crosstype.training.spec import TrainingSpec
 from crosstype.training.stacking import PARENTS, LateClassifier
@@ -164,6 +165,7 @@ def run_job(bench: Bench, job: Job) -> None:
         "labels": [plan.classes[target] for target in test.targets],
         "probabilities": classifier.predict(test).tolist(),
         "stressed": _stressed(classifier, test, plan, job),
+        "trust": classifier.trust,
         "curves": [[asdict(epoch) for epoch in curve] for curve in classifier.curves],
     }
     write_text(plan.record(job), json.dumps(record))

@@ -1,28 +1,30 @@
 """A linear model on both modalities, from which the networks start.
 
 On cohorts of a hundred patients and thousands of genes a ridge-penalised line is hard to beat, and
-a network that has to find it by gradient descent finds it badly. So the line is fitted first, in
-closed form, and the network learns what it leaves unexplained. While the network trains, the line's
-logits of a training patient come from lines fitted without that patient (cross-fitting): the
-network then sees the line's honest errors instead of a perfect fit.
+a network that has to find it by gradient descent finds it badly. So the line is fitted first, and
+the networks learn what it leaves unexplained. They see honest errors: the line's logits of a
+training patient come from a line fitted on the other inner folds (cross-fitting). How far the
+networks' correction is then trusted is decided on the same inner folds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
+from torch import Tensor
 
 from crosstype.terms import Modality
 from crosstype.training.bags import Patients
 from crosstype.training.preparation import Preparation
 
-# Chosen on patients of other sites than A2, in cohorts of its size (docs/decisions).
-STRENGTH = {Modality.GENES: 10.0, Modality.IMAGE: 3.0}
+# Chosen on patients of other sites than A2; see docs/decisions/0003-linear-start.md.
+STRENGTH = {Modality.GENES: 10.0, Modality.IMAGE: 5.0}
 IMAGE_WEIGHT_BESIDE_GENES = 0.5
-N_CROSS_FITS = 5
+SPREAD_WEIGHT = 0.5
+TRUSTS = (0.25, 0.5, 0.75, 1.0)
 
 Logits = Float[np.ndarray, "patients logits"]
 Inputs = Float[np.ndarray, "patients columns"]
@@ -58,32 +60,29 @@ def fit_line(
     return LinearStart(kept, weight, bias)
 
 
-def cross_fitted_logits(
-    patients: Patients,
-    preparation: Preparation,
-    uses: Collection[Modality],
-    seed: int,
-) -> Logits:
-    """Return for each training patient the logits of a line fitted without that patient."""
-    from sklearn.model_selection import StratifiedKFold
+def choose_trust(
+    start: Float[Tensor, "patients logits"],
+    correction: Float[Tensor, "patients logits"],
+    losses_of: Callable[[Tensor], Float[Tensor, " patients"]],
+) -> float:
+    """Return which share of the networks' correction to keep, 0 to 1.
 
-    kept = frozenset(uses)
-    inputs = line_inputs(patients, preparation, kept)
-    smallest = int(np.bincount(patients.targets).min())
-    n_splits = max(2, min(N_CROSS_FITS, smallest))
-    folds = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
-    logits: Logits | None = None
-    for train, held in folds.split(inputs, patients.targets):
-        weight, bias = _fit(inputs[train], patients.targets[train], kept)
-        if logits is None:
-            logits = np.zeros((len(inputs), len(bias)))
-        logits[held] = inputs[held] @ weight.T + bias
-    assert logits is not None
-    return logits
+    The share with the lowest loss on patients that neither line nor network was fitted on, if it
+    lowers the loss by more than one standard error of the paired differences, else 0 (the one
+    standard error rule, Breiman et al. 1984): without evidence the simpler model stays.
+    """
+    plain = losses_of(start)
+    best, trust = 0.0, 0.0
+    for share in TRUSTS:
+        gain = plain - losses_of(start + share * correction)
+        error = float(gain.std(unbiased=True)) / len(gain) ** 0.5
+        if float(gain.mean()) > max(best, error):
+            best, trust = float(gain.mean()), share
+    return trust
 
 
 def line_inputs(patients: Patients, preparation: Preparation, uses: frozenset[Modality]) -> Inputs:
-    """Return centred log expression and mean tiles side by side, each block of unit variance.
+    """Return centred log expression, then tile means and spreads, each block of unit variance.
 
     Expression is not divided by each gene's spread here: genes that vary more say more.
     """
@@ -93,9 +92,11 @@ def line_inputs(patients: Patients, preparation: Preparation, uses: frozenset[Mo
         size = np.sqrt((spread**2).sum()) or 1.0
         parts.append(np.nan_to_num(preparation.genes(patients.genes)) * (spread / size))
     if Modality.IMAGE in uses:
-        tiles = preparation.mean_tiles(patients).astype(np.float64)
+        summary = preparation.bag_summary(patients).astype(np.float64)
+        n_features = summary.shape[1] // 2
+        summary[:, n_features:] *= SPREAD_WEIGHT
         weight = IMAGE_WEIGHT_BESIDE_GENES if Modality.GENES in uses else 1.0
-        parts.append(tiles * (weight / np.sqrt(tiles.shape[1])))
+        parts.append(summary * (weight / np.sqrt(n_features)))
     return np.concatenate(parts, axis=1)
 
 

@@ -18,6 +18,8 @@ from crosstype.training.bags import Patients
 SCALED_TILES_PER_PATIENT = 256
 """Tiles of one patient that count when features are standardised; enough for mean and spread."""
 
+SCALING = ("feature_mean", "feature_scale", "summary_mean", "summary_scale")
+
 
 @dataclass(frozen=True)
 class Preparation:
@@ -27,11 +29,15 @@ class Preparation:
         expression: fitted scikit-learn pipeline over genes.
         feature_mean: mean of each tile feature over the training patients' tiles.
         feature_scale: standard deviation of the same; 1 for a constant feature.
+        summary_mean: mean over training patients of each patient's tile mean and spread.
+        summary_scale: standard deviation of the same; 1 for a constant one.
     """
 
     expression: Any
     feature_mean: Float32[np.ndarray, " features"]
     feature_scale: Float32[np.ndarray, " features"]
+    summary_mean: Float32[np.ndarray, " twice_features"]
+    summary_scale: Float32[np.ndarray, " twice_features"]
 
     def genes(
         self, raw: Float32[np.ndarray, "patients genes"]
@@ -46,9 +52,11 @@ class Preparation:
         scaled: np.ndarray = (bag - self.feature_mean) / self.feature_scale
         return scaled.astype(np.float32)
 
-    def mean_tiles(self, patients: Patients) -> Float32[np.ndarray, "patients features"]:
-        """Return the mean standardised tile of each patient."""
-        return self.tiles(np.stack([patients.bags.mean(one) for one in patients.bag_of]))
+    def bag_summary(self, patients: Patients) -> Float32[np.ndarray, "patients twice_features"]:
+        """Return each patient's tile mean and tile spread, standardised over training patients."""
+        raw = np.stack([patients.bags.summary(one) for one in patients.bag_of])
+        scaled: np.ndarray = (raw - self.summary_mean) / self.summary_scale
+        return scaled.astype(np.float32)
 
     @property
     def gene_spread(self) -> Float32[np.ndarray, " kept_genes"]:
@@ -64,8 +72,7 @@ class Preparation:
         """Return arrays and JSON-able settings for a checkpoint."""
         arrays, settings = pipeline_state(self.expression)
         arrays = {f"expression.{key}": value for key, value in arrays.items()}
-        arrays["feature_mean"] = self.feature_mean
-        arrays["feature_scale"] = self.feature_scale
+        arrays |= {name: getattr(self, name) for name in SCALING}
         return arrays, settings
 
     @classmethod
@@ -74,7 +81,7 @@ class Preparation:
         prefix = "expression."
         own = {key.removeprefix(prefix): v for key, v in arrays.items() if key.startswith(prefix)}
         pipeline = pipeline_from_state(own, settings)
-        return cls(pipeline, arrays["feature_mean"], arrays["feature_scale"])
+        return cls(pipeline, *(arrays[name] for name in SCALING))
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,10 @@ class Preparing:
         mean, scale = _feature_moments(patients)
         if self.protocol.published_training:  # the published notebook fed features as they are
             mean, scale = np.zeros_like(mean), np.ones_like(scale)
-        return Preparation(pipeline, mean, scale)
+        summaries = np.stack([patients.bags.summary(one) for one in patients.bag_of])
+        return Preparation(
+            pipeline, mean, scale, summaries.mean(axis=0), _positive(summaries.std(axis=0))
+        )
 
 
 def _feature_moments(
@@ -107,5 +117,9 @@ def _feature_moments(
         squares = squares + (bag**2).mean(axis=0)
     mean = np.asarray(total / len(patients))
     scale = np.sqrt(np.maximum(np.asarray(squares / len(patients)) - mean**2, 0))
-    scale[scale < 1e-6] = 1.0
-    return mean.astype(np.float32), scale.astype(np.float32)
+    return mean.astype(np.float32), _positive(scale.astype(np.float32))
+
+
+def _positive(scale: Float32[np.ndarray, " columns"]) -> Float32[np.ndarray, " columns"]:
+    """Return scales by which one may divide: 1 where a column is constant."""
+    return np.where(scale < 1e-6, np.float32(1), scale)

@@ -14,12 +14,12 @@ from crosstype.training.bags import Patients
 from crosstype.training.classifiers import (
     Arrays,
     Classifier,
-    NetworkClassifier,
     Probabilities,
     Recipe,
     Split,
 )
 from crosstype.training.fit import probabilities_of
+from crosstype.training.network_classifier import NetworkClassifier
 
 PARENTS = ("image_only", "gene_only")
 STACK_STRENGTH = 1.0

@@ -1,0 +1,164 @@
+"""A network as a classifier: a line, several copies of the network that correct it, and trust."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from crosstype.errors import TrainingError
+from crosstype.models.catalog import NETWORKS, make_network
+from crosstype.models.interface import Network, Sizes
+from crosstype.models.spec import ModelSpec
+from crosstype.training.bags import Patients
+from crosstype.training.classifiers import (
+    Arrays,
+    Classifier,
+    Probabilities,
+    Recipe,
+    Split,
+    below,
+    training_patients,
+)
+from crosstype.training.fit import (
+    Prepared,
+    fit_network,
+    make_loss,
+    predict_logits,
+    probabilities_of,
+)
+from crosstype.training.linear_start import LinearStart, choose_trust, fit_line
+from crosstype.training.preparation import Preparation
+
+
+class NetworkClassifier(Classifier):
+    """A line, and several copies of one network that correct it; their logits are averaged.
+
+    Each copy learns from all inner folds but one and is stopped early on that one.
+
+    Attributes:
+        preparation: fitted on all training patients.
+        start: the line, fitted on all training patients; None if networks start from zero.
+        networks: one per split.
+        trust: share of the networks' mean correction that is added to the line, 0 to 1.
+        inner_logits: for each split, the logits of its validation patients, none of which taught
+            the line or the network that said them.
+    """
+
+    preparation: Preparation
+
+    def __init__(self, name: str) -> None:
+        """Make an unfitted classifier."""
+        super().__init__(name)
+        self.start: LinearStart | None = None
+        self.networks: list[Network] = []
+        self.inner_logits: list[Tensor] = []
+
+    def fit(self, splits: Sequence[Split], recipe: Recipe) -> None:
+        """Fit line and networks, then decide how far the networks are trusted."""
+        patients = training_patients(splits, recipe)
+        self.preparation = recipe.preparing.fit(splits[0].everyone or patients)
+        uses = NETWORKS[self.name].uses
+        starts: list[LinearStart | None] = [None] * len(splits)
+        if recipe.training.start == "linear":
+            self.start = fit_line(patients, self.preparation, uses)
+            starts = [fit_line(split.train, self.preparation, uses) for split in splits]
+        held = [
+            Prepared(split.validation, self.preparation, self._line(start, split.validation))
+            for split, start in zip(splits, starts, strict=True)
+        ]
+        honest = {
+            patient: row
+            for one in held
+            for patient, row in zip(one.patients.ids, one.start.numpy(), strict=True)
+        }
+        for number, split in enumerate(splits):
+            known = np.stack([honest[one] for one in split.train.ids]) if self.start else None
+            train = Prepared(split.train, self.preparation, known)
+            self._fit_network(number, train, held[number], recipe)
+        said = [predict_logits(net, one) for net, one in zip(self.networks, held, strict=True)]
+        if self.start:
+            self._choose_trust(held, said, recipe)
+        self.inner_logits = [
+            one.start + self.trust * (logits - one.start)
+            for one, logits in zip(held, said, strict=True)
+        ]
+
+    def logits(self, patients: Patients) -> Float[Tensor, "patients logits"]:
+        """Return the line's logits plus the trusted share of the networks' mean correction."""
+        prepared = Prepared(patients, self.preparation, self._line(self.start, patients))
+        each = torch.stack([predict_logits(network, prepared) for network in self.networks])
+        return prepared.start + self.trust * (each.mean(dim=0) - prepared.start)
+
+    def predict(self, patients: Patients) -> Probabilities:
+        """Return probabilities."""
+        return probabilities_of(self.logits(patients))
+
+    def state(self) -> tuple[Arrays, dict[str, Any]]:
+        """Return preparation, line and every network's weights."""
+        arrays, steps = self.preparation.state()
+        if self.start:
+            arrays |= {"start.weight": self.start.weight, "start.bias": self.start.bias}
+        for number, network in enumerate(self.networks):
+            weights = {f"{number}.{k}": v.numpy() for k, v in network.state_dict().items()}
+            arrays |= weights
+            arrays[f"inner_logits.{number}"] = self.inner_logits[number].numpy()
+        sizes = asdict(self.networks[0].sizes)
+        settings = {"preparation": steps, "sizes": sizes, "trust": self.trust}
+        return arrays, settings | {"n_networks": len(self.networks)}
+
+    def restore(self, arrays: Arrays, settings: dict[str, Any], model: ModelSpec) -> None:
+        """Become what `state` described."""
+        self.preparation = Preparation.from_state(arrays, settings["preparation"])
+        self.trust = float(settings["trust"])
+        uses = NETWORKS[self.name].uses
+        if "start.weight" in arrays:
+            self.start = LinearStart(uses, arrays["start.weight"], arrays["start.bias"])
+        for number in range(int(settings["n_networks"])):
+            network = make_network(self.name, Sizes(**settings["sizes"]), model)
+            weights = below(arrays, f"{number}.")
+            network.load_state_dict({key: torch.from_numpy(v) for key, v in weights.items()})
+            network.eval()
+            self.networks.append(network)
+            self.inner_logits.append(torch.from_numpy(arrays[f"inner_logits.{number}"]))
+
+    def _line(
+        self, start: LinearStart | None, patients: Patients
+    ) -> Float[np.ndarray, "patients logits"] | None:
+        return start.logits(patients, self.preparation) if start else None
+
+    def _fit_network(
+        self, number: int, train: Prepared, validation: Prepared, recipe: Recipe
+    ) -> None:
+        """Fit one network and keep it with its curve."""
+        seeds = recipe.seeds(self.name, number)
+        torch.manual_seed(int(seeds.generate_state(1)[0]))
+        sizes = Sizes(
+            len(self.preparation.feature_mean), train.genes.shape[1], len(train.patients.classes)
+        )
+        network = make_network(self.name, sizes, recipe.model)
+        rng = np.random.default_rng(seeds)
+        curve = fit_network(network, train, validation, recipe.training, rng)
+        if not math.isfinite(curve[-1].train_loss):
+            raise TrainingError(
+                f"{self.name}: the loss became {curve[-1].train_loss} in epoch "
+                f"{curve[-1].epoch}. Lower [training] learning_rate, or look for extreme values "
+                "in the expression table."
+            )
+        self.networks.append(network)
+        self.curves.append(curve)
+
+    def _choose_trust(
+        self, held: Sequence[Prepared], said: Sequence[Tensor], recipe: Recipe
+    ) -> None:
+        targets = torch.cat([one.targets for one in held])
+        loss = make_loss(targets, len(held[0].patients.classes), recipe.training)
+        start = torch.cat([one.start for one in held])
+        correction = torch.cat(list(said)) - start
+        self.trust = choose_trust(start, correction, lambda logits: loss.each(logits, targets))
