@@ -1,10 +1,11 @@
-"""Fitting one network. It is never given a test patient."""
+"""Fitting networks. They are never given a test patient."""
 
 from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -67,43 +68,64 @@ class Prepared:
         return make_batch([self._preparation.tiles(bag) for bag in read], self.genes[rows])
 
 
-def fit_network(
-    network: Network,
-    train: Prepared,
-    validation: Prepared,
-    spec: TrainingSpec,
-    rng: np.random.Generator,
-) -> list[Epoch]:
-    """Train until the validation loss no longer falls; restore the best weights.
+@dataclass(frozen=True)
+class Member:
+    """One network of several that are fitted side by side.
 
-    Args:
-        network: freshly initialised; trained in place and left in evaluation mode.
-        train: patients to learn from.
-        validation: patients, none of them a test patient, that decide when to stop.
-        spec: optimiser, schedule, patience.
+    Attributes:
+        network: freshly initialised; trained in place.
+        train: patients it learns from.
+        validation: patients, none of them a test patient, that say when to stop.
         rng: order of patients and choice of tiles; torch's generator decides dropout.
-
-    Returns:
-        The training curve, one entry per epoch that was run.
+        curve: grows by one entry per epoch.
     """
-    loss = make_loss(train.targets, len(train.patients.classes), spec)
-    optimiser = _optimiser(network, spec)
-    curve: list[Epoch] = []
-    best = float(loss(predict_logits(network, validation), validation.targets))
-    best_epoch, best_state = -1, copy.deepcopy(network.state_dict())
+
+    network: Network
+    train: Prepared
+    validation: Prepared
+    rng: np.random.Generator
+    curve: list[Epoch] = field(default_factory=list)
+
+
+def fit_members(members: Sequence[Member], spec: TrainingSpec) -> None:
+    """Train networks in step until their joint validation loss no longer falls.
+
+    Each network is validated on patients it did not learn from; the losses of all of them together
+    decide, so that a few patients of one inner fold cannot. The best weights are restored, which
+    may be those before training.
+    """
+    n_classes = len(members[0].train.patients.classes)
+    losses = [make_loss(one.train.targets, n_classes, spec) for one in members]
+    optimisers = [_optimiser(one.network, spec) for one in members]
+    best = _joint([_validation_loss(*pair) for pair in zip(members, losses, strict=True)], members)
+    best_epoch, best_states = -1, _states(members)
     for epoch in range(spec.max_epochs):
         rate = learning_rate_at(epoch, spec)
-        train_loss = _train_epoch(network, train, (loss, optimiser, rate), spec, rng)
-        validation_loss = float(loss(predict_logits(network, validation), validation.targets))
-        curve.append(Epoch(epoch, train_loss, validation_loss, rate))
-        if validation_loss < best:
-            best, best_epoch = validation_loss, epoch
-            best_state = copy.deepcopy(network.state_dict())
+        for one, loss, optimiser in zip(members, losses, optimisers, strict=True):
+            train_loss = _train_epoch(one, (loss, optimiser, rate), spec)
+            one.curve.append(Epoch(epoch, train_loss, _validation_loss(one, loss), rate))
+        now = _joint([one.curve[-1].validation_loss for one in members], members)
+        if now < best:
+            best, best_epoch, best_states = now, epoch, _states(members)
         elif epoch - best_epoch >= spec.patience:
             break
-    network.load_state_dict(best_state)
-    network.eval()
-    return curve
+    for one, state in zip(members, best_states, strict=True):
+        one.network.load_state_dict(state)
+        one.network.eval()
+
+
+def _states(members: Sequence[Member]) -> list[dict[str, Tensor]]:
+    return [copy.deepcopy(one.network.state_dict()) for one in members]
+
+
+def _validation_loss(member: Member, loss: Loss) -> float:
+    logits = predict_logits(member.network, member.validation)
+    return float(loss(logits, member.validation.targets))
+
+
+def _joint(each: Sequence[float], members: Sequence[Member]) -> float:
+    """Return the mean validation loss, members weighed by their validation patients."""
+    return float(np.average(each, weights=[len(one.validation) for one in members]))
 
 
 def predict_logits(network: Network, prepared: Prepared) -> Float[Tensor, "patients logits"]:
@@ -185,14 +207,11 @@ def _optimiser(network: Network, spec: TrainingSpec) -> torch.optim.Optimizer:
 
 
 def _train_epoch(
-    network: Network,
-    train: Prepared,
-    how: tuple[Loss, torch.optim.Optimizer, float],
-    spec: TrainingSpec,
-    rng: np.random.Generator,
+    member: Member, how: tuple[Loss, torch.optim.Optimizer, float], spec: TrainingSpec
 ) -> float:
     """Take one pass over the training patients; return the mean loss."""
     loss, optimiser, rate = how
+    network, train, rng = member.network, member.train, member.rng
     for group in optimiser.param_groups:
         group["lr"] = rate
     network.train()

@@ -9,6 +9,7 @@ networks' correction is then trusted is decided on the same inner folds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -69,16 +70,35 @@ def choose_trust(
 
     The share with the lowest loss on patients that neither line nor network was fitted on, if it
     lowers the loss by more than one standard error of the paired differences, else 0 (the one
-    standard error rule, Breiman et al. 1984): without evidence the simpler model stays.
+    standard error rule, Breiman et al. 1984): without evidence the simpler model stays. Both sides
+    are judged at their best temperature, so that mere confidence earns no trust.
     """
-    plain = losses_of(start)
+    plain = losses_of(_at_best_temperature(start, losses_of))
     best, trust = 0.0, 0.0
     for share in TRUSTS:
-        gain = plain - losses_of(start + share * correction)
+        corrected = start + share * correction
+        gain = plain - losses_of(_at_best_temperature(corrected, losses_of))
         error = float(gain.std(unbiased=True)) / len(gain) ** 0.5
         if float(gain.mean()) > max(best, error):
             best, trust = float(gain.mean()), share
     return trust
+
+
+def _at_best_temperature(
+    logits: Float[Tensor, "patients logits"], losses_of: Callable[[Tensor], Tensor]
+) -> Float[Tensor, "patients logits"]:
+    """Return the logits times the factor, 1/20 to 20, that makes them fit best.
+
+    Temperature scaling (Guo et al. 2017, arXiv 1706.04599); a ridge penalty shrinks logits.
+    """
+    from scipy.optimize import minimize_scalar
+
+    found = minimize_scalar(
+        lambda power: float(losses_of(logits * math.exp(power)).mean()),
+        bounds=(-3.0, 3.0),
+        method="bounded",
+    )
+    return logits * math.exp(float(found.x))
 
 
 def line_inputs(patients: Patients, preparation: Preparation, uses: frozenset[Modality]) -> Inputs:

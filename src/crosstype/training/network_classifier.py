@@ -27,8 +27,9 @@ from crosstype.training.classifiers import (
     training_patients,
 )
 from crosstype.training.fit import (
+    Member,
     Prepared,
-    fit_network,
+    fit_members,
     make_loss,
     predict_logits,
     probabilities_of,
@@ -40,7 +41,7 @@ from crosstype.training.preparation import Preparation
 class NetworkClassifier(Classifier):
     """A line, and several copies of one network that correct it; their logits are averaged.
 
-    Each copy learns from all inner folds but one and is stopped early on that one.
+    Each copy learns from all inner folds but one and is validated on that one; they stop together.
 
     Attributes:
         preparation: fitted on all training patients.
@@ -78,10 +79,13 @@ class NetworkClassifier(Classifier):
             for one in held
             for patient, row in zip(one.patients.ids, one.start.numpy(), strict=True)
         }
+        members = []
         for number, split in enumerate(splits):
             known = np.stack([honest[one] for one in split.train.ids]) if self.start else None
             train = Prepared(split.train, self.preparation, known)
-            self._fit_network(number, train, held[number], recipe)
+            members.append(self._member(number, train, held[number], recipe))
+        fit_members(members, recipe.training)
+        self._keep(members)
         said = [predict_logits(net, one) for net, one in zip(self.networks, held, strict=True)]
         if self.start:
             self._choose_trust(held, said, recipe)
@@ -133,26 +137,27 @@ class NetworkClassifier(Classifier):
     ) -> Float[np.ndarray, "patients logits"] | None:
         return start.logits(patients, self.preparation) if start else None
 
-    def _fit_network(
-        self, number: int, train: Prepared, validation: Prepared, recipe: Recipe
-    ) -> None:
-        """Fit one network and keep it with its curve."""
+    def _member(self, number: int, train: Prepared, validation: Prepared, recipe: Recipe) -> Member:
+        """Return a freshly initialised network with its patients and its own chance."""
         seeds = recipe.seeds(self.name, number)
         torch.manual_seed(int(seeds.generate_state(1)[0]))
         sizes = Sizes(
             len(self.preparation.feature_mean), train.genes.shape[1], len(train.patients.classes)
         )
         network = make_network(self.name, sizes, recipe.model)
-        rng = np.random.default_rng(seeds)
-        curve = fit_network(network, train, validation, recipe.training, rng)
-        if not math.isfinite(curve[-1].train_loss):
-            raise TrainingError(
-                f"{self.name}: the loss became {curve[-1].train_loss} in epoch "
-                f"{curve[-1].epoch}. Lower [training] learning_rate, or look for extreme values "
-                "in the expression table."
-            )
-        self.networks.append(network)
-        self.curves.append(curve)
+        return Member(network, train, validation, np.random.default_rng(seeds))
+
+    def _keep(self, members: Sequence[Member]) -> None:
+        """Keep the fitted networks and their curves; raise if a loss is no number."""
+        for member in members:
+            last = member.curve[-1]
+            if not math.isfinite(last.train_loss):
+                raise TrainingError(
+                    f"{self.name}: the loss became {last.train_loss} in epoch {last.epoch}. Lower "
+                    "[training] learning_rate, or look for extreme values in the expression table."
+                )
+            self.networks.append(member.network)
+            self.curves.append(member.curve)
 
     def _choose_trust(
         self, held: Sequence[Prepared], said: Sequence[Tensor], recipe: Recipe
