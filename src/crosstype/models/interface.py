@@ -71,9 +71,16 @@ class Sizes:
 
 
 class Network(nn.Module, ABC):
-    """A fusion model; `uses` names the modalities that can change its output."""
+    """A fusion model.
+
+    Attributes:
+        uses: the modalities that can change its output.
+        corrects_line: whether training may let it correct a fitted line instead of starting from
+            nothing; the published models have no line.
+    """
 
     uses: ClassVar[frozenset[Modality]]
+    corrects_line: ClassVar[bool] = True
 
     def __init__(self, sizes: Sizes) -> None:
         """Remember the sizes that the data dictated."""

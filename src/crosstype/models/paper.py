@@ -49,6 +49,7 @@ class PaperNetwork(Network):
     """What both published models share: a gene layer and a head."""
 
     uses: ClassVar[frozenset[Modality]] = frozenset({Modality.GENES})
+    corrects_line: ClassVar[bool] = False
 
     def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:  # noqa: ARG002  sizes are published
         """Make the network; its sizes are the published ones, whatever `spec` says."""

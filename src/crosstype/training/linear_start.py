@@ -26,6 +26,7 @@ STRENGTH = {Modality.GENES: 10.0, Modality.IMAGE: 5.0}
 IMAGE_WEIGHT_BESIDE_GENES = 0.5
 SPREAD_WEIGHT = 0.5
 TRUSTS = (0.25, 0.5, 0.75, 1.0)
+N_STANDARD_ERRORS = 2.0
 
 Logits = Float[np.ndarray, "patients logits"]
 Inputs = Float[np.ndarray, "patients columns"]
@@ -69,16 +70,16 @@ def choose_trust(
     """Return which share of the networks' correction to keep, 0 to 1.
 
     The share with the lowest loss on patients that neither line nor network was fitted on, if it
-    lowers the loss by more than one standard error of the paired differences, else 0 (the one
-    standard error rule, Breiman et al. 1984): without evidence the simpler model stays. Both sides
-    are judged at their best temperature, so that mere confidence earns no trust.
+    lowers the loss by more than two standard errors of the paired differences, else 0 (after the
+    standard error rule of Breiman et al. 1984): without evidence the simpler model stays. Both
+    sides are judged at their best temperature, so that mere confidence earns no trust.
     """
     plain = losses_of(_at_best_temperature(start, losses_of))
     best, trust = 0.0, 0.0
     for share in TRUSTS:
         corrected = start + share * correction
         gain = plain - losses_of(_at_best_temperature(corrected, losses_of))
-        error = float(gain.std(unbiased=True)) / len(gain) ** 0.5
+        error = N_STANDARD_ERRORS * float(gain.std(unbiased=True)) / len(gain) ** 0.5
         if float(gain.mean()) > max(best, error):
             best, trust = float(gain.mean()), share
     return trust

@@ -65,11 +65,11 @@ class NetworkClassifier(Classifier):
         """Fit line and networks, then decide how far the networks are trusted."""
         patients = training_patients(splits, recipe)
         self.preparation = recipe.preparing.fit(splits[0].everyone or patients)
-        uses = NETWORKS[self.name].uses
+        kind = NETWORKS[self.name]
         starts: list[LinearStart | None] = [None] * len(splits)
-        if recipe.training.start == "linear":
-            self.start = fit_line(patients, self.preparation, uses)
-            starts = [fit_line(split.train, self.preparation, uses) for split in splits]
+        if recipe.training.start == "linear" and kind.corrects_line:
+            self.start = fit_line(patients, self.preparation, kind.uses)
+            starts = [fit_line(split.train, self.preparation, kind.uses) for split in splits]
         held = [
             Prepared(split.validation, self.preparation, self._line(start, split.validation))
             for split, start in zip(splits, starts, strict=True)

@@ -14,7 +14,7 @@ class TrainingSpec:
     """Models to train: image_only, gene_only, concat, late, cross_attention, paper_concat,
     paper_cross_attention."""
 
-    learning_rate: float = 0.003
+    learning_rate: float = 0.001
     """Highest learning rate, reached after the warm-up."""
 
     weight_decay: float = 0.05
