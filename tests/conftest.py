@@ -1,0 +1,246 @@
+"""What all tests share: shape checks, one thread, a tiny cohort and a finished run of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+
+# Shapes and types on signatures are checked in tests only. Not the packages that annotate with
+# polars types: beartype refuses those whose repr differs from the name.
+# Not models.baselines as long as _best_column says that it returns one number per patient.
+NETWORKS = ("branches", "concat", "cross_attention", "gene_only", "image_only", "interface")
+CHECKED = [f"crosstype.models.{name}" for name in (*NETWORKS, "layers", "paper")]
+CHECKED += ["crosstype.training", "crosstype.evaluation", "crosstype.terms"]
+jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
+
+from crosstype.cohort.protocol import protocol_named  # noqa: E402  after the hook
+from crosstype.cohort.spec import ExpressionSpec  # noqa: E402
+from crosstype.config.read import read_config  # noqa: E402
+from crosstype.features.layouts import write_features  # noqa: E402
+from crosstype.files import write_text  # noqa: E402
+from crosstype.models.spec import ModelSpec  # noqa: E402
+from crosstype.pipeline import Run, run  # noqa: E402
+from crosstype.training.bags import Bags, Patients  # noqa: E402
+from crosstype.training.classifiers import Recipe, Split  # noqa: E402
+from crosstype.training.preparation import Preparing  # noqa: E402
+from crosstype.training.spec import TrainingSpec  # noqa: E402
+
+torch.set_num_threads(1)
+torch.use_deterministic_algorithms(mode=True)
+
+CLASSES = ("Luminal", "Basal/Her2", "Normal", "Other")
+LABELS = ("BRCA.LumA", "BRCA.Basal")
+CONFIG = """\
+[cohort]
+labels = "labels.csv"
+label_column = "Subtype"
+slides = "slides.csv"
+expression = "expression.tsv"
+
+[[cohort.classes]]
+name = "Luminal"
+labels = ["BRCA.LumA"]
+
+[[cohort.classes]]
+name = "Basal/Her2"
+labels = ["BRCA.Basal"]
+
+[features]
+folder = "features"
+
+[folds]
+protocol = "{protocol}"
+n_folds = 2
+n_inner_folds = 2
+repeats = {repeats}
+
+[models]
+width = 8
+n_heads = 2
+n_gene_tokens = 2
+
+[training]
+models = [{models}]
+learning_rate = {learning_rate}
+max_epochs = 3
+patience = 3
+batch_size = 8
+
+[evaluation]
+n_bootstrap = 100
+n_shuffles = {n_shuffles}
+"""
+SETTINGS: dict[str, Any] = {
+    "protocol": "strict",
+    "repeats": 1,
+    "learning_rate": 0.003,
+    "n_shuffles": 1,
+    "models": ("image_only", "gene_only", "late", "cross_attention"),
+}
+
+
+def write_tiny(folder: Path, n_patients: int = 16, **settings: Any) -> Path:
+    """Write a cohort with 20 genes, 6 features and a signal in both; return the config's path."""
+    rng = np.random.default_rng(11)
+    patients = [f"TCGA-A{i % 3}-{i:04d}" for i in range(n_patients)]
+    classes = np.arange(n_patients) % 2
+    values = rng.gamma(3.0, 100.0, (20, n_patients))
+    values[0] *= 1 + classes
+    lines = ["\t".join(["gene", *patients])]
+    lines += ["\t".join([f"GENE{i}", *map(str, row)]) for i, row in enumerate(values.tolist())]
+    write_text(folder / "expression.tsv", "\n".join(lines) + "\n")
+    labels = [f"{p},{LABELS[c]}" for p, c in zip(patients, classes, strict=True)]
+    write_text(folder / "labels.csv", "\n".join(["PATIENT,Subtype", *labels]) + "\n")
+    slides = [f"{patient},{patient} slide.svs" for patient in patients]
+    write_text(folder / "slides.csv", "\n".join(["PATIENT,FILENAME", *slides]) + "\n")
+    for patient, one in zip(patients, classes, strict=True):
+        tiles = rng.normal(size=(int(rng.integers(2, 7)), 6)).astype(np.float32)
+        tiles[:, 0] += one
+        write_features(folder / "features" / f"{patient} slide.h5", tiles)
+    return rewrite_config(folder / "tiny.toml", **settings)
+
+
+def rewrite_config(path: Path, **settings: Any) -> Path:
+    """Write the tiny cohort's config with some settings changed."""
+    chosen = SETTINGS | settings
+    chosen["models"] = ", ".join(f'"{name}"' for name in chosen["models"])
+    write_text(path, CONFIG.format(**chosen))
+    return path
+
+
+class InlineExecutor(ProcessPoolExecutor):
+    """Stands in for the pool of processes where a test does not need real ones."""
+
+    def __init__(
+        self,
+        max_workers: int,
+        mp_context: object,
+        initializer: Callable[..., None],
+        initargs: tuple[Any, ...],
+    ) -> None:
+        kept = signal.getsignal(signal.SIGINT)
+        initializer(*initargs)
+        signal.signal(signal.SIGINT, kept)
+
+    def submit(self, work: Callable[..., Any], *args: Any) -> Future[Any]:
+        """Do the work at once."""
+        future: Future[Any] = Future()
+        future.set_result(work(*args))
+        return future
+
+    def shutdown(self, **_: Any) -> None:
+        """Nothing runs."""
+
+    _processes = None
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A tiny cohort, its config, and ways to run it in this process."""
+
+    config: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.config.parent
+
+    def change(self, **settings: Any) -> None:
+        rewrite_config(self.config, **settings)
+
+    def run(self, out: Path, last: str = "report", n_workers: int = 0) -> Run:
+        """Run into `out`; with workers in real processes, without in this one."""
+        one = Run(read_config(self.config), out, max(1, n_workers))
+        with pytest.MonkeyPatch.context() as patch:
+            if not n_workers:
+                patch.setattr("crosstype.training.crossval.ProcessPoolExecutor", InlineExecutor)
+            run(one, last)
+        return one
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Tiny:
+    """A tiny cohort of one's own."""
+    return Tiny(write_tiny(tmp_path / "input"))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tiny, Path]:
+    """A finished run to look at, not to change: the cohort and OUT."""
+    folder = tmp_path_factory.mktemp("finished")
+    made = Tiny(write_tiny(folder / "input"))
+    made.run(folder / "out")
+    return made, folder / "out"
+
+
+@pytest.fixture(scope="session")
+def make_patients(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Patients]:
+    """Make patients with a signal in gene 0 and tile feature 0; bags on disk, as in a run."""
+
+    def make(
+        n: int = 16, n_classes: int = 2, n_genes: int = 20, signal: float = 1.5, seed: int = 0
+    ) -> Patients:
+        rng = np.random.default_rng([seed, n, n_classes])
+        folder = tmp_path_factory.mktemp("bags")
+        ids = tuple(f"P{i:03d}" for i in range(n))
+        targets = np.arange(n, dtype=np.int64) % n_classes
+        genes = np.exp2(rng.normal(5.0, 1.0, (n, n_genes))).astype(np.float32)
+        genes[:, 0] *= np.exp2(signal * targets)
+        paths = {}
+        for patient, target in zip(ids, targets.tolist(), strict=True):
+            tiles = rng.normal(size=(int(rng.integers(2, 7)), 6)).astype(np.float32)
+            tiles[:, 0] += signal * target
+            paths[patient] = (folder / f"{patient}.h5",)
+            write_features(paths[patient][0], tiles)
+        return Patients(ids, targets, CLASSES[:n_classes], genes, Bags(paths), ids)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_recipe() -> Callable[..., Recipe]:
+    """Make the settings of a tiny fit."""
+
+    def make(protocol: str = "strict", seed: int = 0, **training: Any) -> Recipe:
+        quick: dict[str, Any] = {"max_epochs": 3, "patience": 3, "batch_size": 8}
+        return Recipe(
+            TrainingSpec(**(quick | training)),
+            ModelSpec(width=8, n_gene_tokens=2, n_heads=2),
+            Preparing(ExpressionSpec(), protocol_named(protocol), "linear"),
+            (seed, 0, 0),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_splits() -> Callable[..., list[Split]]:
+    """Deal patients into inner folds; each validates once."""
+
+    def make(patients: Patients, rows: Sequence[int] | None = None, n: int = 2) -> list[Split]:
+        known = np.arange(len(patients)) if rows is None else np.array(rows)
+        order = known[np.argsort(patients.targets[known], kind="stable")]
+        parts = [np.sort(order[number::n]) for number in range(n)]
+        return [
+            Split(patients.take(np.setdiff1d(known, part)), patients.take(part)) for part in parts
+        ]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Iterator[Path]:
+    """Folder of the real data; skips where there is none."""
+    folder = Path(os.environ.get("CROSSTYPE_DATA", ""))
+    if not os.environ.get("CROSSTYPE_DATA") or not (folder / "tcga_brca").is_dir():
+        pytest.skip("CROSSTYPE_DATA does not name the folder of real data")
+    yield folder
