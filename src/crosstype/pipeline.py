@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ import polars as pl
 
 from crosstype import __version__
 from crosstype.cohort.protocol import Protocol, protocol_named
+from crosstype.config.check import check_ready
 from crosstype.config.spec import RunSpec
 from crosstype.config.write import resolved_toml
-from crosstype.errors import ConfigError
 from crosstype.files import write_text
 from crosstype.progress import Silence, Watcher
 from crosstype.stages import Ledger, Stage
@@ -42,7 +42,7 @@ class Run:
         out: folder that receives everything.
         n_workers: training processes at once; changes no number.
         watcher: who is told how far it is.
-        synthetic: whether the data are made up, which every page then says.
+        command: how it was called, for run.json.
         faults: damaged inputs that were listed and passed over; if any, the exit code is 1.
     """
 
@@ -50,7 +50,7 @@ class Run:
     out: Path
     n_workers: int = 2
     watcher: Watcher = field(default_factory=Silence)
-    synthetic: bool = False
+    command: str = "crosstype.pipeline.run"
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -70,6 +70,10 @@ def run(run: Run, last: str = "report") -> None:
     Raises:
         CrosstypeError: an input or a setting is wrong; what was finished stays.
     """
+    check_ready(run.spec, needs_labels=last != "features")
+    if run.protocol.published_training:
+        run.spec = replace(run.spec, training=published(run.spec.training))
+        run.watcher.say("protocol paper: [training] is as published, whatever the config says")
     run.out.mkdir(parents=True, exist_ok=True)
     write_text(run.out / "config.toml", resolved_toml(run.spec))
     ledger = Ledger(run.out)
@@ -90,7 +94,12 @@ def run(run: Run, last: str = "report") -> None:
 
 def _features(run: Run, ledger: Ledger) -> dict[str, Any]:
     """Look through the feature files: features.csv."""
-    from crosstype.features.store import find_slides, inspect_slides, write_feature_rows
+    from crosstype.features.store import (
+        NO_FILE,
+        find_slides,
+        inspect_slides,
+        write_feature_rows,
+    )
 
     spec = run.spec
     slides = find_slides(spec.features, spec.cohort.slides, spec.cohort.patient_column)
@@ -99,13 +108,20 @@ def _features(run: Run, ledger: Ledger) -> dict[str, Any]:
     def work() -> Mapping[str, Any]:
         rows = inspect_slides(slides, spec.features, ledger.hashes.sha256_of)
         write_feature_rows(run.out / "features.csv", rows)
-        return {"faults": [f"{row.slide_id}: {row.fault}" for row in rows if row.fault]}
+        missing = [row.slide_id for row in rows if row.fault == NO_FILE]
+        return {
+            "faults": [row.fault for row in rows if row.fault and row.fault != NO_FILE],
+            "missing": missing,
+        }
 
     inputs = {f"{patient}/{slide}": path for slide, patient, path in slides if path.is_file()}
     settings = [spec.features.encoder, sorted(slide for slide, _, _ in slides)]
     record = ledger.do(Stage("features", settings, inputs, ["features.csv"]), work)
     run.watcher.step(f"{len(slides)} slides")
     run.faults += record["notes"]["faults"]
+    missing = record["notes"]["missing"]
+    if missing:
+        run.watcher.say(f"{len(missing)} slides have no feature file, first {missing[0]}.")
     return record
 
 
@@ -136,19 +152,16 @@ def _cohort(run: Run, ledger: Ledger) -> dict[str, Any]:
         factor = spec.expression.outlier_factor
         cost = outlier_cost(logged, cohort.labels, held.genes, factor)
         write_table(run.out / "outliers.csv", cost)
+        _mark(run, ("folds.csv",))
         return {
             "notes": list(cohort.notes),
             "provenance": cohort.provenance,
             "counts": [cohort.labels.count(name) for name in run.classes],
         }
 
-    inputs = {"features.csv": run.out / "features.csv"}
-    for name in ("labels", "expression"):
-        path = getattr(spec.cohort, name)
-        if path is None:
-            raise ConfigError(f"[cohort] {name} is not set. Name the {name} table.")
-        if path.is_file():
-            inputs[path.name] = path
+    tables = (spec.cohort.labels, spec.cohort.expression)
+    inputs = {path.name: path for path in tables if path is not None}
+    inputs["features.csv"] = run.out / "features.csv"
     outputs = ["cohort.csv", "left_out.csv", "folds.csv", "expression.npz", "outliers.csv"]
     stage = Stage("cohort", [_unplaced(spec), spec.expression, spec.folds], inputs, outputs)
     record = ledger.do(stage, work)
@@ -204,7 +217,7 @@ def _plan(run: Run, ledger: Ledger) -> Any:
         protocol=run.protocol,
         expression=spec.expression,
         model=spec.models,
-        training=published(spec.training) if run.protocol.published_training else spec.training,
+        training=spec.training,
         seed=spec.folds.seed,
         n_shuffles=spec.evaluation.n_shuffles,
         inputs=hash_of([ledger.hashes.sha256_of(out / name) for name in names]),
@@ -260,8 +273,6 @@ def _mark(run: Run, names: tuple[str, ...]) -> None:
 
 def _unplaced(spec: RunSpec) -> Any:
     """Return the cohort's settings without the tables' paths: their contents count instead."""
-    from dataclasses import replace
-
     return replace(spec.cohort, labels=None, slides=None, expression=None)
 
 
@@ -270,12 +281,14 @@ def _write_run_json(run: Run, records: Mapping[str, Mapping[str, Any]]) -> None:
     costs = ("seconds", "peak_memory_mb")
     about = {
         "crosstype": __version__,
-        "command": "crosstype run",
+        "command": run.command,
         "protocol": {"name": run.protocol.name, "leaks": list(run.protocol.leaks)},
         "classes": list(run.classes),
         "seed": run.spec.folds.seed,
-        "synthetic": run.synthetic,
-        "labels_provenance": records["cohort"]["notes"]["provenance"],
+        "synthetic": run.spec.cohort.synthetic,
+        "labels_provenance": "made up with the patients"
+        if run.spec.cohort.synthetic
+        else records["cohort"]["notes"]["provenance"],
         "notes": records["cohort"]["notes"]["notes"],
         "faults": run.faults,
         "versions": {"crosstype": __version__, "python": platform.python_version()}

@@ -24,6 +24,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+INTERRUPTED = 130  # typer turns Ctrl-C into this status
+
 Config = Annotated[Path, typer.Argument(help="Config file (TOML); `crosstype init` writes one.")]
 Out = Annotated[
     Path | None,
@@ -113,7 +115,7 @@ def demo(
     from crosstype.demo.synthetic import write_demo
 
     config = write_demo(out / "input")
-    _run_until("report", config, out, workers, synthetic=True)
+    _run_until("report", config, out, workers)
     typer.echo(f"The same by hand: crosstype run {config} --out {out}")
 
 
@@ -126,9 +128,7 @@ def doctor() -> None:
         typer.echo(line)
 
 
-def _run_until(
-    stage: str, config: Path, out: Path | None, workers: int, *, synthetic: bool = False
-) -> None:
+def _run_until(stage: str, config: Path, out: Path | None, workers: int) -> None:
     """Run up to a stage, with progress bars; exit 1 if damaged input was passed over."""
     from crosstype.cli.bars import Bars
     from crosstype.config.read import read_config
@@ -138,13 +138,14 @@ def _run_until(
     spec = read_config(config)
     folder = out or Path(f"{config.stem}_out")
     with Bars() as bars:
-        one = Run(spec, folder, workers or os.cpu_count() or 1, bars, synthetic)
+        command = " ".join(["crosstype", *sys.argv[1:]])
+        one = Run(spec, folder, workers or os.cpu_count() or 1, bars, command)
         run_pipeline(one, stage)
     for fault in one.faults:
         typer.echo(f"Passed over: {fault}", err=True)
     if one.faults:
         typer.echo(
-            f"{len(one.faults)} damaged or missing feature files were passed over; see "
+            f"{len(one.faults)} damaged feature files were passed over; see "
             f"{folder / 'features.csv'}.",
             err=True,
         )
@@ -163,12 +164,11 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         _say(f"{where}{error.strerror or error}. Check that the place exists and has room.")
         sys.exit(1)
-    except KeyboardInterrupt:
-        _say("Interrupted. What was finished is kept; the same command goes on from there.")
-        sys.exit(130)
     except typer._click.exceptions.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    if status == INTERRUPTED:
+        _say("Interrupted. What was finished is kept; the same command goes on from there.")
     sys.exit(status if isinstance(status, int) else 0)
 
 

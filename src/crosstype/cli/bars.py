@@ -1,4 +1,4 @@
-"""Progress bars on a terminal; plain lines where the output goes to a file."""
+"""Progress bars on a terminal; plain lines, not too many, where the output goes to a file."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+LINES_PER_STAGE = 20
+
 
 class Bars:
     """One bar per stage: stage, finished of all, time left, and what was finished last."""
 
     def __init__(self) -> None:
         """Get ready to draw on standard error."""
-        console = Console(stderr=True)
+        self._console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.fields[stage]:<9}"),
             BarColumn(bar_width=24),
@@ -30,7 +32,8 @@ class Bars:
             TimeElapsedColumn(),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.description}", markup=False),
-            console=console,
+            console=self._console,
+            disable=not self._console.is_terminal,
         )
         self._task: TaskID | None = None
 
@@ -54,9 +57,16 @@ class Bars:
 
     def step(self, piece: str) -> None:
         """Move the bar and name what was finished."""
-        if self._task is not None:
-            self._progress.update(self._task, advance=1, description=piece)
+        if self._task is None:
+            return
+        self._progress.update(self._task, advance=1, description=piece)
+        if self._console.is_terminal:
+            return
+        task = self._progress.tasks[self._task]
+        done, total = int(task.completed), int(task.total or 1)
+        if total <= LINES_PER_STAGE or done == total or done % (total // LINES_PER_STAGE) == 0:
+            self.say(f"{task.fields['stage']} {done}/{total}: {piece}")
 
     def say(self, line: str) -> None:
         """Print a line above the bars."""
-        self._progress.console.print(line, markup=False, highlight=False)
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -172,7 +172,7 @@ def _sites(
         for site in asked:
             if site not in known:
                 shown = ", ".join(known) or "none"
-                raise CohortError(
+                raise ConfigError(
                     f"[cohort] {key}: found {site!r}, which no patient of {table.path.name} has. "
                     f"Known sites: {shown}."
                 )

@@ -43,6 +43,7 @@ class Protocol:
             found.append("preprocessing is fitted on all patients, test patients included")
         if self.validation_is_test:
             found.append("early stopping looks at the fold that is then reported")
+            found.append("late fusion is stacked on that fold")
         return tuple(found)
 
 

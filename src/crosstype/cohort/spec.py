@@ -32,7 +32,7 @@ class CohortSpec:
     """Column of the label table that holds the label."""
 
     slides: Path | None = None
-    """Slides table: the patient column, FILENAME and, optionally, MPP (micrometres per pixel)."""
+    """Slides table: the patient column and FILENAME, one row per slide."""
 
     expression: Path | None = None
     """Expression table, genes x samples or samples x genes (csv, tsv, xlsx; gz or not)."""
@@ -48,6 +48,9 @@ class CohortSpec:
 
     classes: tuple[ClassSpec, ...] = ()
     """The classes; with two, the second is the positive one."""
+
+    synthetic: bool = False
+    """Whether the patients are made up; every page then says so."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,8 @@ class FoldsSpec:
     """Number of outer folds; each patient is a test patient once per repeat."""
 
     n_inner_folds: int = 4
-    """Training patients are dealt into this many inner folds: each member of a model stops early
-    on another one, and stacking is fitted on them."""
+    """Training patients are dealt into this many inner folds: each network of a model learns from
+    all but one and is validated on that one; stacking and trust are fitted on them too."""
 
     seed: int = 0
     """All chance (folds, initialisation, batches, resampling) derives from this number."""

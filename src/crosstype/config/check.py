@@ -35,6 +35,35 @@ RANGES: dict[tuple[str, str], tuple[float, float]] = {
 }
 
 
+def check_ready(spec: RunSpec, *, needs_labels: bool) -> None:
+    """Raise ConfigError for what a run needs and the config lacks, before anything is written.
+
+    Args:
+        spec: the settings.
+        needs_labels: False for looking through features alone.
+    """
+    if spec.features.folder is None or not spec.features.folder.is_dir():
+        raise ConfigError(
+            f"[features] folder: found {str(spec.features.folder or '')!r}, expected a folder of "
+            "feature files."
+        )
+    if not needs_labels:
+        return
+    for key in ("labels", "expression", "slides"):
+        path = getattr(spec.cohort, key)
+        if path is None and key != "slides":
+            raise ConfigError(f"[cohort] {key} is not set. Name the {key} table.")
+        if path is not None and not path.is_file():
+            raise ConfigError(f"[cohort] {key}: found {str(path)!r}, which is not there.")
+    if spec.cohort.label_column is None:
+        raise ConfigError("[cohort] label_column is not set. Name the column of the label.")
+    if len(spec.cohort.classes) < 2:
+        raise ConfigError(
+            f"[[cohort.classes]]: found {len(spec.cohort.classes)} classes, expected at least two, "
+            "each with a name and labels."
+        )
+
+
 def check_run(spec: RunSpec, file_name: str) -> None:
     """Raise ConfigError for the first value out of its range, or a model nobody knows."""
     for (section, key), (low, high) in RANGES.items():

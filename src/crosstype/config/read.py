@@ -23,10 +23,13 @@ def read_config(path: Path) -> RunSpec:
     """
     try:
         raw = path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as fault:
+    except OSError as fault:
         raise ConfigError(
-            f"{path}: cannot be read ({fault}). `crosstype init {path.name}` writes one to fill in."
+            f"{path}: cannot be read: {fault.strerror}. `crosstype init {path.name}` writes one "
+            "to fill in."
         ) from fault
+    except UnicodeDecodeError as fault:
+        raise ConfigError(f"{path.name}: is not UTF-8 text. Save it as UTF-8.") from fault
     try:
         values = tomllib.loads(raw)
     except tomllib.TOMLDecodeError as fault:

@@ -32,6 +32,7 @@ label_column = "SUBTYPE"
 slides = "slides.csv"
 expression = "expression.tsv"
 site_column = "SITE"
+synthetic = true
 
 [[cohort.classes]]
 name = "Luminal"

@@ -38,6 +38,9 @@ SLIDE_SUFFIXES = frozenset(
 CHUNK_VALUES = 1 << 23
 """Values looked at together (32 MB as float32), so that any file is checked in bounded memory."""
 
+NO_FILE = "no feature file"
+"""Fault of a slide asked for that has no file: its patient is left out, nothing is broken."""
+
 
 @dataclass(frozen=True)
 class FeatureRow:
@@ -183,7 +186,7 @@ def _inspect(
                     raise FeatureFileError(Fault(path.name, found, "Extract the slide again."))
         return replace(row, n_tiles=n_tiles, sha256=sha256_of(path))
     except FeatureFileError as error:
-        return replace(row, fault=str(error))
+        return replace(row, fault=str(error) if path.exists() else NO_FILE)
 
 
 def _faulting_the_minority(rows: Sequence[FeatureRow], field: str) -> list[FeatureRow]:
