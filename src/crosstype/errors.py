@@ -67,6 +67,10 @@ class InputFaultsError(CrosstypeError):
             lines.append(f"... and {len(self.faults) - self.most_shown} more faults of this file")
         super().__init__("\n".join(lines))
 
+    def __reduce__(self) -> tuple[type[InputFaultsError], tuple[tuple[Fault, ...]]]:
+        """Travel between processes as the faults, not as the message."""
+        return type(self), (self.faults,)
+
 
 class TableError(InputFaultsError):
     """A label, slides or expression table is damaged or contradicts itself."""

@@ -133,14 +133,24 @@ def _write_numbers(out: Path, classes: tuple[str, ...], generator: np.random.Gen
 
 def _write_training(out: Path, n_repeats: int) -> None:
     rows = [
-        (model, repeat, fold, member, epoch, np.exp(-epoch / 12), 0.3 + np.exp(-epoch / 8), 1e-3)
+        (
+            model,
+            repeat,
+            fold,
+            member,
+            epoch,
+            np.exp(-epoch / 12),
+            0.3 + np.exp(-epoch / 8),
+            1e-3,
+            0.5,
+        )
         for model in ("image_only", "gene_only", "concat", "late", "cross_attention")
         for repeat in range(n_repeats)
         for fold in range(5)
         for member in range(2)
         for epoch in range(1, 20 + 3 * fold)
     ]
-    head = "model repeat fold member epoch train_loss validation_loss learning_rate"
+    head = "model repeat fold member epoch train_loss validation_loss learning_rate trust"
     pl.DataFrame(rows, schema=head.split(), orient="row").write_csv(out / "training.csv")
 
 

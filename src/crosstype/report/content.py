@@ -62,6 +62,7 @@ TRAINING: Columns = {
     "epoch": pl.Int64,
     "train_loss": pl.Float64,
     "validation_loss": pl.Float64,
+    "trust": pl.Float64,
 }
 COHORT: Columns = {
     "patient_id": pl.String,

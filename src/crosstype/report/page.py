@@ -79,6 +79,7 @@ def _context(content: RunContent, spec: ReportSpec) -> dict[str, Any]:
         "models": page_tables.model_table(content),
         "classes": page_tables.class_table(content),
         "comparisons": [page_tables.comparison_table(content, name) for name in references],
+        "trust": page_tables.trust_table(content),
         "modality": page_tables.modality_table(content),
         "sites": page_tables.site_table(content),
         "faults": page_tables.fault_table(content),

@@ -212,6 +212,25 @@ def outlier_table(content: RunContent) -> PageTable:
     )
 
 
+def trust_table(content: RunContent) -> PageTable:
+    """Return how far each model's networks were trusted to correct their line, over folds."""
+    folds = content.training.group_by("model", "repeat", "fold").agg(pl.col("trust").first())
+    rows = []
+    for model in content.models:
+        trust = folds.filter(pl.col("model") == model)["trust"]
+        if len(trust):
+            mean = float(trust.sum()) / len(trust)
+            n_none = int((trust == 0).sum())
+            rows.append(
+                (Cell(model), Cell(number(mean, 2), "", mean), Cell(f"{n_none}/{len(trust)}"))
+            )
+    return PageTable(
+        "Trust: share of the networks' correction that was added to the line",
+        ("Model", "Mean over folds", "Folds with none"),
+        tuple(rows),
+    )
+
+
 def stage_table(content: RunContent) -> PageTable:
     """Return seconds and memory of each stage."""
     rows = tuple(
