@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from crosstype.training.bags import Patients, deal, make_batch
+from crosstype.training.classifiers import Recipe, Split
+from crosstype.training.fit import learning_rate_at, make_loss, probabilities_of
+from crosstype.training.network_classifier import NetworkClassifier
+from crosstype.training.spec import TrainingSpec, published
+
+
+def test_balanced_weights_make_each_class_weigh_the_same() -> None:
+    targets = torch.tensor([0, 0, 0, 1])
+    for n_logits, n_classes in ((1, 2), (3, 3)):
+        loss = make_loss(targets, n_classes, TrainingSpec())
+        each = loss.each(torch.zeros(4, n_logits), targets)
+        assert float(each[:3].sum()) == pytest.approx(float(each[3:].sum()))
+        equal = make_loss(targets, n_classes, TrainingSpec(class_weights="none"))
+        assert float(equal(torch.zeros(4, n_logits), targets)) == pytest.approx(math.log(n_classes))
+
+
+def test_weights_are_scikit_learns() -> None:
+    from sklearn.utils.class_weight import compute_class_weight
+
+    targets = np.array([0, 0, 1, 2, 2, 2, 2])
+    weights = make_loss(torch.from_numpy(targets), 3, TrainingSpec()).class_weights
+    reference = compute_class_weight("balanced", classes=np.arange(3), y=targets)
+    np.testing.assert_allclose(weights.numpy(), reference, rtol=1e-6)
+
+
+def test_one_logit_is_the_second_class() -> None:
+    np.testing.assert_allclose(
+        probabilities_of(torch.tensor([[0.0], [800.0], [-800.0]])), [[0.5, 0.5], [0, 1], [1, 0]]
+    )
+    three = probabilities_of(torch.tensor([[0.0, 0.0, 900.0]]))
+    np.testing.assert_allclose(three, [[0, 0, 1]], atol=1e-12)
+
+
+def test_learning_rates() -> None:
+    spec = TrainingSpec(learning_rate=1.0, max_epochs=20)
+    rates = [learning_rate_at(epoch, spec) for epoch in range(20)]
+    assert max(rates) == 1.0
+    assert rates[:3] == sorted(rates[:3])
+    assert rates[3:] == sorted(rates[3:], reverse=True)
+    assert 0 < rates[-1] < 0.1
+    keras = published(TrainingSpec())
+    found = [learning_rate_at(epoch, keras) / keras.learning_rate for epoch in (0, 9, 10, 12)]
+    np.testing.assert_allclose(found, [1, 1, math.exp(-0.1), math.exp(-0.3)])
+
+
+def test_everyone_is_dealt_once_and_nobody_alone() -> None:
+    for n in range(2, 70):
+        hands = list(deal(n, 16, np.random.default_rng(n)))
+        assert sorted(np.concatenate(hands).tolist()) == list(range(n))
+        assert min(map(len, hands)) >= 2
+
+
+def test_a_batch_masks_padding_and_missing_genes() -> None:
+    genes = np.array([[1.0, np.nan], [3.0, 4.0]], dtype=np.float32)
+    bags = [np.ones((3, 2), dtype=np.float32), np.ones((1, 2), dtype=np.float32)]
+    batch = make_batch(bags, genes)
+    assert batch.tile_mask.tolist() == [[True] * 3, [True, False, False]]
+    assert batch.gene_mask.tolist() == [[True, False], [True, True]]
+    assert batch.genes.tolist() == [[1, 0], [3, 4]]
+    assert batch.tiles[1, 1:].abs().sum() == 0
+
+
+def test_bags_are_drawn_without_replacement_and_alike_whether_kept_or_not(
+    make_patients: Callable[..., Patients],
+) -> None:
+    patients = make_patients(4)
+    for patient in patients.ids:
+        drawn = patients.bags.sample(patient, 2, np.random.default_rng(5))
+        whole = patients.bags.read(patient)
+        kept = patients.bags.sample(patient, 2, np.random.default_rng(5))
+        np.testing.assert_array_equal(drawn, kept)
+        assert len(drawn) == min(2, len(whole))
+        assert len({tuple(row) for row in drawn.tolist()} & {tuple(r) for r in whole.tolist()}) == (
+            len(drawn)
+        )
+        everything = patients.bags.sample(patient, 100, np.random.default_rng(5))
+        np.testing.assert_array_equal(everything, whole)
+
+
+def test_patients_are_selected_by_name(make_patients: Callable[..., Patients]) -> None:
+    patients = make_patients(6)
+    chosen = patients.select(["P004", "P001"])
+    assert chosen.ids == ("P004", "P001")
+    np.testing.assert_array_equal(chosen.genes, patients.genes[[4, 1]])
+    with pytest.raises(KeyError):
+        patients.select(["P009"])
+
+
+def test_training_stops_early_and_the_best_weights_are_restored(
+    make_patients: Callable[..., Patients],
+    make_splits: Callable[..., list[Split]],
+    make_recipe: Callable[..., Recipe],
+) -> None:
+    patients = make_patients(16, signal=0.0)
+    recipe = make_recipe(max_epochs=200, patience=4, learning_rate=0.05, start="zero")
+    classifier = NetworkClassifier("gene_only")
+    classifier.fit(make_splits(patients), recipe)
+    joint = np.mean([[e.validation_loss for e in curve] for curve in classifier.curves], axis=0)
+    assert len(joint) < 200
+    assert len(joint) - 1 - int(np.argmin(joint)) <= 4
+    # No signal: what memorises the training patients is worse than what began, so it came back.
+    assert joint[-1] > joint.min()
+
+
+def test_validation_at_the_best_epoch_is_what_the_kept_networks_say(
+    make_patients: Callable[..., Patients],
+    make_splits: Callable[..., list[Split]],
+    make_recipe: Callable[..., Recipe],
+) -> None:
+    splits = make_splits(make_patients(16, signal=3.0))
+    recipe = make_recipe(max_epochs=15, learning_rate=0.02, start="zero", patience=15)
+    classifier = NetworkClassifier("gene_only")
+    classifier.fit(splits, recipe)
+    joint = np.mean([[e.validation_loss for e in curve] for curve in classifier.curves], axis=0)
+    losses = []
+    for number, split in enumerate(splits):
+        loss = make_loss(torch.from_numpy(split.train.targets), 2, recipe.training)
+        targets = torch.from_numpy(split.validation.targets)
+        losses.append(float(loss(classifier.inner_logits[number], targets)))
+    assert float(np.mean(losses)) == pytest.approx(float(joint.min()), rel=1e-5)
