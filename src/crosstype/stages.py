@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import resource
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from typing import Any
 from crosstype import __version__
 from crosstype.files import HashMemory, hash_of, write_text
 
-MIB_PER_MAXRSS = 1 / 1024  # Linux gives kibibytes
+MAXRSS_PER_MIB = 1024 if sys.platform == "linux" else 1024**2  # Linux counts in KiB
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Ledger:
         record = {
             "hash": key,
             "seconds": round(time.monotonic() - began, 2),
-            "peak_memory_mb": round(_peak_memory_mib(), 1),
+            "peak_memory_mb": _peak_memory_mib(),
             "inputs": {name: self.hashes.sha256_of(p) for name, p in stage.inputs.items()},
             "notes": notes,
             "outputs": self._outputs(stage),
@@ -89,8 +89,12 @@ class Ledger:
         return record
 
 
-def _peak_memory_mib() -> float:
-    """Return the peak memory so far of this process or its largest finished child."""
+def _peak_memory_mib() -> float | None:
+    """Return the peak memory of this process or its largest finished child; None on Windows."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return float(max(own, children)) * MIB_PER_MAXRSS
+    return round(max(own, children) / MAXRSS_PER_MIB, 1)
