@@ -167,6 +167,12 @@ class Tiny:
         return one
 
 
+@pytest.fixture(scope="session")
+def inline() -> type[InlineExecutor]:
+    """The stand-in for the pool of processes."""
+    return InlineExecutor
+
+
 @pytest.fixture
 def tiny(tmp_path: Path) -> Tiny:
     """A tiny cohort of one's own."""
