@@ -115,7 +115,7 @@ def _features(run: Run, ledger: Ledger) -> dict[str, Any]:
         }
 
     inputs = {f"{patient}/{slide}": path for slide, patient, path in slides if path.is_file()}
-    settings = [spec.features.encoder, sorted(slide for slide, _, _ in slides)]
+    settings = [spec.features.encoder, sorted((slide, patient) for slide, patient, _ in slides)]
     record = ledger.do(Stage("features", settings, inputs, ["features.csv"]), work)
     run.watcher.step(f"{len(slides)} slides")
     run.faults += record["notes"]["faults"]
@@ -159,8 +159,8 @@ def _cohort(run: Run, ledger: Ledger) -> dict[str, Any]:
             "counts": [cohort.labels.count(name) for name in run.classes],
         }
 
-    tables = (spec.cohort.labels, spec.cohort.expression)
-    inputs = {path.name: path for path in tables if path is not None}
+    tables = {"labels": spec.cohort.labels, "expression": spec.cohort.expression}
+    inputs = {f"{key}: {path.name}": path for key, path in tables.items() if path is not None}
     inputs["features.csv"] = run.out / "features.csv"
     outputs = ["cohort.csv", "left_out.csv", "folds.csv", "expression.npz", "outliers.csv"]
     stage = Stage("cohort", [_unplaced(spec), spec.expression, spec.folds], inputs, outputs)
