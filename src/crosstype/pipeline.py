@@ -181,6 +181,7 @@ def _train(run: Run, ledger: Ledger) -> dict[str, Any]:
 
         plan = _plan(run, ledger)
         jobs = cross_validate(plan, run.n_workers, run.watcher)
+        (out / "stressed_predictions.csv").unlink(missing_ok=True)  # of a run that shuffled
         write_predictions(plan, jobs)
         _mark(run, MARKED)
         return {"jobs": len(jobs)}

@@ -156,7 +156,7 @@ def main() -> None:
     """Run the command line; every error a user can mend is one line, without a traceback."""
     sys.excepthook = _last_resort
     try:
-        status = app(standalone_mode=False)
+        status = typer.main.get_command(app)(standalone_mode=False)  # app() resets excepthook
     except CrosstypeError as error:
         _say(str(error))
         sys.exit(error.exit_code)
