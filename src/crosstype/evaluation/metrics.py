@@ -225,13 +225,13 @@ def measure(
     asked = {key.metric for key in keys}
     indices = {key.class_index for key in keys}
     for index in range(n_classes) if OVER_ALL in indices else sorted(indices):
-        positive, score = labels == index, probability[:, index]
+        positive, said = labels == index, probability[:, index]
         if asked & {"auroc", "pr_auc"}:
-            auroc, pr_auc = ranking_metrics(positive, score, weights)
+            auroc, pr_auc = ranking_metrics(positive, said, weights)
             values[ClassMetric("auroc", index)] = auroc
             values[ClassMetric("pr_auc", index)] = pr_auc
         if "brier" in asked:
-            values[ClassMetric("brier", index)] = brier(positive, score, weights)
+            values[ClassMetric("brier", index)] = brier(positive, said, weights)
     if OVER_ALL in indices:
         for metric in asked & set(MACRO_METRICS):
             of_classes = [values[ClassMetric(metric, index)] for index in range(n_classes)]
