@@ -5,7 +5,8 @@
     │   └── ConfigError     the config file is wrong; exit code 2
     ├── InputFaultsError    faults of one input, collected and raised once
     │   ├── TableError          a label, slides or expression table is damaged or contradicts itself
-    │   └── FeatureFileError    a feature file is damaged or holds what nobody can use
+    │   ├── FeatureFileError    a feature file is damaged or holds what nobody can use
+    │   └── SlideError          a slide is damaged, or lacks what reading it needs
     ├── CohortError         the inputs are readable but make no cohort
     ├── TrainingError       a model could not be fitted
     └── CheckpointError     a saved model is damaged, or of another version
@@ -78,6 +79,10 @@ class TableError(InputFaultsError):
 
 class FeatureFileError(InputFaultsError):
     """A feature file is damaged or holds what nobody can use."""
+
+
+class SlideError(InputFaultsError):
+    """A slide is damaged, or lacks what reading it needs (such as its mpp)."""
 
 
 class CohortError(CrosstypeError):

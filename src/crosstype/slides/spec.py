@@ -1,0 +1,98 @@
+"""What a user may set about slides: where they are, what is tissue, which tiles, which colours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class SlidesSpec:
+    """Where the slides are."""
+
+    folder: Path | None = None
+    """Folder with the slides that the slides table names, or a folder or zip of tiles."""
+
+    mpp: float | None = None
+    """Micrometres per pixel at full resolution, for slides that state none themselves."""
+
+
+@dataclass(frozen=True)
+class TissueSpec:
+    """What counts as tissue, on a thumbnail."""
+
+    thumbnail_mpp: float = 8.0
+    """Micrometres per thumbnail pixel; slides under 4 mm get a finer thumbnail."""
+
+    minimum_speck_um2: float = 10_000.0
+    """Pieces of tissue smaller than this many um^2 are dropped (10,000: a tenth of a mm square)."""
+
+    minimum_hole_um2: float = 20_000.0
+    """Holes in tissue smaller than this many um^2 are filled."""
+
+    exclude_pen: bool = True
+    """Whether blue, green and black pen marks are taken out of the tissue."""
+
+    exclude_borders: bool = True
+    """Whether black areas that touch the slide's edge are taken out of the tissue."""
+
+    exclude_blur: bool = False
+    """Whether blurred areas are taken out of the tissue; they are flagged either way."""
+
+    blur_variance: float = 30.0
+    """Areas of 128 um whose Laplacian (grey levels, at thumbnail_mpp) varies less are blurred."""
+
+
+@dataclass(frozen=True)
+class TilesSpec:
+    """Which tiles are cut."""
+
+    size_px: int = 256
+    """Width and height of a tile in pixels, as the encoder gets it."""
+
+    mpp: float = 0.5
+    """Micrometres per tile pixel; 0.5 is about 20x."""
+
+    overlap_px: int = 0
+    """Tile pixels that neighbouring tiles share."""
+
+    minimum_tissue: float = 0.5
+    """Share of a tile that must be tissue, 0 to 1."""
+
+    n_tiles: int = 0
+    """At most this many tiles per slide, rich in tissue and spread over it; 0: all (paper: 35)."""
+
+    seed: int = 0
+    """The choice of n_tiles derives from this number."""
+
+
+@dataclass(frozen=True)
+class StainSpec:
+    """Whether tiles are brought to one staining."""
+
+    method: Literal["none", "macenko", "reinhard"] = "none"
+    """none; macenko: by stain vectors (2009); reinhard: by colour means and deviations (2001)."""
+
+
+@dataclass(frozen=True)
+class AugmentationSpec:
+    """Extra, randomly changed views of each tile, for training patients only."""
+
+    n_views: int = 0
+    """Views per tile besides the plain one; 0: none."""
+
+    brightness: float = 0.2
+    """Brightness is multiplied by 1 - this to 1 + this."""
+
+    contrast: float = 0.2
+    """Contrast is multiplied by 1 - this to 1 + this."""
+
+    saturation: float = 0.2
+    """Saturation is multiplied by 1 - this to 1 + this."""
+
+    hue: float = 0.1
+    """Hue is turned by up to this share of the colour circle, either way; at most 0.5."""
+
+    rotation: bool = True
+    """Whether views are rotated by any angle, cut from a larger region so no corner is filled."""
