@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -287,3 +289,27 @@ def test_the_public_names_come_lazily() -> None:
     )
     done = in_a_process(code)
     assert done.stdout == "module 'crosstype' has no attribute 'absent'\n", done.stderr
+
+
+@pytest.mark.long
+def test_ctrl_c_keeps_what_was_finished_and_leaves_nobody_running(
+    tiny: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", "from crosstype.cli.app import main; main()", "run"]
+    command += [str(tiny.config), "--out", str(out), "--workers", "2"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 120
+        while not list(out.glob("models/*/*.json")) and time.monotonic() < until:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        # The pipe ends only when every worker has ended too.
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "goes on from there" in err
+    assert "Traceback" not in err
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("models/*/*.json")}
+    assert kept
+    assert not (out / "predictions.csv").exists()
+    tiny.run(out, "train")
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept

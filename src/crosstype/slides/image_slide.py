@@ -55,7 +55,11 @@ class ImageSlide(Slide):
         """Forget the pixels."""
         self._pixels = None
 
-    def _read_level(self, level: int, box_px: tuple[int, int, int, int]) -> NDArray[np.uint8]:  # noqa: ARG002  there is one
+    def _read_level(
+        self,
+        level: int,  # noqa: ARG002  there is only one
+        box_px: tuple[int, int, int, int],
+    ) -> NDArray[np.uint8]:
         with self._lock:
             if self._pixels is None:
                 self._pixels = _decode(self.path)
