@@ -37,8 +37,8 @@ class TissueSpec:
     exclude_borders: bool = True
     """Whether black areas that touch the slide's edge are taken out of the tissue."""
 
-    exclude_blur: bool = False
-    """Whether blurred areas are taken out of the tissue; they are flagged either way."""
+    exclude_blur: bool = True
+    """Whether areas without any detail (out of focus, stain haze) are taken out of the tissue."""
 
     blur_variance: float = 30.0
     """Areas of 128 um whose Laplacian (grey levels, at thumbnail_mpp) varies less are blurred."""

@@ -1,0 +1,158 @@
+"""Where the tissue is: Otsu's threshold on the colour saturation of a thumbnail.
+
+Saturation, (max - min) / max of R, G, B, because glass has nearly none whatever the lamp's
+brightness, while haematoxylin and eosin both have much; brightness alone also takes shadows, dust
+and marker for tissue and loses pale fat and stroma. The thumbnail is blurred by 8 um first, so
+that single noisy pixels do not widen the valley that Otsu looks for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+
+from crosstype.slides.slide import Slide
+from crosstype.slides.spec import TissueSpec
+from crosstype.slides.tissue_checks import (
+    Flags,
+    extremes,
+    find_blur,
+    find_borders,
+    find_pen,
+    is_dark,
+)
+
+FINEST_SIDE_PX = 512
+SMOOTHING_UM = 8.0
+GLASS_SATURATION = 0.10
+"""Glass is paler than this: measured 0.01 to 0.08 on five scanners' slides, tissue 0.1 to 0.6."""
+LEAST_CONTRAST = 0.05
+"""Tissue is at least this much more saturated than glass; less is noise or uneven light."""
+LEAST_TEXTURE = 6.0
+"""Below this deviation of green (0 to 255) a slide without glass is one colour, not tissue."""
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """The tissue of one slide, found on its thumbnail.
+
+    Attributes:
+        mask: (height, width), True where tissue is.
+        thumbnail: (height, width, 3) uint8 RGB, what the mask was found on.
+        scale_px: level-0 pixels per mask pixel, each way.
+        mpp: micrometres per mask pixel.
+        threshold: saturation above which a pixel is tissue; NaN if there is no tissue.
+        flags: shares of pen marks, blur and black borders.
+        reason: why there is no tissue; empty if there is some.
+    """
+
+    mask: NDArray[np.bool_]
+    thumbnail: NDArray[np.uint8]
+    scale_px: float
+    mpp: float
+    threshold: float
+    flags: Flags
+    reason: str = ""
+
+    @property
+    def area_mm2(self) -> float:
+        """Tissue area in square millimetres."""
+        return float(self.mask.sum()) * self.mpp**2 / 1e6
+
+
+def find_tissue(slide: Slide, spec: TissueSpec) -> Tissue:
+    """Find the tissue of a slide; where there is none, the result says why.
+
+    Raises:
+        SlideError: the slide is damaged where the thumbnail is read from.
+    """
+    longest_um = max(slide.size_px) * slide.mpp
+    mpp = max(min(spec.thumbnail_mpp, longest_um / FINEST_SIDE_PX), slide.mpp)
+    return find_tissue_on(slide.thumbnail(mpp), mpp, mpp / slide.mpp, spec)
+
+
+def find_tissue_on(
+    thumbnail: NDArray[np.uint8], mpp: float, scale_px: float, spec: TissueSpec
+) -> Tissue:
+    """Find the tissue on a thumbnail of `mpp`, `scale_px` level-0 pixels per pixel."""
+    blurred = Image.fromarray(thumbnail).filter(ImageFilter.GaussianBlur(SMOOTHING_UM / mpp))
+    smooth = np.asarray(blurred)
+    most, least = extremes(smooth)
+    dark = is_dark(most, least)
+    borders = find_borders(dark, mpp)
+    pen = find_pen(smooth, dark, mpp) & ~borders
+    saturation = ((most - least) / np.maximum(most, 1)).astype(np.float32)
+    threshold, reason = _threshold(thumbnail, saturation, ~dark)
+    excluded = (pen & spec.exclude_pen) | (borders & spec.exclude_borders)
+    mask = (saturation > threshold) & ~excluded & ~borders
+    mask = _tidy(mask, mpp, spec) & ~excluded
+    blur = find_blur(thumbnail, mpp, spec) & mask
+    flags = Flags(
+        pen=float(pen.mean()),
+        border=float(borders.mean()),
+        blur=float(blur.sum() / max(1, mask.sum())),
+    )
+    had_some = bool(mask.any())
+    if spec.exclude_blur:
+        mask = _without_specks(mask & ~blur, spec.minimum_speck_um2 / mpp**2)
+    if not mask.any():
+        threshold, reason = float("nan"), reason or _why_none(flags, had_some=had_some)
+    return Tissue(mask, thumbnail, scale_px, mpp, threshold, flags, reason)
+
+
+def _threshold(
+    thumbnail: NDArray[np.uint8], saturation: NDArray[np.float32], is_lit: NDArray[np.bool_]
+) -> tuple[float, str]:
+    """Return the saturation above which is tissue; infinite, with a reason, if nothing is.
+
+    Otsu always splits in two. So what it calls background must be as pale as glass (otherwise
+    the slide is tissue from edge to edge, and the threshold is that of glass), and the two parts
+    must differ by more than noise.
+    """
+    if is_lit.mean() < 0.01:
+        return np.inf, "the slide is black"
+    values = saturation[is_lit]
+    if values.min() == values.max():
+        return np.inf, "the slide is of one colour throughout"
+    threshold = float(threshold_otsu(values))  # type: ignore[no-untyped-call]
+    above, below = values[values > threshold], values[values <= threshold]
+    if np.median(below) >= GLASS_SATURATION:
+        if thumbnail[..., 1][is_lit].std() < LEAST_TEXTURE:
+            return np.inf, "the slide is of one colour throughout"
+        return GLASS_SATURATION, ""
+    if above.mean() - below.mean() < LEAST_CONTRAST:
+        return np.inf, "the slide is blank: nothing is more coloured than glass"
+    return max(threshold, float(np.median(below)) + LEAST_CONTRAST / 2), ""
+
+
+def _why_none(flags: Flags, *, had_some: bool) -> str:
+    """Say why no tissue is left although something is coloured."""
+    if had_some:
+        return "all tissue is blurred"
+    if flags.pen or flags.border:
+        return "nothing but pen marks or black borders"
+    return "nothing coloured is as large as a piece of tissue"
+
+
+def _tidy(mask: NDArray[np.bool_], mpp: float, spec: TissueSpec) -> NDArray[np.bool_]:
+    """Fill small holes, then drop small specks."""
+    filled = ~_without_specks(~mask, spec.minimum_hole_um2 / mpp**2)
+    if filled.all() and not mask.any():  # an all-glass mask is no hole
+        return mask
+    return _without_specks(filled, spec.minimum_speck_um2 / mpp**2)
+
+
+def _without_specks(mask: NDArray[np.bool_], least_px: float) -> NDArray[np.bool_]:
+    """Return a mask without its 4-connected pieces of fewer pixels than `least_px`."""
+    labels, n = ndimage.label(mask)
+    if not n:
+        return mask
+    keep = np.bincount(labels.ravel()) >= least_px
+    keep[0] = False
+    kept: NDArray[np.bool_] = keep[labels]
+    return kept
