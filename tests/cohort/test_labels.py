@@ -42,7 +42,7 @@ def test_sites_are_chosen_and_unknown_ones_refused(tmp_path: Path) -> None:
     spec = spec_of(tmp_path)
     assert set(read_labels(replace(spec, sites=("A",))).class_of) == {"007", "P2"}
     assert set(read_labels(replace(spec, exclude_sites=("A",))).class_of) == {"P6"}
-    with pytest.raises(CohortError, match=r"'Z'.*Known sites: A, B"):
+    with pytest.raises(ConfigError, match=r"'Z'.*Known sites: A, B"):
         read_labels(replace(spec, sites=("Z",)))
 
 

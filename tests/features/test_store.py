@@ -11,6 +11,7 @@ from crosstype.errors import ConfigError, FeatureFileError, TableError
 from crosstype.features.layouts import open_features, write_features
 from crosstype.features.spec import FeaturesSpec
 from crosstype.features.store import (
+    NO_FILE,
     bag_length,
     find_slides,
     inspect_slides,
@@ -96,7 +97,7 @@ def test_a_flipped_bit_and_other_faults_are_listed_not_raised(tmp_path: Path) ->
     assert "tile 4321" in faults["late"]
     assert "neither 'features' nor 'feats'" in faults["none"]
     assert "65" in faults["wide"]
-    assert "no such file" in faults["gone"]
+    assert faults["gone"] == NO_FILE
 
 
 def test_slides_come_from_the_table_and_contradictions_are_faults(tmp_path: Path) -> None:

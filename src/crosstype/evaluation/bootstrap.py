@@ -55,7 +55,7 @@ def draw_weights(
 
 def blocks(
     weights: Float[np.ndarray, "n_patients n_resamples"],
-) -> list[Float[np.ndarray, "n_patients n_block"]]:
+) -> list[Float[np.ndarray, "n_patients _"]]:
     """Cut resamples into blocks, so that no step holds them all."""
     starts = range(0, weights.shape[1], BLOCK)
     return [np.ascontiguousarray(weights[:, start : start + BLOCK]) for start in starts]

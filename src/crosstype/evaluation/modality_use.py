@@ -43,7 +43,7 @@ class ModalityUse:
 def modality_use(
     undisturbed: Predictions,
     stressed: Mapping[Stress, Mapping[str, ModelPredictions]],
-    weight_blocks: Sequence[Float[np.ndarray, "n_patients n_block"]],
+    weight_blocks: Sequence[Float[np.ndarray, "n_patients _"]],
     confidence: float,
 ) -> list[ModalityUse]:
     """Return each model's loss in AUROC, PR-AUC, F1 and MCC for each disturbed modality.
@@ -97,7 +97,7 @@ def _drop(
     plain: ModelPredictions,
     other: ModelPredictions,
     reference: Float[np.ndarray, "n_repeats n_metrics n_resamples"],
-    weight_blocks: Sequence[Float[np.ndarray, "n_patients n_block"]],
+    weight_blocks: Sequence[Float[np.ndarray, "n_patients _"]],
 ) -> Float[np.ndarray, "n_metrics n_resamples"]:
     """Return undisturbed minus disturbed of one draw, repeats averaged."""
     if other.says_the_same_as(plain):

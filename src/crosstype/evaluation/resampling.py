@@ -39,7 +39,7 @@ class FoldSummary:
 def resampled_metrics(
     predictions: Predictions,
     model: ModelPredictions,
-    weight_blocks: Sequence[Float[np.ndarray, "n_patients n_block"]],
+    weight_blocks: Sequence[Float[np.ndarray, "n_patients _"]],
 ) -> dict[MetricKey, Float[np.ndarray, " n_resamples"]]:
     """Return each metric of the pooled out-of-fold predictions, averaged over repeats.
 
@@ -60,7 +60,7 @@ def headline_per_repeat(
     predictions: Predictions,
     model: ModelPredictions,
     metrics: Sequence[str],
-    weight_blocks: Sequence[Float[np.ndarray, "n_patients n_block"]],
+    weight_blocks: Sequence[Float[np.ndarray, "n_patients _"]],
 ) -> Float[np.ndarray, "n_repeats n_metrics n_resamples"]:
     """Return the headline row of each metric, repeat by repeat and resample by resample."""
     keys = [headline_key(metric, predictions.classes) for metric in metrics]
@@ -72,7 +72,7 @@ def _per_repeat(
     predictions: Predictions,
     model: ModelPredictions,
     places: Sequence[ClassMetric],
-    weight_blocks: Sequence[Float[np.ndarray, "n_patients n_block"]],
+    weight_blocks: Sequence[Float[np.ndarray, "n_patients _"]],
 ) -> Float[np.ndarray, "n_repeats n_places n_resamples"]:
     repeats = []
     for predicted, probability in zip(model.predicted, model.probability, strict=True):
