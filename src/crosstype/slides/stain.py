@@ -105,7 +105,7 @@ class Macenko(StainNormaliser):
         unmix = np.linalg.pinv(self.stains) * (REFERENCE_STRENGTHS / self.strengths)
         density = _density(tile.reshape(-1, 3))
         light = TRANSMITTED * np.exp(-(density @ (unmix @ REFERENCE_STAINS)))
-        return np.clip(light, 0, 255).astype(np.uint8).reshape(tile.shape)
+        return _as_tile(light, tile.shape)
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Reinhard(StainNormaliser):
         lab = standard * REFERENCE_DEVIATION + REFERENCE_MEAN
         lms = np.exp(lab @ np.linalg.inv(LMS_TO_LAB).T)
         rgb = lms @ np.linalg.inv(RGB_TO_LMS).T
-        return np.clip(rgb, 0, 255).astype(np.uint8).reshape(tile.shape)
+        return _as_tile(rgb, tile.shape)
 
 
 def fit_stain(tiles: RGB, spec: StainSpec) -> StainNormaliser:
@@ -157,7 +157,14 @@ _DENSITIES = -np.log((np.arange(256) + 1.0) / TRANSMITTED)
 
 def _density(pixels: RGB) -> NDArray[np.float64]:
     """Return the optical density of (n, 3) pixels."""
-    return _DENSITIES[pixels]
+    density: NDArray[np.float64] = _DENSITIES[pixels]
+    return density
+
+
+def _as_tile(pixels: NDArray[np.float64], shape: tuple[int, ...]) -> RGB:
+    """Return (n, 3) grey levels as a tile; what a screen cannot show is clipped."""
+    tile: RGB = np.clip(pixels, 0, 255).astype(np.uint8).reshape(shape)
+    return tile
 
 
 def _lab(pixels: RGB) -> NDArray[np.float64]:
