@@ -5,13 +5,15 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 WORKERS ?= 2
 
-.PHONY: help demo test check long real clean
+.PHONY: help demo test check long real docs results clean
 
 help:
 	@echo "make demo   install, then run everything on the synthetic demo cohort (report in demo/)"
 	@echo "make test   install, then checks and tests with sampled counts"
 	@echo "make long   the tests with full counts"
 	@echo "make real   the tests on real data (CROSSTYPE_DATA=folder of the data)"
+	@echo "make docs   refresh what README and docs show of the demo and the settings"
+	@echo "make results  measure the README's results table (CROSSTYPE_DATA=folder of the data)"
 	@echo "make check  format, lint, types and layers"
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -37,6 +39,15 @@ long: $(INSTALLED)
 real: $(INSTALLED)
 	@test -d "$(CROSSTYPE_DATA)" || { echo "make real: set CROSSTYPE_DATA to the folder of the real data"; exit 2; }
 	$(BIN)/pytest -n $(WORKERS) -m "real"
+
+docs: demo
+	$(BIN)/python docs/make_config_reference.py
+	$(BIN)/python docs/make_demo_figure.py demo
+	$(BIN)/python docs/make_readme_output.py .
+
+results: $(INSTALLED)
+	@test -d "$(CROSSTYPE_DATA)" || { echo "make results: set CROSSTYPE_DATA to the folder of the real data"; exit 2; }
+	$(BIN)/python benchmarks/results.py out/results --write-readme
 
 clean:
 	rm -rf demo out .coverage* .pytest_cache .mypy_cache .ruff_cache

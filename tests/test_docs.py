@@ -1,0 +1,58 @@
+"""What README and docs say is what the program does."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from crosstype.cli.app import app
+from crosstype.config.read import read_config
+from crosstype.demo.synthetic import write_demo
+from crosstype.pipeline import Run, run
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def _script(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_config_reference_is_made_from_the_specs_as_they_are():
+    done = _script("docs/make_config_reference.py", "--check")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_readmes_config_is_one(tmp_path):
+    block = re.search(r"```toml\n(.*?)```", README, re.DOTALL)
+    assert block is not None
+    path = tmp_path / "brca.toml"
+    path.write_text(block.group(1), encoding="utf-8")
+    spec = read_config(path)
+    assert [one.name for one in spec.cohort.classes] == ["Luminal", "Basal/Her2"]
+
+
+def test_every_command_that_the_readme_names_exists():
+    known = {one.name or one.callback.__name__ for one in app.registered_commands}
+    named = set(re.findall(r"`crosstype (\w+)", README)) | set(
+        re.findall(r"^    crosstype (\w+)", README, re.MULTILINE)
+    )
+    assert named
+    assert named <= known
+
+
+def test_every_file_that_the_docs_link_to_exists():
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+@pytest.mark.long
+def test_the_readmes_output_is_true(tmp_path):
+    run(Run(read_config(write_demo(tmp_path / "demo" / "input")), tmp_path / "demo"))
+    done = _script("docs/make_readme_output.py", str(tmp_path), "--check")
+    assert done.returncode == 0, done.stdout + done.stderr
