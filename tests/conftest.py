@@ -17,10 +17,7 @@ import torch
 
 # Shapes and types on signatures are checked in tests only. Not the packages that annotate with
 # polars types: beartype refuses those whose repr differs from the name.
-# Not models.baselines as long as _best_column says that it returns one number per patient.
-NETWORKS = ("branches", "concat", "cross_attention", "gene_only", "image_only", "interface")
-CHECKED = [f"crosstype.models.{name}" for name in (*NETWORKS, "layers", "paper")]
-CHECKED += ["crosstype.training", "crosstype.evaluation", "crosstype.terms"]
+CHECKED = ["crosstype.models", "crosstype.training", "crosstype.evaluation", "crosstype.terms"]
 jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
 
 from crosstype.cohort.protocol import protocol_named  # noqa: E402  after the hook

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors import safe_open
 from safetensors.numpy import load_file
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
@@ -19,7 +18,7 @@ from crosstype.features.layouts import write_features
 from crosstype.models.baselines import BASELINES
 from crosstype.models.spec import MODEL_NAMES
 from crosstype.training.bags import Patients
-from crosstype.training.checkpoint import make_classifier
+from crosstype.training.checkpoint import make_classifier, read_header
 from crosstype.training.classifiers import Recipe, Split
 
 Make = Callable[..., Patients]
@@ -34,8 +33,7 @@ def checksums(out: Path) -> dict[str, str]:
     """Return the checksum over everything fitted, by model and fold."""
     found = {}
     for path in sorted((out / "models").rglob("*.safetensors")):
-        with safe_open(path, "numpy") as file:
-            found[str(path.relative_to(out))] = file.metadata()["sha256"]
+        found[str(path.relative_to(out))] = read_header(path)["sha256"]
     return found
 
 

@@ -94,7 +94,7 @@ def _logistic(inputs: Matrix, targets: Targets, strength: float) -> tuple[np.nda
     return model.coef_, model.intercept_
 
 
-def _best_column(inputs: Matrix, targets: Targets, n_classes: int) -> Targets:
+def _best_column(inputs: Matrix, targets: Targets, n_classes: int) -> Int[np.ndarray, " chosen"]:
     """Return the column that separates the classes best: the highest one-vs-rest AUROC.
 
     A gene that is low in a class serves as well as one that is high, so |AUROC - 0.5| counts.

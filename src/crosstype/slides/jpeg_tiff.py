@@ -85,6 +85,9 @@ class JpegTiff:
             return None
         left, top, right, bottom = box_px
         width, height = tiled.tile_px
+        if (right - left, bottom - top) == tiled.tile_px and not (left % width or top % height):
+            index = top // height * tiled.n_columns + left // width
+            return self._decode(level, tiled, index) if tiled.n_bytes[index] else None
         pixels = np.empty((bottom - top, right - left, 3), np.uint8)
         for row in range(top // height, -(-bottom // height)):
             for column in range(left // width, -(-right // width)):

@@ -21,6 +21,7 @@ from crosstype.training.network_classifier import NetworkClassifier
 from crosstype.training.stacking import LateClassifier
 
 FORMAT_VERSION = "1"
+HEADER_KEY = "crosstype"
 
 
 def make_classifier(name: str) -> Classifier:
@@ -39,10 +40,12 @@ def save_classifier(classifier: Classifier, path: Path, model: ModelSpec) -> Non
     arrays, settings = classifier.state()
     arrays = {key: np.ascontiguousarray(arrays[key]) for key in sorted(arrays)}
     about = {"name": classifier.name, "settings": settings, "model": vars(model)}
-    header = {"format": "crosstype", "version": FORMAT_VERSION, "about": json.dumps(about)}
+    header: dict[str, Any] = {"format": "crosstype", "version": FORMAT_VERSION, "about": about}
     header["sha256"] = _digest(arrays, header)
+    # One key only: safetensors writes several in an order drawn by chance.
+    metadata = {HEADER_KEY: json.dumps(header, sort_keys=True)}
     with replacing(path) as temporary:
-        temporary.write_bytes(save(arrays, header))
+        temporary.write_bytes(save(arrays, metadata))
 
 
 def load_classifier(path: Path) -> Classifier:
@@ -59,29 +62,37 @@ def load_classifier(path: Path) -> Classifier:
             f"{path.name}: the checksum does not match its contents, so the file was damaged or "
             "changed. Train the model again."
         )
-    about = json.loads(header["about"])
+    about = header["about"]
     classifier = make_classifier(about["name"])
     classifier.restore(arrays, about["settings"], ModelSpec(**about["model"]))
     return classifier
 
 
-def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def read_header(path: Path) -> dict[str, Any]:
+    """Return a checkpoint's header, its checksum included, without checking it.
+
+    Raises:
+        CheckpointError: it is no safetensors file of ours.
+    """
+    return _read(path)[1]
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         raw = path.read_bytes()
         arrays = load(raw)
         size = int.from_bytes(raw[:8], "little")
-        header: dict[str, Any] = json.loads(raw[8 : 8 + size]).get("__metadata__", {})
+        metadata = json.loads(raw[8 : 8 + size]).get("__metadata__", {})
+        header = json.loads(metadata.get(HEADER_KEY, "{}"))
     except (OSError, SafetensorError, ValueError) as fault:
         raise CheckpointError(
             f"{path.name}: cannot be read as a safetensors file ({fault}). Train the model again."
         ) from fault
-    return arrays, header
+    return arrays, header if isinstance(header, dict) else {}
 
 
-def _digest(arrays: dict[str, np.ndarray], header: dict[str, str]) -> str:
-    digest = hashlib.sha256()
-    for key in sorted(header):
-        digest.update(f"{key}={header[key]}\n".encode())
+def _digest(arrays: dict[str, np.ndarray], header: dict[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for key in sorted(arrays):
         array = np.ascontiguousarray(arrays[key])
         digest.update(f"{key} {array.dtype} {array.shape}\n".encode())
