@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from crosstype.errors import Fault, SlideError
 from crosstype.slides.jpeg import START, DamagedJpegError, decode_jpeg, jpeg_size_px
+from crosstype.slides.jpeg_tiff import open_tiff
 from crosstype.slides.slide import WHITE, Level, Slide, chosen_mpp
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -77,11 +78,13 @@ def _size_px(path: Path) -> tuple[int, int]:
             return jpeg_size_px(path.read_bytes())
         if start.startswith(PNG):
             return int.from_bytes(start[16:20], "big"), int.from_bytes(start[20:24], "big")
-        with tifffile.TiffFile(path) as file:
+        with open_tiff(path) as file:
             page = file.pages.first
             _check_tiff(path, page)
             return page.imagewidth, page.imagelength
-    except (DamagedJpegError, tifffile.TiffFileError, ValueError, IndexError, OSError) as error:
+    except LookupError:
+        raise _damaged(path, ValueError("its directory of pages is missing")) from None
+    except (DamagedJpegError, tifffile.TiffFileError, ValueError, OSError) as error:
         raise _damaged(path, error) from None
 
 
@@ -108,7 +111,8 @@ def _decode(path: Path) -> NDArray[np.uint8]:
             return decode_jpeg(data)
         if data.startswith(PNG):
             return _as_rgb(path, imagecodecs.png_decode(data))
-        return _as_rgb(path, tifffile.imread(path, key=0))
+        with open_tiff(path) as file:
+            return _as_rgb(path, file.pages.first.asarray())
     except (DamagedJpegError, imagecodecs.PngError, ValueError, RuntimeError) as error:
         raise _damaged(path, error) from None
 

@@ -6,6 +6,7 @@ remembered, and cut. `openslide_slide` uses this reader only for levels where bo
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import OrderedDict
@@ -23,6 +24,7 @@ from crosstype.slides.jpeg import AS_RGB, AS_YCBCR, DamagedJpegError, decode_jpe
 CACHE_BYTES = 64 << 20
 """Decoded tiles are remembered up to this size, the least recently used go first."""
 JPEG, RGB, YCBCR = 7, 2, 6
+_QUIET = logging.NullHandler()
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,12 @@ class JpegTiff:
         return tile
 
 
+def open_tiff(path: Path) -> tifffile.TiffFile:
+    """Open a TIFF; what is wrong with it comes as an error, not as lines on the screen too."""
+    tifffile.logger().addHandler(_QUIET)
+    return tifffile.TiffFile(path)
+
+
 def find_tiled_levels(
     path: Path, sizes_px: Sequence[tuple[int, int]]
 ) -> tuple[TiledLevel | None, ...]:
@@ -148,7 +156,7 @@ def find_tiled_levels(
         SlideError: the file is cut off before its last tile.
     """
     try:
-        with tifffile.TiffFile(path) as file:
+        with open_tiff(path) as file:
             pages = [page for page in file.pages if isinstance(page, tifffile.TiffPage)]
             found = {_size_px(page): _tiled_level(page) for page in pages if _is_jpeg_tiled(page)}
     except (tifffile.TiffFileError, ValueError, IndexError, KeyError, OSError):
