@@ -7,6 +7,7 @@
     │   ├── TableError          a label, slides or expression table is damaged or contradicts itself
     │   ├── FeatureFileError    a feature file is damaged or holds what nobody can use
     │   └── SlideError          a slide is damaged, or lacks what reading it needs
+    ├── EncoderError        an encoder cannot be had: its weights, its connection, its licence
     ├── CohortError         the inputs are readable but make no cohort
     ├── TrainingError       a model could not be fitted
     └── CheckpointError     a saved model is damaged, or of another version
@@ -83,6 +84,10 @@ class FeatureFileError(InputFaultsError):
 
 class SlideError(InputFaultsError):
     """A slide is damaged, or lacks what reading it needs (such as its mpp)."""
+
+
+class EncoderError(CrosstypeError):
+    """An encoder cannot be had: weights missing, damaged or another network's, hub out of reach."""
 
 
 class CohortError(CrosstypeError):
