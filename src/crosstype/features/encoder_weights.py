@@ -10,6 +10,7 @@ import logging
 import pickle
 import re
 import struct
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,7 +92,9 @@ def _read_pickled(path: Path) -> object:
     # What torch's unpickler is known to raise on bytes that are no tensor file.
     damage = (pickle.UnpicklingError, struct.error, LookupError, TypeError, ValueError)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of unusual pickles, which it refuses
+            return torch.load(path, map_location="cpu", weights_only=True)
     except (*damage, AttributeError, AssertionError, OSError, RuntimeError, EOFError) as error:
         raise EncoderError(
             f"{path.name}: holds more than weights, or is damaged; code in it was not run. "

@@ -175,13 +175,12 @@ def fitted_tiles(tiles: torch.Tensor, card: EncoderCard) -> torch.Tensor:
 
 
 def _resized(tiles: torch.Tensor, size_px: int, interpolation: str) -> torch.Tensor:
-    """Return uint8 tiles of `size_px`, smoothed before shrinking, rounded as Pillow does."""
-    size = (size_px, size_px)
-    image = tiles.permute(0, 3, 1, 2).float()
+    """Return uint8 tiles of `size_px`, smoothed before shrinking and rounded as Pillow does."""
+    image = tiles.permute(0, 3, 1, 2)
     resized = torch.nn.functional.interpolate(
-        image, size, mode=interpolation, align_corners=False, antialias=True
+        image, (size_px, size_px), mode=interpolation, align_corners=False, antialias=True
     )
-    return resized.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+    return resized.permute(0, 2, 3, 1)
 
 
 def _device(device: str) -> torch.device:
