@@ -240,6 +240,7 @@ CUDA_WAYS = (
     Way("cuda float32, channels_last", "fp32", _nothing, _cuda(torch.float32)),
 )
 EAGER = "torch float32, eager"
+"""What always works, on the CPU."""
 
 
 def build_runtime(
@@ -277,7 +278,7 @@ def build_runtime(
         if cosine >= LEAST_COSINE[way.precision]:
             return runtime, tuple(notes)
         notes.append(f"{way.name}: cosine {cosine:.6f} to plain float32 torch")
-    return TorchRuntime(network, EAGER), tuple(notes)
+    return TorchRuntime(network.cpu(), EAGER), tuple(notes)
 
 
 def check_tiles(size_px: int) -> torch.Tensor:
