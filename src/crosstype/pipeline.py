@@ -93,35 +93,29 @@ def run(run: Run, last: str = "report") -> None:
 
 
 def _features(run: Run, ledger: Ledger) -> dict[str, Any]:
-    """Look through the feature files: features.csv."""
-    from crosstype.features.store import (
-        NO_FILE,
-        find_slides,
-        inspect_slides,
-        write_feature_rows,
-    )
+    """Extract features from slides, or look through existing ones: features.csv."""
+    from crosstype.feature_stage import features_stage
+    from crosstype.features.store import NO_FILE, write_feature_rows
 
-    spec = run.spec
-    slides = find_slides(spec.features, spec.cohort.slides, spec.cohort.patient_column)
-    run.watcher.start("features", 1)
+    stage, make_rows = features_stage(run.spec, run.out, ledger, run.watcher)
 
     def work() -> Mapping[str, Any]:
-        rows = inspect_slides(slides, spec.features, ledger.hashes.sha256_of)
+        rows = make_rows()
         write_feature_rows(run.out / "features.csv", rows)
-        missing = [row.slide_id for row in rows if row.fault == NO_FILE]
         return {
+            "n_slides": len(rows),
             "faults": [row.fault for row in rows if row.fault and row.fault != NO_FILE],
-            "missing": missing,
+            "missing": [row.slide_id for row in rows if row.fault == NO_FILE],
         }
 
-    inputs = {f"{patient}/{slide}": path for slide, patient, path in slides if path.is_file()}
-    settings = [spec.features.encoder, sorted((slide, patient) for slide, patient, _ in slides)]
-    record = ledger.do(Stage("features", settings, inputs, ["features.csv"]), work)
-    run.watcher.step(f"{len(slides)} slides")
-    run.faults += record["notes"]["faults"]
-    missing = record["notes"]["missing"]
-    if missing:
-        run.watcher.say(f"{len(missing)} slides have no feature file, first {missing[0]}.")
+    record = ledger.do(stage, work)
+    notes = record["notes"]
+    if run.spec.slides.folder is None:
+        run.watcher.step(f"{notes['n_slides']} slides")
+    run.faults += notes["faults"]
+    if notes["missing"]:
+        count, first = len(notes["missing"]), notes["missing"][0]
+        run.watcher.say(f"{count} slides asked for are not there, first {first}.")
     return record
 
 
@@ -197,24 +191,20 @@ def _train(run: Run, ledger: Ledger) -> dict[str, Any]:
 
 def _plan(run: Run, ledger: Ledger) -> Any:
     """Return what the training jobs need to know."""
-    from crosstype.features.store import find_slides, read_feature_rows
+    from crosstype.feature_stage import feature_files
+    from crosstype.features.store import read_feature_rows
     from crosstype.files import hash_of
     from crosstype.training.jobs import Plan
 
     spec, out = run.spec, run.out
     cohort = set(read_table(out / "cohort.csv")["patient_id"])
     usable = {row.slide_id for row in read_feature_rows(out / "features.csv") if not row.fault}
-    slides: dict[str, list[Path]] = {}
-    for slide, patient, path in find_slides(
-        spec.features, spec.cohort.slides, spec.cohort.patient_column
-    ):
-        if patient in cohort and slide in usable:
-            slides.setdefault(patient, []).append(path)
+    files = feature_files(spec, out, usable)
     names = ("cohort.csv", "expression.npz", "features.csv")
     return Plan(
         out=out,
         classes=run.classes,
-        slides={patient: tuple(paths) for patient, paths in slides.items()},
+        slides={patient: paths for patient, paths in files.items() if patient in cohort},
         protocol=run.protocol,
         expression=spec.expression,
         model=spec.models,

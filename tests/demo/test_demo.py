@@ -9,11 +9,23 @@ import polars as pl
 import pytest
 
 from crosstype.config.read import read_config
-from crosstype.demo.synthetic import N_PATIENTS, write_demo
-from crosstype.features.store import read_bag
+from crosstype.demo import synthetic
+from crosstype.demo.synthetic import write_demo
+from crosstype.demo.tissue import draw_slide, write_slide
 from crosstype.pipeline import Run, run
+from crosstype.slides.slide import open_slide
+from crosstype.slides.spec import TilesSpec, TissueSpec
+from crosstype.slides.tiles import choose_tiles
+from crosstype.slides.tissue import find_tissue
 
 UNIMODAL = ("image_only", "gene_only")
+FEW = 8
+
+
+@pytest.fixture
+def few_patients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw few slides; drawing all takes half a minute."""
+    monkeypatch.setattr(synthetic, "N_PATIENTS", FEW)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -24,45 +36,53 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.usefixtures("few_patients")
 def test_the_demo_is_the_same_bytes_each_time(tmp_path: Path) -> None:
     write_demo(tmp_path / "one")
-    write_demo(tmp_path / "two")
     one = contents(tmp_path / "one")
-    assert one == contents(tmp_path / "two")
-    assert len(one) == N_PATIENTS + 4
+    assert len(one) == FEW + 4
+    write_demo(tmp_path / "two")
+    assert contents(tmp_path / "two") == one
+    write_demo(tmp_path / "one")  # over what is there
+    assert contents(tmp_path / "one") == one
     write_demo(tmp_path / "three", seed=1)
     assert contents(tmp_path / "three").keys() == one.keys()
     assert contents(tmp_path / "three") != one
 
 
-def test_writing_over_a_demo_leaves_the_same_bytes(tmp_path: Path) -> None:
-    write_demo(tmp_path)
-    before = contents(tmp_path)
-    write_demo(tmp_path)
-    assert contents(tmp_path) == before
-
-
-def test_the_demo_is_what_it_says(tmp_path: Path) -> None:
+def test_the_answer_is_split_between_the_modalities(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[bool] = []
+    monkeypatch.setattr(synthetic, "draw_slide", lambda _, *, carrier: drawn.append(carrier))
+    monkeypatch.setattr(synthetic, "write_slide", lambda path, pixels: None)
     spec = read_config(write_demo(tmp_path))
     assert spec.cohort.synthetic
     labels = pl.read_csv(tmp_path / "labels.csv")
-    assert len(labels) == N_PATIENTS
     positive = labels["SUBTYPE"].is_in(["Basal", "Her2"]).to_numpy()
-    assert positive.sum() == N_PATIENTS // 2
+    assert len(labels) == synthetic.N_PATIENTS
+    assert positive.sum() == synthetic.N_PATIENTS // 2
     expression = pl.read_csv(tmp_path / "expression.tsv", separator="\t")
-    assert expression.shape == (2000, N_PATIENTS + 1)
+    assert expression.shape == (2000, synthetic.N_PATIENTS + 1)
     # The best that one modality allows is 0.8: 40% of the positives do not show in it.
     program = np.log2(expression.drop("gene").to_numpy()[:60]).mean(axis=0)
-    pattern = np.array(
-        [
-            read_bag([tmp_path / "features" / f"{patient}-slide.h5"])[:, :8].mean()
-            for patient in labels["PATIENT"]
-        ]
-    )
-    for shown in (program, pattern):
-        assert positive[np.argsort(shown)[-18:]].all()
-    both = (program - program.mean()) / program.std() + (pattern - pattern.mean()) / pattern.std()
-    assert both[positive].min() > np.median(both[~positive])
+    in_genes = program >= np.sort(program)[-18]
+    assert in_genes.sum() == sum(drawn) == 18
+    assert (positive == (in_genes | np.array(drawn))).all()
+
+
+def test_the_pattern_can_be_seen_and_the_slide_opened(tmp_path: Path) -> None:
+    dark = {}
+    for carrier in (True, False):
+        pixels = draw_slide(np.random.default_rng(3), carrier=carrier)
+        dark[carrier] = (pixels[..., 1] < 110).mean()
+        write_slide(tmp_path / "slide.tif", pixels)
+        with open_slide(tmp_path / "slide.tif") as slide:
+            assert slide.mpp == pytest.approx(0.5, rel=1e-3)
+            assert len(slide.levels) == 3
+            tiles = choose_tiles(find_tissue(slide, TissueSpec()), slide, TilesSpec())
+            assert len(tiles.tile_xy_px) >= 8
+    assert dark[True] > 2 * dark[False]
 
 
 @pytest.mark.long

@@ -145,7 +145,7 @@ def _run_until(stage: str, config: Path, out: Path | None, workers: int) -> None
         typer.echo(f"Passed over: {fault}", err=True)
     if one.faults:
         typer.echo(
-            f"{len(one.faults)} damaged feature files were passed over; see "
+            f"{len(one.faults)} of the slides or feature files were passed over; see "
             f"{folder / 'features.csv'}.",
             err=True,
         )

@@ -12,6 +12,23 @@ from crosstype.models.spec import MODEL_NAMES
 RANGES: dict[tuple[str, str], tuple[float, float]] = {
     ("expression", "outlier_factor"): (0, inf),
     ("expression", "n_genes"): (0, inf),
+    ("tissue", "thumbnail_mpp"): (0.5, 64),
+    ("tissue", "minimum_speck_um2"): (0, inf),
+    ("tissue", "minimum_hole_um2"): (0, inf),
+    ("tissue", "blur_variance"): (0, inf),
+    ("tiles", "size_px"): (16, 4096),
+    ("tiles", "mpp"): (0.05, 20),
+    ("tiles", "overlap_px"): (0, 4095),
+    ("tiles", "minimum_tissue"): (0, 1),
+    ("tiles", "n_tiles"): (0, 10_000_000),
+    ("tiles", "seed"): (0, 2**32 - 1),
+    ("augmentation", "n_views"): (0, 100),
+    ("augmentation", "brightness"): (0, 1),
+    ("augmentation", "contrast"): (0, 1),
+    ("augmentation", "saturation"): (0, 1),
+    ("augmentation", "hue"): (0, 0.5),
+    ("features", "batch_size"): (1, 100_000),
+    ("features", "n_readers"): (1, 256),
     ("folds", "repeats"): (1, 1000),
     ("folds", "n_folds"): (2, 100),
     ("folds", "n_inner_folds"): (2, 20),
@@ -42,11 +59,7 @@ def check_ready(spec: RunSpec, *, needs_labels: bool) -> None:
         spec: the settings.
         needs_labels: False for looking through features alone.
     """
-    if spec.features.folder is None or not spec.features.folder.is_dir():
-        raise ConfigError(
-            f"[features] folder: found {str(spec.features.folder or '')!r}, expected a folder of "
-            "feature files."
-        )
+    _check_image_input(spec)
     if not needs_labels:
         return
     for key in ("labels", "expression", "slides"):
@@ -64,6 +77,23 @@ def check_ready(spec: RunSpec, *, needs_labels: bool) -> None:
         )
 
 
+def _check_image_input(spec: RunSpec) -> None:
+    """Raise unless there is a folder of slides, or one of feature files, and not both."""
+    slides, features = spec.slides.folder, spec.features.folder
+    if slides is not None and features is not None:
+        raise ConfigError(
+            "[slides] folder and [features] folder are both set. Keep the first to extract "
+            "features, the second to use those that exist."
+        )
+    if slides is not None and not slides.exists():
+        raise ConfigError(f"[slides] folder: found {str(slides)!r}, which is not there.")
+    if slides is None and (features is None or not features.is_dir()):
+        raise ConfigError(
+            f"[features] folder: found {str(features or '')!r}, expected a folder of feature "
+            "files; or set [slides] folder."
+        )
+
+
 def check_run(spec: RunSpec, file_name: str) -> None:
     """Raise ConfigError for the first value out of its range, or a model nobody knows."""
     for (section, key), (low, high) in RANGES.items():
@@ -72,6 +102,11 @@ def check_run(spec: RunSpec, file_name: str) -> None:
             raise ConfigError(
                 f"{file_name}: {section}.{key}: found {value}, expected {low:g} to {high:g}."
             )
+    if spec.tiles.overlap_px >= spec.tiles.size_px:
+        raise ConfigError(
+            f"{file_name}: tiles.overlap_px: found {spec.tiles.overlap_px}, expected less than "
+            f"tiles.size_px ({spec.tiles.size_px})."
+        )
     if spec.models.width % spec.models.n_heads:
         raise ConfigError(
             f"{file_name}: models.width: found {spec.models.width}, expected a multiple of "

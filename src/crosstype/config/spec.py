@@ -9,6 +9,7 @@ from crosstype.evaluation.spec import EvaluationSpec
 from crosstype.features.spec import FeaturesSpec
 from crosstype.models.spec import ModelSpec
 from crosstype.report.spec import ReportSpec
+from crosstype.slides.spec import AugmentationSpec, SlidesSpec, StainSpec, TilesSpec, TissueSpec
 from crosstype.training.spec import TrainingSpec
 
 
@@ -18,6 +19,11 @@ class RunSpec:
 
     cohort: CohortSpec = field(default_factory=CohortSpec)
     expression: ExpressionSpec = field(default_factory=ExpressionSpec)
+    slides: SlidesSpec = field(default_factory=SlidesSpec)
+    tissue: TissueSpec = field(default_factory=TissueSpec)
+    tiles: TilesSpec = field(default_factory=TilesSpec)
+    stain: StainSpec = field(default_factory=StainSpec)
+    augmentation: AugmentationSpec = field(default_factory=AugmentationSpec)
     features: FeaturesSpec = field(default_factory=FeaturesSpec)
     folds: FoldsSpec = field(default_factory=FoldsSpec)
     models: ModelSpec = field(default_factory=ModelSpec)

@@ -10,17 +10,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from crosstype.files import replacing, write_text
+from crosstype.demo.tissue import draw_slide, write_slide
+from crosstype.files import write_text
 
 N_PATIENTS = 60
 N_GENES = 2000
-N_FEATURES = 64
 N_PROGRAM_GENES = 60
-N_PATTERN_FEATURES = 8
-PATTERN_TILE_SHARE = 0.4
 SITES = ("SA", "SB", "SC", "SD", "SE", "SF")
 
 CONFIG = """\
@@ -42,9 +39,14 @@ labels = ["LumA", "LumB"]
 name = "Basal/Her2"
 labels = ["Basal", "Her2"]
 
+[slides]
+folder = "slides"
+
+[tiles]
+n_tiles = 16
+
 [features]
-folder = "features"
-encoder = "synthetic"
+encoder = "colour_texture"      # needs no weights; resnet50 is the default
 
 [report]
 title = "crosstype demo: a synthetic cohort"
@@ -52,9 +54,9 @@ title = "crosstype demo: a synthetic cohort"
 
 
 def write_demo(folder: Path, seed: int = 2025) -> Path:
-    """Write the cohort's tables, feature files and config; return the config's path.
+    """Write the cohort's tables, slides and config; return the config's path.
 
-    The same seed gives the same files. About a third of a second.
+    The same seed gives the same files.
     """
     rng = np.random.default_rng(seed)
     patients = [f"SYN-{number:03d}" for number in range(1, N_PATIENTS + 1)]
@@ -67,8 +69,9 @@ def write_demo(folder: Path, seed: int = 2025) -> Path:
     labels, slides = ["PATIENT,SITE,SUBTYPE"], ["PATIENT,FILENAME"]
     for row, patient in enumerate(patients):
         labels.append(f"{patient},{sites[row]},{kinds[row]}")
-        slides.append(f"{patient},{patient}-slide.h5")
-        _write_bag(folder / "features" / f"{patient}-slide.h5", rng, carrier=bool(in_image[row]))
+        slides.append(f"{patient},{patient}-slide.tif")
+        pixels = draw_slide(rng, carrier=bool(in_image[row]))
+        write_slide(folder / "slides" / f"{patient}-slide.tif", pixels)
     write_text(folder / "labels.csv", "\n".join(labels) + "\n")
     write_text(folder / "slides.csv", "\n".join(slides) + "\n")
     write_text(folder / "demo.toml", CONFIG)
@@ -97,14 +100,3 @@ def _write_expression(
         cells = (f"{value:.2f}" for value in values[:, gene])
         lines.append("\t".join([f"GENE{gene + 1:04d}", *cells]))
     write_text(path, "\n".join(lines) + "\n")
-
-
-def _write_bag(path: Path, rng: np.random.Generator, *, carrier: bool) -> None:
-    """Write one slide's tile features; in carriers a share of the tiles shows the pattern."""
-    n_tiles = int(rng.integers(20, 50))
-    tiles = rng.normal(0, 1, (n_tiles, N_FEATURES)).astype(np.float32)
-    if carrier:
-        shown = rng.random(n_tiles) < PATTERN_TILE_SHARE
-        tiles[shown, :N_PATTERN_FEATURES] += 2.0
-    with replacing(path) as temporary, h5py.File(temporary, "w", track_order=False) as file:
-        file.create_dataset("features", data=tiles, fletcher32=True, track_times=False)

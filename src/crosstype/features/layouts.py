@@ -115,6 +115,25 @@ def _load_tensor(path: Path) -> np.ndarray:
     return array
 
 
+def read_views(path: Path) -> np.ndarray | None:
+    """Return the augmented views of a slide's tiles, (n_views, n_tiles, n_features), or None.
+
+    Raises:
+        FeatureFileError: the file is damaged.
+    """
+    if path.suffix not in HDF5_SUFFIXES:
+        return None
+    try:
+        with h5py.File(path, "r") as file:
+            if "views" not in file:
+                return None
+            views: np.ndarray = file["views"][:].astype(np.float32)
+            return views
+    except OSError as error:
+        found = f"its views cannot be read ({error})"
+        raise FeatureFileError(Fault(path.name, found, "Extract the slide again.")) from None
+
+
 def write_features(
     path: Path,
     features: np.ndarray,

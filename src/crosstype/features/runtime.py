@@ -52,7 +52,7 @@ class TorchRuntime:
     def run(self, tiles: torch.Tensor) -> torch.Tensor:
         """Return float32 (n, n_features) of uint8 (n, size, size, 3) tiles."""
         with torch.inference_mode():
-            parts = [self._network(part).float() for part in tiles.split(CPU_BATCH)]
+            parts = [self._network(part).float() for part in tiles.split(CPU_BATCH)]  # type: ignore[no-untyped-call]
         return torch.cat(parts)
 
 
@@ -76,8 +76,8 @@ class OpenVinoRuntime:
         with torch.inference_mode(), warnings.catch_warnings():
             # torch deprecates tracing; OpenVINO's converter is built on it.
             warnings.filterwarnings("ignore", "`?torch.jit", DeprecationWarning)
-            warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
-            traced = torch.jit.trace(network, example, check_trace=False)
+            warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
+            traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
         shape = self._openvino.PartialShape([1, -1, -1, 3])
         self._model = self._openvino.convert_model(traced, example_input=example, input=[shape])
         self._queue(size_px)
@@ -116,11 +116,11 @@ class CudaRuntime:  # pragma: no cover  needs a GPU
 
     def __init__(self, network: TileNetwork, name: str, dtype: torch.dtype) -> None:
         self.name = name
-        self._network = network.to(memory_format=torch.channels_last)
+        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = network.shift.device
         self._dtype = dtype
         self._batch = CUDA_BATCH
-        self._copying = torch.cuda.Stream(self._device)
+        self._copying = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
 
     def run(self, tiles: torch.Tensor) -> torch.Tensor:
         """Return float32 (n, n_features) of uint8 (n, size, size, 3) tiles."""
@@ -216,12 +216,12 @@ def _openvino_bf16(network: TileNetwork, name: str, size_px: int) -> Runtime:
 
 
 def _torch_folded(network: TileNetwork, name: str, _: int) -> Runtime:
-    return TorchRuntime(folded(network).to(memory_format=torch.channels_last), name)
+    return TorchRuntime(folded(network).to(memory_format=torch.channels_last), name)  # type: ignore[call-overload]
 
 
 def _torch_bf16(network: TileNetwork, name: str, _: int) -> Runtime:
     reduced = folded(network).reduced(torch.bfloat16)
-    return TorchRuntime(reduced.to(memory_format=torch.channels_last), name)
+    return TorchRuntime(reduced.to(memory_format=torch.channels_last), name)  # type: ignore[call-overload]
 
 
 def _cuda(dtype: torch.dtype) -> Callable[[TileNetwork, str, int], Runtime]:  # pragma: no cover

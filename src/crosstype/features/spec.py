@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -14,4 +15,20 @@ class FeaturesSpec:
     """Folder of existing feature files: crosstype, TRIDENT, CLAM or STAMP layout."""
 
     encoder: str | None = None
-    """Name of the encoder that made the features, where the files do not say it."""
+    """Encoder that turns tiles into features (from slides; unset: resnet50), or the one that made
+    existing features, where their files do not say it."""
+
+    weights: Path | None = None
+    """Weights of the encoder as a file (safetensors or .pth); unset: downloaded."""
+
+    precision: Literal["fp32", "reduced"] = "fp32"
+    """fp32; reduced: bfloat16 where the machine has it, about twice as fast."""
+
+    batch_size: int = 32
+    """Tiles (views counted) that are encoded together."""
+
+    n_readers: int = 2
+    """Threads that read tiles; changes no number."""
+
+    damaged_tiles: Literal["fail", "skip"] = "fail"
+    """A damaged tile fails its slide, or is passed over. It never becomes a white tile."""

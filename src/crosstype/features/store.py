@@ -32,8 +32,8 @@ FOLDERS = (".", "h5_files", "pt_files")
 """Where feature files lie inside the folder; the last two are CLAM's."""
 
 SLIDE_SUFFIXES = frozenset(
-    {".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".jpg", ".png", ".dcm"}
-    | {".czi", ".qptiff", *SUFFIXES}
+    {".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".dcm", ".czi"}
+    | {".jpg", ".jpeg", ".png", ".qptiff", *SUFFIXES}
 )
 CHUNK_VALUES = 1 << 23
 """Values looked at together (32 MB as float32), so that any file is checked in bounded memory."""
@@ -94,7 +94,7 @@ def find_slides(
             raise FeatureFileError(Fault(str(spec.folder), found, "Name the folder of features."))
         return [(slide_id, patient_of(slide_id), files[slide_id]) for slide_id in sorted(files)]
     slides = []
-    for slide_id, patient_id in sorted(_table_slides(slides_table, patient_column).items()):
+    for slide_id, patient_id in sorted(table_slides(slides_table, patient_column).items()):
         missing = spec.folder / f"{slide_id}.h5"
         path = files.get(slide_id) or files.get(file_name_of(slide_id), missing)
         slides.append((slide_id, patient_id, path))
@@ -116,7 +116,7 @@ def _feature_files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _table_slides(path: Path, patient_column: str) -> dict[str, str]:
+def table_slides(path: Path, patient_column: str) -> dict[str, str]:
     """Return the patient of each slide of the slides table."""
     table = open_table(path)
     patients, names = table.column(patient_column), table.column("FILENAME")

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int
 
+from crosstype.features.layouts import read_views
 from crosstype.features.store import bag_length, read_bag
 from crosstype.models.interface import Batch
 
@@ -25,6 +26,7 @@ class Bags:
         self._paths = paths
         self._kept: dict[str, np.ndarray] = {}
         self._bytes = 0
+        self._views: dict[str, np.ndarray | None] = {}
         self._summaries: dict[str, np.ndarray] = {}
 
     def summary(self, patient_id: str) -> Float32[np.ndarray, " twice_features"]:
@@ -45,6 +47,36 @@ class Bags:
             self._kept[patient_id] = bag
             self._bytes += bag.nbytes
         return bag
+
+    def draw(
+        self, patient_id: str, most: int, rng: np.random.Generator
+    ) -> Float32[np.ndarray, "tiles features"]:
+        """Return at most `most` tiles of a patient in one of their views, for training only.
+
+        Where a patient's slides were augmented, the plain tiles and each view are equally likely;
+        elsewhere this is `sample`.
+        """
+        views = self._views_of(patient_id)
+        number = 0 if views is None else int(rng.integers(len(views) + 1))
+        if views is None or number == 0:
+            return self.sample(patient_id, most, rng)
+        view: np.ndarray = views[number - 1]
+        return view if len(view) <= most else view[_draw(len(view), most, rng)]
+
+    def _views_of(self, patient_id: str) -> Float32[np.ndarray, "views tiles features"] | None:
+        """Return a patient's views, joined as in `read`; None unless all slides have some."""
+        if patient_id not in self._views:
+            paths = sorted(self._paths[patient_id], key=lambda path: path.stem)
+            parts = [read_views(path) for path in paths]
+            found = [part for part in parts if part is not None]
+            n_views = min((len(part) for part in found), default=0)
+            whole = len(found) == len(parts) and n_views
+            views = np.concatenate([p[:n_views] for p in found], axis=1) if whole else None
+            if views is not None and self._bytes + views.nbytes > KEPT_BYTES:
+                return views
+            self._bytes += 0 if views is None else views.nbytes
+            self._views[patient_id] = views
+        return self._views[patient_id]
 
     def sample(
         self, patient_id: str, most: int, rng: np.random.Generator

@@ -61,10 +61,14 @@ class Prepared:
         rows: Int[np.ndarray, " rows"],
         sampled: tuple[int, np.random.Generator] | None = None,
     ) -> Batch:
-        """Return these patients as a batch; with `sampled`, at most so many random tiles each."""
+        """Return these patients as a batch.
+
+        With `sampled`, which training alone gives, at most so many random tiles each, in any of
+        their views; validation and test always see all tiles, plain.
+        """
         ids = [self.patients.bag_of[row] for row in rows]
         bags = self.patients.bags
-        read = [bags.sample(one, *sampled) if sampled else bags.read(one) for one in ids]
+        read = [bags.draw(one, *sampled) if sampled else bags.read(one) for one in ids]
         return make_batch([self._preparation.tiles(bag) for bag in read], self.genes[rows])
 
 

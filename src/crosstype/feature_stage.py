@@ -1,0 +1,103 @@
+"""The features stage: extract features from slides, or look through those that exist."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crosstype.config.spec import RunSpec
+from crosstype.features.store import FeatureRow, find_slides, inspect_slides
+from crosstype.progress import Watcher
+from crosstype.stages import Ledger, Stage
+from crosstype.terms import file_name_of
+
+if TYPE_CHECKING:
+    from crosstype.features.extract import TileEncoder
+
+DEFAULT_ENCODER = "resnet50"
+
+Work = Callable[[], list[FeatureRow]]
+
+
+def feature_folder(spec: RunSpec, out: Path) -> Path:
+    """Return where the cohort's feature files are: the user's folder, or where they are put."""
+    return spec.features.folder or out / "features" / _encoder_name(spec)
+
+
+def feature_files(spec: RunSpec, out: Path, usable: set[str]) -> Mapping[str, tuple[Path, ...]]:
+    """Return the usable feature files of each patient.
+
+    Args:
+        spec: the settings.
+        out: folder of the run.
+        usable: slide ids without a fault.
+    """
+    place = replace(spec.features, folder=feature_folder(spec, out))
+    files: dict[str, tuple[Path, ...]] = {}
+    for slide, patient, path in find_slides(place, spec.cohort.slides, spec.cohort.patient_column):
+        if slide in usable:
+            files[patient] = (*files.get(patient, ()), path)
+    return files
+
+
+def features_stage(
+    spec: RunSpec, out: Path, ledger: Ledger, watcher: Watcher
+) -> tuple[Stage, Work]:
+    """Return the stage and its work, which gives one row per slide asked for."""
+    if spec.slides.folder is None:
+        watcher.start("features", 1)
+        return _existing(spec, ledger)
+    return _extracted(spec, out, ledger, watcher)
+
+
+def _existing(spec: RunSpec, ledger: Ledger) -> tuple[Stage, Work]:
+    slides = find_slides(spec.features, spec.cohort.slides, spec.cohort.patient_column)
+    inputs = {f"{patient}/{slide}": path for slide, patient, path in slides if path.is_file()}
+    asked_for = sorted((slide, patient) for slide, patient, _ in slides)
+    stage = Stage("features", [spec.features.encoder, asked_for], inputs, ["features.csv"])
+    return stage, lambda: inspect_slides(slides, spec.features, ledger.hashes.sha256_of)
+
+
+def _extracted(spec: RunSpec, out: Path, ledger: Ledger, watcher: Watcher) -> tuple[Stage, Work]:
+    """Slides that were extracted with the same settings and weights stay as they are."""
+    from crosstype.features.pixels import Recipe
+    from crosstype.features.sources import find_sources
+
+    sources = find_sources(spec.slides, spec.cohort.slides, spec.cohort.patient_column)
+    parts = (spec.slides, spec.tissue, spec.tiles, spec.stain, spec.augmentation, spec.features)
+    recipe = Recipe(*parts)
+    sha256_of = ledger.hashes.sha256_of
+    asked_for = [
+        (one.slide_id, one.patient_id, one.mpp, one.sha256(sha256_of) if one.is_there else "")
+        for one in sources
+    ]
+    moveless = [replace(spec.slides, folder=None), *parts[1:-1]]
+    settings = [*moveless, replace(spec.features, weights=None, n_readers=1), asked_for]
+    inputs = {"weights": spec.features.weights} if spec.features.weights else {}
+    folder = feature_folder(spec, out).relative_to(out)
+    outputs = [str(folder / f"{file_name_of(one.slide_id)}.h5") for one in sources]
+
+    def work() -> list[FeatureRow]:
+        from crosstype.features.extract import extract_slides
+
+        return extract_slides(sources, recipe, _load_encoder(spec), out, sha256_of, watcher)
+
+    return Stage("features", settings, inputs, ["features.csv", *outputs]), work
+
+
+def _load_encoder(spec: RunSpec) -> TileEncoder:
+    """Return the encoder; torch is imported only if it is a network."""
+    from crosstype.features.colour_texture import CARD, ColourTexture
+
+    name = _encoder_name(spec)
+    if name == CARD.name:
+        return ColourTexture()
+    from crosstype.features.encoders import load_encoder
+
+    return load_encoder(name, spec.features.weights, spec.features.precision)
+
+
+def _encoder_name(spec: RunSpec) -> str:
+    return spec.features.encoder or DEFAULT_ENCODER

@@ -1,0 +1,221 @@
+"""Slides to features: tissue, tiles, pixels, encoder, file; every core busy, memory bounded.
+
+Threads read and prepare the next batches while the encoder works on the present one. The order of
+tiles and their values do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import h5py
+import numpy as np
+
+from crosstype.errors import EncoderError, Fault, FeatureFileError, SlideError
+from crosstype.features.encoder_cards import EncoderCard
+from crosstype.features.layouts import FORMAT, VERSION
+from crosstype.features.pixels import (
+    Recipe,
+    TileSet,
+    cut_tiles,
+    grid_tiles,
+    pixel_batches,
+    stain_of,
+)
+from crosstype.features.sources import Source
+from crosstype.features.store import NO_FILE, FeatureRow
+from crosstype.features.writer import DAMAGED, writing_features
+from crosstype.files import hash_of
+from crosstype.progress import Watcher
+from crosstype.slides.slide import open_slide
+from crosstype.terms import file_name_of
+
+MAKE_ROOM = "Make room or mend the place, and run the same command: finished slides are kept."
+
+
+class TileEncoder(Protocol):
+    """What extraction needs of an encoder.
+
+    Attributes:
+        card: what is known of it, its name among it.
+        transform: how tiles are prepared, as a stable text.
+        weights_sha256: fingerprint of the weights.
+    """
+
+    card: EncoderCard
+    transform: str
+    weights_sha256: str
+
+    def encode(self, tiles: np.ndarray) -> np.ndarray:
+        """Return (n, n_features) float32 of (n, size, size, 3) uint8 RGB tiles."""
+
+
+def hash_of_recipe(recipe: Recipe, encoder: TileEncoder, mpp: float | None) -> str:
+    """Return a hash over all that decides a slide's features; where it lies does not count."""
+    specs = [recipe.tissue, recipe.tiles, recipe.stain, recipe.augmentation]
+    stands = [recipe.slides.mpp, mpp, recipe.features.damaged_tiles]
+    return hash_of([specs, stands, encoder.card.name, encoder.transform, encoder.weights_sha256])
+
+
+def extract_slides(
+    sources: Sequence[Source],
+    recipe: Recipe,
+    encoder: TileEncoder,
+    out: Path,
+    sha256_of: Callable[[Path], str],
+    watcher: Watcher,
+) -> list[FeatureRow]:
+    """Extract every slide that is not done; a slide that fails is a row with its fault.
+
+    Writes OUT/features/<encoder>/<slide>.h5, OUT/tiles/<slide>.jpg and .geojson.
+
+    Raises:
+        FeatureFileError: files could not be written, for example because the disk is full; the
+            other slides were done nevertheless.
+    """
+    rows = []
+    unwritten: list[Fault] = []
+    watcher.start("features", len(sources))
+    for source in sources:
+        row = FeatureRow(source.slide_id, source.patient_id, 0, 0, encoder.card.name, "", "")
+        path = feature_path(out, encoder.card.name, source.slide_id)
+        if not source.is_there:
+            rows.append(replace(row, fault=NO_FILE))
+            continue
+        try:
+            extract_slide(source, recipe, encoder, (path, out / "tiles"), sha256_of)
+            (n_tiles, n_features), left_out = _shape_of(path)
+            row = replace(row, n_tiles=n_tiles, n_features=n_features, sha256=sha256_of(path))
+            if left_out:
+                watcher.say(f"{source.slide_id}: {left_out}")
+        except (SlideError, FeatureFileError, EncoderError) as error:
+            row = replace(row, fault=str(error))
+        except OSError as error:
+            found = f"could not be written ({error.strerror or error})"
+            unwritten.append(Fault(str(error.filename or path.name), found, MAKE_ROOM))
+            continue
+        rows.append(row)
+        watcher.step(f"{source.slide_id}: {row.fault or f'{row.n_tiles} tiles'}")
+    if unwritten:
+        raise FeatureFileError(unwritten)
+    return rows
+
+
+def _shape_of(path: Path) -> tuple[tuple[int, int], str]:
+    """Return a file's number of tiles and features, and words on the tiles left out."""
+    with h5py.File(path, "r", locking=False) as file:
+        n_tiles, n_features = file["features"].shape
+        damaged = file[DAMAGED][:] if DAMAGED in file else np.zeros((0, 2))
+    if not len(damaged):
+        return (n_tiles, n_features), ""
+    x, y = damaged[0]
+    words = f"{len(damaged)} damaged tiles were left out, the first at ({x},{y})"
+    return (n_tiles, n_features), words
+
+
+def feature_path(out: Path, encoder: str, slide_id: str) -> Path:
+    """Return where a slide's features stand."""
+    return out / "features" / encoder / f"{file_name_of(slide_id)}.h5"
+
+
+def extract_slide(
+    source: Source,
+    recipe: Recipe,
+    encoder: TileEncoder,
+    places: tuple[Path, Path],
+    sha256_of: Callable[[Path], str],
+) -> None:
+    """Extract one slide unless its file was made from the same slide, settings and weights.
+
+    Args:
+        source: the slide.
+        recipe: all settings.
+        encoder: turns tiles into features.
+        places: the feature file, and the folder for thumbnail and outline.
+        sha256_of: fingerprints a file.
+
+    Raises:
+        SlideError: the slide is damaged, states no mpp, or has no tile.
+    """
+    path, pictures = places
+    attributes: dict[str, str | int | float] = {
+        "slide_id": source.slide_id,
+        "slide_sha256": source.sha256(sha256_of),
+        "encoder": encoder.card.name,
+        "weights_sha256": encoder.weights_sha256,
+        "transform": encoder.transform,
+        "tile_size_px": recipe.tiles.size_px,
+        "spec_hash": hash_of_recipe(recipe, encoder, source.mpp),
+    }
+    if _is_done(path, attributes):
+        return
+    if source.tiles is not None:
+        tiles = cut_tiles(source.tiles, recipe.tiles)
+        _write(path, tiles, recipe, encoder, attributes)
+        return
+    with open_slide(source.path, source.mpp, recipe.slides.mpp) as slide:
+        tiles = grid_tiles(slide, recipe, pictures / file_name_of(source.slide_id))
+        _write(path, tiles, recipe, encoder, attributes)
+
+
+def _is_done(path: Path, attributes: dict[str, str | int | float]) -> bool:
+    """Whether the file was made from the same, and every checksum in it is right."""
+    if not path.is_file():
+        return False
+    keys = ("format", "version", "slide_sha256", "spec_hash")
+    wanted = {"format": FORMAT, "version": VERSION} | attributes
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            if any(file.attrs.get(key) != wanted[key] for key in keys):
+                return False
+            n_tiles = len(file["features"])
+            return n_tiles == len(file["tile_xy_px"]) and all(map(_is_readable, file.values()))
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, UnicodeDecodeError):
+        return False
+
+
+def _is_readable(dataset: h5py.Dataset) -> bool:
+    """Read a dataset chunk by chunk, whereby HDF5 compares its checksums; raise if they differ."""
+    return all(dataset[chunk].size for chunk in dataset.iter_chunks())
+
+
+def _write(
+    path: Path,
+    tiles: TileSet,
+    recipe: Recipe,
+    encoder: TileEncoder,
+    attributes: dict[str, str | int | float],
+) -> None:
+    """Encode every tile and write the file; damaged tiles fail the slide or are passed over."""
+    stain = stain_of(tiles, recipe)
+    scales: dict[str, str | int | float] = {
+        "mpp": tiles.mpp,
+        "slide_mpp": tiles.slide_mpp,
+        "footprint_px": tiles.footprint_px,
+        "overlap_px": recipe.tiles.overlap_px,
+    }
+    damaged: list[int] = []
+    with (
+        ThreadPoolExecutor(max_workers=recipe.features.n_readers) as readers,
+        writing_features(path, attributes | scales) as writer,
+    ):
+        batches = pixel_batches(
+            tiles, recipe, stain, readers, lambda place, _: damaged.append(place)
+        )
+        try:
+            for chosen, pixels in batches:
+                n, n_sets = pixels.shape[:2]
+                features = encoder.encode(pixels.reshape(-1, *pixels.shape[2:]))
+                del pixels  # before the next batch is asked for
+                sets = features.reshape(n, n_sets, -1).transpose(1, 0, 2)
+                writer.append(tiles.tile_xy_px[chosen], sets[0], sets[1:] if n_sets > 1 else None)
+        finally:
+            readers.shutdown(wait=False, cancel_futures=True)
+        writer.leave_out(tiles.tile_xy_px[damaged])
+        if not writer.n_tiles:
+            remedy = "Copy or download the slide again."
+            raise SlideError(Fault(path.stem, "every tile is damaged", remedy))
