@@ -90,6 +90,35 @@ def report(config: Config, out: Out = None, workers: Workers = 0) -> None:
     _run_until("report", config, out, workers)
 
 
+@app.command(epilog="Example: crosstype convert out/features/uni trident_uni --to trident")
+def convert(
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="Feature file, or a folder of them; any layout.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder that receives the files.")],
+    to: Annotated[str, typer.Option("--to", help="trident, clam, stamp or crosstype.")],
+    mpp: Annotated[
+        float | None,
+        typer.Option("--mpp", help="Micrometres per level-0 pixel, where files state none."),
+    ] = None,
+    slides_table: Annotated[
+        Path | None,
+        typer.Option("--slides-table", help="Table with FILENAME and MPP of each slide."),
+    ] = None,
+) -> None:
+    """Convert feature files between the layouts of crosstype, TRIDENT, CLAM and STAMP."""
+    from crosstype.features.convert import convert_features, layout_named
+
+    done = convert_features(source, out, layout_named(to), mpp, slides_table)
+    for note in done.notes:
+        typer.echo(f"Note: {note}.", err=True)
+    for fault in done.faults:
+        typer.echo(f"Passed over: {fault}", err=True)
+    typer.echo(f"{done.n_files} feature files in {out}")
+    if done.faults:
+        raise typer.Exit(1)
+
+
 @app.command(epilog="Example: crosstype init brca.toml")
 def init(
     file: Annotated[Path, typer.Argument(help="Config file to write; must not exist.")],

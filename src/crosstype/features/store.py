@@ -87,7 +87,7 @@ def find_slides(
     """
     if spec.folder is None or not spec.folder.is_dir():
         raise ConfigError(f"[features] folder: found {str(spec.folder)!r}, expected a folder.")
-    files = _feature_files(spec.folder)
+    files = feature_files_in(spec.folder)
     if slides_table is None:
         if not files:
             found = "no .h5 or .pt file"
@@ -101,7 +101,7 @@ def find_slides(
     return slides
 
 
-def _feature_files(folder: Path) -> dict[str, Path]:
+def feature_files_in(folder: Path) -> dict[str, Path]:
     """Return the folder's feature files by slide id, HDF5 rather than `.pt` if both are there."""
     found: dict[str, Path] = {}
     for place in FOLDERS:

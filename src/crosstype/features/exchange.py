@@ -1,0 +1,298 @@
+"""One slide's features as TRIDENT, CLAM, STAMP or crosstype store them, read and written.
+
+TRIDENT and CLAM place tiles in level-0 pixels, STAMP in micrometres. Between them stands the
+slide's real mpp; a magnification is only nominal and is never used for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+
+from crosstype.errors import Fault, FeatureFileError
+from crosstype.features.layouts import FORMAT, open_features
+from crosstype.features.writer import creating_hdf5, writing_features
+from crosstype.files import replacing
+from crosstype.terms import file_name_of, identifier_of
+
+Layout = Literal["trident", "clam", "stamp", "crosstype"]
+MppOf = Callable[[str, float | None], float | None]
+"""Gives a slide's mpp from its id and what its file states; None if nobody knows."""
+
+GIVE_MPP = "Give it as --mpp, or in the column MPP of --slides-table."
+NO_MPP = "nobody states the slide's micrometres per pixel (mpp), needed to turn"
+STAMP_VERSION = "2.0.0"
+"""STAMP refuses files that a later version than itself has written."""
+MISSING = "None"
+"""What TRIDENT writes where it does not know."""
+MAGNIFICATIONS = ((0.16, 80), (0.2, 60), (0.3, 40), (0.6, 20), (1.2, 10), (2.4, 5))
+"""Nominal magnifications as TRIDENT derives them: of slides finer than so many um per pixel."""
+KEPT = {
+    "features", "feats", "coords", "tile_xy_px", "format", "version", "slide_id", "name", "mpp",
+    "savetodir", "encoder", "extractor", "tile_size_px", "patch_size", "patch_size_level0",
+    "level0_magnification", "target_magnification", "overlap", "overlap_px", "slide_mpp",
+    "footprint_px", "unit", "feat_type", "tile_size", "tile_size_um", "stamp_version",
+}  # fmt: skip
+"""What every layout has a place for, or what follows from that."""
+
+
+@dataclass(frozen=True)
+class SlideFeatures:
+    """Features of one slide, and what layouts say of its tiles; None is what nobody says.
+
+    Attributes:
+        slide_id: the slide.
+        features: (n_tiles, n_features) float32.
+        tile_xy_px: (n_tiles, 2) float64, level-0 top-left corners.
+        slide_mpp: micrometres per level-0 pixel.
+        footprint_px: width and height of a tile in level-0 pixels.
+        tile_size_px: width and height of a tile as the encoder got it.
+        overlap_px: tile pixels that neighbours share.
+        encoder: what made the features.
+        notes: what of the file is not among these, or was changed.
+    """
+
+    slide_id: str
+    features: np.ndarray
+    tile_xy_px: np.ndarray | None = None
+    slide_mpp: float | None = None
+    footprint_px: float | None = None
+    tile_size_px: int | None = None
+    overlap_px: int | None = None
+    encoder: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_slide(path: Path, mpp_of: MppOf) -> SlideFeatures:
+    """Read one slide's features in whichever of the four layouts.
+
+    Raises:
+        FeatureFileError: the file is damaged, or its micrometres cannot be turned into pixels.
+    """
+    with open_features(path) as opened:
+        rows = np.asarray(opened.rows[:])
+        notes = ("features are rounded to 32 bits",) if rows.dtype.itemsize > 4 else ()
+        one = SlideFeatures(identifier_of(path.stem), rows.astype(np.float32), notes=notes)
+        one = replace(one, encoder=opened.encoder)
+        if path.suffix != ".pt":
+            one = _placed(path, one, opened.rows.file, mpp_of)
+        else:
+            one = replace(one, slide_mpp=mpp_of(one.slide_id, None))
+    if not np.isfinite(one.features).all():
+        raise FeatureFileError(Fault(path.name, "NaN or infinite features", "Extract it again."))
+    return one
+
+
+def _placed(path: Path, one: SlideFeatures, file: h5py.File, mpp_of: MppOf) -> SlideFeatures:
+    """Add what an HDF5 file says of its tiles."""
+    name = next((key for key in ("tile_xy_px", "coords") if key in file), None)
+    about: dict[str, Any] = dict(file.attrs)
+    xy = None
+    if name is not None:
+        about |= dict(file[name].attrs)
+        xy = file[name][:].astype(np.float64)
+        if xy.shape != (len(one.features), 2):
+            found = f"coordinates of shape {xy.shape} for {len(one.features)} tiles"
+            raise FeatureFileError(Fault(path.name, found, "Expected one (x, y) per tile."))
+    slide_id = str(about["slide_id"]) if about.get("format") == FORMAT else one.slide_id
+    mpp = mpp_of(slide_id, _number(about, "slide_mpp"))
+    size_px, footprint_px = _number(about, "tile_size_px", "patch_size"), None
+    if "feats" in file:
+        xy, footprint_px = _from_micrometres(path, xy, about, mpp)
+    else:
+        footprint_px = _number(about, "footprint_px", "patch_size_level0")
+        tile_mpp = _number(about, "mpp")
+        if footprint_px is None and mpp and tile_mpp and size_px:
+            footprint_px = size_px * tile_mpp / mpp
+    lost = sorted({*file, *about} - KEPT)
+    notes = (f"not carried over, as the layouts share no place for it: {', '.join(lost)}",)
+    overlap_px = _number(about, "overlap_px", "overlap")
+    return replace(
+        one,
+        slide_id=slide_id,
+        tile_xy_px=xy,
+        slide_mpp=mpp,
+        footprint_px=footprint_px,
+        tile_size_px=None if size_px is None else round(size_px),
+        overlap_px=None if overlap_px is None else round(overlap_px),
+        notes=(*one.notes, *(notes if lost else ())),
+    )
+
+
+def _from_micrometres(
+    path: Path, xy_um: np.ndarray | None, about: Mapping[str, Any], mpp: float | None
+) -> tuple[np.ndarray | None, float | None]:
+    """Return STAMP's coordinates and tile size in level-0 pixels."""
+    if xy_um is None:
+        return None, None
+    if str(about.get("unit")) != "um":
+        found = f"STAMP coordinates in the unit {about.get('unit')!r}"
+        raise FeatureFileError(Fault(path.name, found, "Expected 'um': extract with STAMP 2."))
+    if mpp is None:
+        raise FeatureFileError(Fault(path.name, f"{NO_MPP} its micrometres into pixels", GIVE_MPP))
+    size_um = _number(about, "tile_size_um", "tile_size")
+    return xy_um / mpp, None if size_um is None else size_um / mpp
+
+
+def _number(about: Mapping[str, Any], *keys: str) -> float | None:
+    """Return the first of these attributes that is a number."""
+    for key in keys:
+        try:
+            value = float(about[key])
+        except (KeyError, ValueError, TypeError):
+            continue
+        if np.isfinite(value):
+            return value
+    return None
+
+
+def write_slide(folder: Path, one: SlideFeatures, layout: Layout) -> list[str]:
+    """Write one slide's features into a folder; return what could not be carried over.
+
+    Raises:
+        FeatureFileError: the layout needs an mpp or coordinates that are not known.
+        OSError: the place cannot be written.
+    """
+    return [*one.notes, *_WRITERS[layout](folder, one)]
+
+
+def _write_crosstype(folder: Path, one: SlideFeatures) -> list[str]:
+    """Write OUT/<slide>.h5."""
+    xy, notes = _whole_places(one)
+    tile_mpp = None
+    if one.slide_mpp and one.footprint_px and one.tile_size_px:
+        tile_mpp = one.slide_mpp * one.footprint_px / one.tile_size_px
+    known = {
+        "slide_id": one.slide_id,
+        "encoder": one.encoder,
+        "tile_size_px": one.tile_size_px,
+        "mpp": tile_mpp,
+        "slide_mpp": one.slide_mpp,
+        "footprint_px": one.footprint_px,
+        "overlap_px": one.overlap_px,
+    }
+    attributes = {key: value for key, value in known.items() if value is not None}
+    with writing_features(folder / f"{file_name_of(one.slide_id)}.h5", attributes) as writer:
+        writer.append(xy, one.features)
+    missing = [key for key, value in known.items() if value is None]
+    return [*notes, *([f"not known, left blank: {', '.join(missing)}"] if missing else [])]
+
+
+def _write_clam(folder: Path, one: SlideFeatures) -> list[str]:
+    """Write OUT/h5_files/<slide>.h5 and OUT/pt_files/<slide>.pt."""
+    import torch
+
+    xy, notes = _whole_places(one)
+    name = file_name_of(one.slide_id)
+    with replacing(folder / "pt_files" / f"{name}.pt") as temporary:
+        torch.save(torch.from_numpy(one.features), temporary)
+    with creating_hdf5(folder / "h5_files" / f"{name}.h5") as file:
+        file.create_dataset("features", data=one.features, chunks=True)
+        file.create_dataset("coords", data=xy, chunks=True)
+    return [*notes, "CLAM has no place for encoder, mpp and tile size"]
+
+
+def _write_trident(folder: Path, one: SlideFeatures) -> list[str]:
+    """Write OUT/features_<encoder>/<slide>.h5 and OUT/patches/<slide>_patches.h5."""
+    mpp = _needed_mpp(one, "the size of its tiles into TRIDENT's magnifications")
+    xy, notes = _whole_places(one)
+    encoder = one.encoder or "unknown"
+    tile_mpp = None
+    if one.footprint_px and one.tile_size_px:
+        tile_mpp = mpp * one.footprint_px / one.tile_size_px
+    places = folder / f"features_{file_name_of(encoder)}", folder / "patches"
+    about = {
+        "patch_size": one.tile_size_px,
+        "patch_size_level0": None if one.footprint_px is None else round(one.footprint_px),
+        "level0_magnification": _magnification(mpp),
+        "target_magnification": None if tile_mpp is None else _magnification(tile_mpp),
+        "overlap": one.overlap_px,
+        "name": one.slide_id,
+        "level0_width": None,
+        "level0_height": None,
+    }
+    unknown = [key for key, value in about.items() if value is None]
+    about = {key: MISSING if value is None else value for key, value in about.items()}
+    name = file_name_of(one.slide_id)
+    for place, file_name in zip(places, (f"{name}.h5", f"{name}_patches.h5"), strict=True):
+        with creating_hdf5(place / file_name) as file:
+            coords = file.create_dataset("coords", data=xy.astype(np.int64), chunks=True)
+            coords.attrs.update({**about, "savetodir": place.name})
+            if place == places[0]:
+                features = file.create_dataset("features", data=one.features, chunks=True)
+                named = {"name": one.slide_id, "savetodir": place.name, "encoder": encoder}
+                features.attrs.update(named)
+                file.attrs.update({"slide_mpp": mpp, "footprint_px": one.footprint_px or np.nan})
+    return [*notes, f"not known, 'None' as TRIDENT writes it: {', '.join(unknown)}"]
+
+
+def _write_stamp(folder: Path, one: SlideFeatures) -> list[str]:
+    """Write OUT/<slide>.h5."""
+    mpp = _needed_mpp(one, "its pixels into STAMP's micrometres")
+    xy = _needed_places(one)
+    notes = []
+    with np.errstate(over="ignore"):
+        half = one.features.astype(np.float16)
+    if not np.isfinite(half).all():
+        found = f"features up to {np.abs(one.features).max():g}, but STAMP's 16 bits end at 65504"
+        raise FeatureFileError(Fault(one.slide_id, found, "They cannot be stored for STAMP."))
+    if not np.array_equal(half.astype(np.float32), one.features):
+        notes.append("features are rounded to 16 bits, as STAMP stores them")
+    about: dict[str, Any] = {
+        "stamp_version": STAMP_VERSION,
+        "extractor": one.encoder or "unknown",
+        "unit": "um",
+        "tile_size_um": None if one.footprint_px is None else one.footprint_px * mpp,
+        "tile_size_px": one.tile_size_px,
+        "code_hash": "converted by crosstype",
+        "feat_type": "tile",
+        "slide_mpp": mpp,
+    }
+    unknown = [key for key, value in about.items() if value is None]
+    if unknown:
+        notes.append(f"not known, left blank: {', '.join(unknown)}")
+    with creating_hdf5(folder / f"{file_name_of(one.slide_id)}.h5") as file:
+        file.create_dataset("feats", data=half, chunks=True)
+        file.create_dataset("coords", data=(xy * mpp).astype(np.float32), chunks=True)
+        file.attrs.update({key: value for key, value in about.items() if value is not None})
+    return notes
+
+
+def _needed_mpp(one: SlideFeatures, what: str) -> float:
+    if one.slide_mpp is None:
+        raise FeatureFileError(Fault(one.slide_id, f"{NO_MPP} {what}", GIVE_MPP))
+    return one.slide_mpp
+
+
+def _needed_places(one: SlideFeatures) -> np.ndarray:
+    if one.tile_xy_px is None:
+        found = "the file holds no coordinates of its tiles"
+        raise FeatureFileError(Fault(one.slide_id, found, "Convert the .h5 file instead."))
+    return one.tile_xy_px
+
+
+def _whole_places(one: SlideFeatures) -> tuple[np.ndarray, list[str]]:
+    """Return coordinates as whole level-0 pixels, and a note if that moved tiles."""
+    xy = _needed_places(one)
+    whole = np.round(xy)
+    moved = float(np.abs(whole - xy).max())
+    note = "coordinates are rounded to whole level-0 pixels, by at most half a pixel"
+    return whole.astype(np.int32), [note] if moved >= 0.01 else []
+
+
+def _magnification(mpp: float) -> int | str:
+    """Return the nominal magnification that TRIDENT gives to an mpp."""
+    return next((power for limit, power in MAGNIFICATIONS if mpp < limit), MISSING)
+
+
+_WRITERS: dict[Layout, Callable[[Path, SlideFeatures], list[str]]] = {
+    "trident": _write_trident,
+    "clam": _write_clam,
+    "stamp": _write_stamp,
+    "crosstype": _write_crosstype,
+}
