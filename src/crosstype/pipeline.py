@@ -95,6 +95,7 @@ def run(run: Run, last: str = "report") -> None:
 def _features(run: Run, ledger: Ledger) -> dict[str, Any]:
     """Extract features from slides, or look through existing ones: features.csv."""
     from crosstype.feature_stage import features_stage
+    from crosstype.features.extract import check_notes
     from crosstype.features.store import NO_FILE, write_feature_rows
 
     stage, make_rows = features_stage(run.spec, run.out, ledger, run.watcher)
@@ -103,6 +104,7 @@ def _features(run: Run, ledger: Ledger) -> dict[str, Any]:
         rows = make_rows()
         write_feature_rows(run.out / "features.csv", rows)
         return {
+            "checks": check_notes(rows, run.out) if run.spec.slides.folder else [],
             "n_slides": len(rows),
             "faults": [row.fault for row in rows if row.fault and row.fault != NO_FILE],
             "missing": [row.slide_id for row in rows if row.fault == NO_FILE],
@@ -280,7 +282,7 @@ def _write_run_json(run: Run, records: Mapping[str, Mapping[str, Any]]) -> None:
         "labels_provenance": "made up with the patients"
         if run.spec.cohort.synthetic
         else records["cohort"]["notes"]["provenance"],
-        "notes": records["cohort"]["notes"]["notes"],
+        "notes": [*records["features"]["notes"]["checks"], *records["cohort"]["notes"]["notes"]],
         "faults": run.faults,
         "versions": {"crosstype": __version__, "python": platform.python_version()}
         | {name: version(name) for name in REPORTED_VERSIONS},

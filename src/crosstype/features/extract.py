@@ -54,6 +54,9 @@ class TileEncoder(Protocol):
         """Return (n, n_features) float32 of (n, size, size, 3) uint8 RGB tiles."""
 
 
+LEAST_SHARE = 0.01
+
+
 def hash_of_recipe(recipe: Recipe, encoder: TileEncoder, mpp: float | None) -> str:
     """Return a hash over all that decides a slide's features; where it lies does not count."""
     specs = [recipe.tissue, recipe.tiles, recipe.stain, recipe.augmentation]
@@ -115,6 +118,20 @@ def _shape_of(path: Path) -> tuple[tuple[int, int], str]:
     x, y = damaged[0]
     words = f"{len(damaged)} damaged tiles were left out, the first at ({x},{y})"
     return (n_tiles, n_features), words
+
+
+def check_notes(rows: Sequence[FeatureRow], out: Path) -> list[str]:
+    """Return in words how many slides have pen marks, black borders, blur or damaged tiles."""
+    counts = dict.fromkeys(("pen marks", "black borders", "blurred tissue", "damaged tiles"), 0)
+    usable = [row for row in rows if not row.fault]
+    for row in usable:
+        with h5py.File(feature_path(out, row.encoder, row.slide_id), "r", locking=False) as file:
+            shares = [file.attrs.get(f"{name}_share", 0.0) for name in ("pen", "border", "blur")]
+            found = [share >= LEAST_SHARE for share in shares] + [DAMAGED in file]
+        for name, is_there in zip(counts, found, strict=True):
+            counts[name] += int(is_there)
+    told = ", ".join(f"{name} on {count}" for name, count in counts.items())
+    return [f"Of {len(usable)} extracted slides: {told} (shares of {LEAST_SHARE:.0%} or more)."]
 
 
 def feature_path(out: Path, encoder: str, slide_id: str) -> Path:
@@ -197,6 +214,7 @@ def _write(
         "slide_mpp": tiles.slide_mpp,
         "footprint_px": tiles.footprint_px,
         "overlap_px": recipe.tiles.overlap_px,
+        **tiles.checks,
     }
     damaged: list[int] = []
     with (

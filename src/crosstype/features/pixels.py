@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +57,7 @@ class TileSet:
         footprint_px: width and height of a tile in level-0 pixels; NaN where nobody knows.
         read: gives tile `i` with a margin of so many pixels on each side.
         margin_px: the largest margin there is; 0 for cut tiles.
+        checks: what was found on the thumbnail: tissue area and shares of pen, border and blur.
     """
 
     tile_xy_px: np.ndarray
@@ -65,6 +66,7 @@ class TileSet:
     footprint_px: float
     read: Callable[[int, int], np.ndarray]
     margin_px: int
+    checks: Mapping[str, float] = field(default_factory=dict)
 
 
 def grid_tiles(slide: Slide, recipe: Recipe, picture: Path) -> TileSet:
@@ -86,7 +88,14 @@ def grid_tiles(slide: Slide, recipe: Recipe, picture: Path) -> TileSet:
         return slide.read_region(round(x - wide), round(y - wide), side, spec.mpp)
 
     scales = spec.mpp, slide.mpp, tiles.footprint_px
-    return TileSet(tiles.tile_xy_px, *scales, read, view_margin(spec.size_px))
+    flags = tissue.flags
+    checks = {
+        "tissue_mm2": tissue.area_mm2,
+        "pen_share": flags.pen,
+        "border_share": flags.border,
+        "blur_share": flags.blur,
+    }
+    return TileSet(tiles.tile_xy_px, *scales, read, view_margin(spec.size_px), checks)
 
 
 def cut_tiles(slide: TileSlide, spec: TilesSpec) -> TileSet:
