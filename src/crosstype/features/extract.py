@@ -98,7 +98,8 @@ def extract_slides(
         except (SlideError, FeatureFileError, EncoderError) as error:
             row = replace(row, fault=str(error))
         except OSError as error:
-            found = f"could not be written ({error.strerror or error})"
+            verb = "read" if error.filename == str(source.path) else "written"
+            found = f"could not be {verb} ({error.strerror or error})"
             unwritten.append(Fault(str(error.filename or path.name), found, MAKE_ROOM))
             continue
         rows.append(row)
