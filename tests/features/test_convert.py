@@ -33,7 +33,7 @@ def write_ours(folder: Path, names: tuple[str, ...] = NAMES, **changes: Any) -> 
     }  # fmt: skip
     known = {key: value for key, value in (known | changes).items() if value is not None}
     for name in names:
-        with writing_features(folder / f"{name}.h5", {"slide_id": name, **known}) as writer:
+        with writing_features(folder / f"{name}.h5", {"slide_id": name, **known}, 300) as writer:
             writer.append(PLACES, FEATURES)
     return folder
 
@@ -170,7 +170,7 @@ def test_tridents_own_files(tmp_path: Path) -> None:
 
 def test_what_is_lost_is_said(tmp_path: Path) -> None:
     about = {"slide_sha256": "0", "transform": "{}"}
-    with writing_features(tmp_path / "in" / "S.h5", {"slide_id": "S", **about}) as writer:
+    with writing_features(tmp_path / "in" / "S.h5", {"slide_id": "S", **about}, 300) as writer:
         exact = FEATURES + np.float32(1e-5)
         writer.append(PLACES, exact, np.stack([exact, exact]))
     done = convert_features(tmp_path / "in", tmp_path / "out", "stamp", mpp=0.5)

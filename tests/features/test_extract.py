@@ -325,7 +325,7 @@ def test_hdf5_survives_a_full_disk(
     rng = np.random.default_rng(0)
     with (
         pytest.raises(OSError, match="No space left on device") as error,
-        writing_features(tmp_path / "a.h5", {}) as file,
+        writing_features(tmp_path / "a.h5", {}, 600) as file,
     ):
         for _ in range(6):
             values = rng.normal(size=(100, 250)).astype(np.float32)

@@ -141,6 +141,8 @@ def test_flips_anywhere_else_are_noticed_or_change_no_number(
     rng = np.random.default_rng(n_flips)
     whole, bag, views = stored.read_bytes(), read_bag([stored]), read_views(stored)
     assert views is not None
+    with h5py.File(stored) as file:
+        about, places = dict(file.attrs), file["tile_xy_px"][:]
     in_data = np.zeros(len(whole), dtype=bool)
     for name in ("features", "views", "tile_xy_px"):
         with h5py.File(stored) as file:
@@ -159,7 +161,10 @@ def test_flips_anywhere_else_are_noticed_or_change_no_number(
         assert np.array_equal(read_bag([path]), bag), (place, bit)
         try:
             found = read_views(path)
-        except FeatureFileError:
+            with h5py.File(path) as file:
+                assert dict(file.attrs) == about, (place, bit)
+                assert np.array_equal(file["tile_xy_px"][:], places), (place, bit)
+        except (FeatureFileError, OSError, RuntimeError, KeyError):
             continue
         assert found is not None, (place, bit)
         assert np.array_equal(found, views), (place, bit)

@@ -36,7 +36,7 @@ KEPT = {
     "features", "feats", "coords", "tile_xy_px", "format", "version", "slide_id", "name", "mpp",
     "savetodir", "encoder", "extractor", "tile_size_px", "patch_size", "patch_size_level0",
     "level0_magnification", "target_magnification", "overlap", "overlap_px", "slide_mpp",
-    "footprint_px", "unit", "feat_type", "tile_size", "tile_size_um", "stamp_version",
+    "footprint_px", "unit", "feat_type", "tile_size", "tile_size_um", "stamp_version", "text_crc32",
 }  # fmt: skip
 """What every layout has a place for, or what follows from that."""
 
@@ -177,7 +177,8 @@ def _write_crosstype(folder: Path, one: SlideFeatures) -> list[str]:
         "overlap_px": one.overlap_px,
     }
     attributes = {key: value for key, value in known.items() if value is not None}
-    with writing_features(folder / f"{file_name_of(one.slide_id)}.h5", attributes) as writer:
+    path = folder / f"{file_name_of(one.slide_id)}.h5"
+    with writing_features(path, attributes, len(xy)) as writer:
         writer.append(xy, one.features)
     missing = [key for key, value in known.items() if value is None]
     return [*notes, *([f"not known, left blank: {', '.join(missing)}"] if missing else [])]

@@ -218,9 +218,10 @@ def _write(
         **tiles.checks,
     }
     damaged: list[int] = []
+    most_tiles = len(tiles.tile_xy_px)
     with (
         ThreadPoolExecutor(max_workers=recipe.features.n_readers) as readers,
-        writing_features(path, attributes | scales) as writer,
+        writing_features(path, attributes | scales, most_tiles) as writer,
     ):
         batches = pixel_batches(
             tiles, recipe, stain, readers, lambda place, _: damaged.append(place)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ HDF5_SUFFIXES = (".h5", ".hdf5")
 SUFFIXES = (*HDF5_SUFFIXES, ".pt")
 DATASETS = ("features", "feats")
 ENCODER_ATTRIBUTES = ("encoder", "extractor")
+TEXT_CHECKSUM = "text_crc32"
 REMEDY = "Extract or copy the file again."
 
 
@@ -57,6 +60,7 @@ def open_features(path: Path) -> Iterator[OpenFeatures]:
             yield _checked(path, _load_tensor(path), None)
         else:
             with h5py.File(path, "r", locking=False) as file:
+                _check_text(path, file.attrs)
                 key = next((name for name in DATASETS if name in file), None)
                 if key is None:
                     found = f"neither 'features' nor 'feats' among {sorted(file)[:5]}"
@@ -65,6 +69,19 @@ def open_features(path: Path) -> Iterator[OpenFeatures]:
     except (OSError, RuntimeError, KeyError, EOFError) as error:
         found = f"cannot be read, the file is damaged ({str(error).splitlines()[0][:120]})"
         raise FeatureFileError(Fault(path.name, found, REMEDY)) from error
+
+
+def text_checksum(attributes: Mapping[str, Any]) -> int:
+    """Return a CRC-32 over attributes that are text, which HDF5 gives no checksum."""
+    texts = {key: value for key, value in attributes.items() if isinstance(value, str)}
+    return zlib.crc32(json.dumps(texts, sort_keys=True).encode())
+
+
+def _check_text(path: Path, attributes: Mapping[str, Any]) -> None:
+    """Raise if a file's text is not what its checksum says; older files and others' have none."""
+    if TEXT_CHECKSUM in attributes and attributes[TEXT_CHECKSUM] != text_checksum(attributes):
+        found = "its attributes are damaged (wrong checksum)"
+        raise FeatureFileError(Fault(path.name, found, REMEDY))
 
 
 def _checked(path: Path, rows: Any, encoder: str | None) -> OpenFeatures:
@@ -129,7 +146,7 @@ def read_views(path: Path) -> np.ndarray | None:
                 return None
             views: np.ndarray = file["views"][:].astype(np.float32)
             return views
-    except OSError as error:
+    except (OSError, RuntimeError, KeyError) as error:
         found = f"its views cannot be read ({error})"
         raise FeatureFileError(Fault(path.name, found, "Extract the slide again.")) from None
 

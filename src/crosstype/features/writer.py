@@ -14,10 +14,12 @@ import h5py
 import numpy as np
 
 from crosstype.errors import Fault, FeatureFileError
-from crosstype.features.layouts import FORMAT, VERSION
+from crosstype.features.layouts import FORMAT, TEXT_CHECKSUM, VERSION, text_checksum
 from crosstype.files import replacing
 
 CHUNK_TILES = 256
+LIBRARY = "v110"
+"""From HDF5 1.10 on everything besides the values has checksums too, attributes among it."""
 DAMAGED = "damaged_tile_xy_px"
 """Dataset with the places of tiles that were left out because they are damaged."""
 CACHE_BYTES = 64 << 20
@@ -27,9 +29,10 @@ CACHE_BYTES = 64 << 20
 class FeatureWriter:
     """Receives batches of features in tile order; memory stays that of one batch."""
 
-    def __init__(self, file: h5py.File, name: str) -> None:
-        """Write into this open file, which is to be called `name`."""
+    def __init__(self, file: h5py.File, name: str, most_tiles: int) -> None:
+        """Write at most so many tiles into this open file, which is to be called `name`."""
         self._file = file
+        self._chunk_tiles = max(1, min(CHUNK_TILES, most_tiles))
         self._name = name
         self.n_tiles = 0
 
@@ -77,7 +80,7 @@ class FeatureWriter:
         """Return a dataset with room for `end` tiles; views have their number before the tiles."""
         shape, limit = ((*sides[:-1], n, sides[-1]) for n in (0, None))
         if name not in self._file:
-            chunks = (*(1 for _ in sides[:-1]), CHUNK_TILES, sides[-1])
+            chunks = (*(1 for _ in sides[:-1]), self._chunk_tiles, sides[-1])
             self._file.create_dataset(
                 name, shape, kind, maxshape=limit, chunks=chunks, fletcher32=True
             )
@@ -88,20 +91,22 @@ class FeatureWriter:
 
 @contextmanager
 def writing_features(
-    path: Path, attributes: Mapping[str, str | int | float | np.ndarray]
+    path: Path, attributes: Mapping[str, str | int | float], most_tiles: int
 ) -> Iterator[FeatureWriter]:
     """Give a writer; on success the file is closed, synced and renamed to `path`.
 
     Args:
         path: the `.h5` file.
         attributes: slide_id, slide_sha256, encoder, weights_sha256, transform, spec_hash, ...
+        most_tiles: how many there will be at most; small slides get small files.
 
     Raises:
         OSError: the disk is full or cannot be written; `path` is as it was.
     """
     with creating_hdf5(path) as file:
-        file.attrs.update({"format": FORMAT, "version": VERSION, **attributes})
-        yield FeatureWriter(file, path.stem)
+        known = {"format": FORMAT, "version": VERSION, **attributes}
+        file.attrs.update({**known, TEXT_CHECKSUM: text_checksum(known)})
+        yield FeatureWriter(file, path.stem, most_tiles)
 
 
 @contextmanager
@@ -115,7 +120,7 @@ def creating_hdf5(path: Path) -> Iterator[h5py.File]:
     with replacing(path) as temporary, temporary.open("wb+", buffering=0) as raw:
         disk = _Disk(raw)
         try:
-            with h5py.File(disk, "w", rdcc_nbytes=CACHE_BYTES) as file:
+            with h5py.File(disk, "w", libver=LIBRARY, rdcc_nbytes=CACHE_BYTES) as file:
                 yield file
         except (OSError, RuntimeError):
             disk.check(path)  # HDF5 may have stumbled over what was not written
