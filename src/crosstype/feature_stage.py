@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +50,15 @@ def features_stage(
         watcher.start("features", 1)
         return _existing(spec, ledger)
     return _extracted(spec, out, ledger, watcher)
+
+
+def slide_checks(spec: RunSpec, out: Path, rows: Sequence[FeatureRow]) -> list[str]:
+    """Return in words what was found on the slides that were extracted; nothing for others'."""
+    if spec.slides.folder is None:
+        return []
+    from crosstype.features.extract import check_notes
+
+    return check_notes(rows, out)
 
 
 def _existing(spec: RunSpec, ledger: Ledger) -> tuple[Stage, Work]:

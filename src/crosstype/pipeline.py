@@ -27,7 +27,6 @@ from crosstype.stages import Ledger, Stage
 from crosstype.tables import read_table, write_table
 from crosstype.training.spec import published
 
-STAGES = ("features", "cohort", "train", "evaluate", "report")
 REPORTED_VERSIONS = ("torch", "numpy", "scikit-learn", "scipy", "polars", "h5py", "matplotlib")
 MARKED = ("predictions.csv", "stressed_predictions.csv", "training.csv")
 JUDGED = ("metrics.csv", "comparisons.csv", "modality_use.csv")
@@ -94,8 +93,7 @@ def run(run: Run, last: str = "report") -> None:
 
 def _features(run: Run, ledger: Ledger) -> dict[str, Any]:
     """Extract features from slides, or look through existing ones: features.csv."""
-    from crosstype.feature_stage import features_stage
-    from crosstype.features.extract import check_notes
+    from crosstype.feature_stage import features_stage, slide_checks
     from crosstype.features.store import NO_FILE, write_feature_rows
 
     stage, make_rows = features_stage(run.spec, run.out, ledger, run.watcher)
@@ -104,7 +102,7 @@ def _features(run: Run, ledger: Ledger) -> dict[str, Any]:
         rows = make_rows()
         write_feature_rows(run.out / "features.csv", rows)
         return {
-            "checks": check_notes(rows, run.out) if run.spec.slides.folder else [],
+            "checks": slide_checks(run.spec, run.out, rows),
             "n_slides": len(rows),
             "faults": [row.fault for row in rows if row.fault and row.fault != NO_FILE],
             "missing": [row.slide_id for row in rows if row.fault == NO_FILE],

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from crosstype.models.baselines import BASELINES
-from crosstype.models.spec import MODEL_NAMES
+from crosstype.models.spec import BASELINE_NAMES, MODEL_NAMES
 from crosstype.training import fit as fitting
 from crosstype.training.bags import Patients
 from crosstype.training.checkpoint import (
@@ -47,6 +47,10 @@ def fingerprint(classifier: Classifier, recipe: Recipe, path: Path) -> str:
     """Return the checkpoint's own checksum, which covers every array and setting."""
     save_classifier(classifier, path, recipe.model)
     return str(read_header(path)["sha256"])
+
+
+def test_the_baselines_are_named_as_evaluation_and_report_know_them() -> None:
+    assert tuple(BASELINES) == BASELINE_NAMES
 
 
 @each_classifier

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float
 
 from crosstype.evaluation.bootstrap import percentile_interval, two_sided_p
+from crosstype.models.spec import BASELINE_NAMES
 
 GENE_ONLY = "gene_only"
-BASELINES = ("logistic_genes", "logistic_image", "logistic_both", "best_gene", "majority")
 COMPARED_METRICS = ("auroc", "pr_auc", "f1", "mcc")
 
 Resampled = Mapping[str, Mapping[str, Float[np.ndarray, " n_resamples"]]]
@@ -51,7 +51,7 @@ def best_baseline(resampled: Resampled) -> str | None:
     Choosing it on the same patients favours the baseline, so a difference against it is
     conservative.
     """
-    present = [model for model in BASELINES if model in resampled]
+    present = [model for model in BASELINE_NAMES if model in resampled]
     return max(present, key=lambda model: float(resampled[model]["auroc"][0]), default=None)
 
 

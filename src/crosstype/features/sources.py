@@ -16,10 +16,9 @@ from crosstype.slides.tile_folder import TileSlide, find_tile_slides
 from crosstype.tables import open_table
 from crosstype.terms import patient_of
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 SLIDE_SUFFIXES = (
     ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".dcm", ".tif", ".tiff", ".vms", ".vmu",
-    *IMAGE_SUFFIXES,
+    ".jpg", ".jpeg", ".png",
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ MODEL_NAMES = (
     "paper_concat",
     "paper_cross_attention",
 )
+BASELINE_NAMES = ("logistic_genes", "logistic_image", "logistic_both", "best_gene", "majority")
 
 
 @dataclass(frozen=True)

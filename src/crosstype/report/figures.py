@@ -11,10 +11,10 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from crosstype.models.spec import BASELINE_NAMES
 from crosstype.report.content import RunContent
 from crosstype.report.curves import curves_of, losses_of
 from crosstype.report.svg import BLUE, COLOURS, FAINT, INK, QUIET, VERMILION, new_figure
-from crosstype.report.words import BASELINES
 
 DASHES = ((0, (4, 1.5)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 3)))
 
@@ -25,7 +25,7 @@ def plot_forest(content: RunContent) -> Figure:
     figure = new_figure(1.1 + 0.27 * rows.height)
     axes = figure.add_subplot()
     for place, row in enumerate(rows.iter_rows(named=True)):
-        is_baseline = row["model"] in BASELINES
+        is_baseline = row["model"] in BASELINE_NAMES
         colour, marker = (QUIET, "s") if is_baseline else (BLUE, "o")
         _interval(axes, row, "value", place, colour, marker)
     axes.axvline(0.5, color=QUIET, linewidth=0.8, linestyle=":")
@@ -143,7 +143,7 @@ def _line_looks(models: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
     looks: list[tuple[str, dict[str, Any]]] = []
     n_models = n_baselines = 0
     for model in models:
-        if model in BASELINES:
+        if model in BASELINE_NAMES:
             dash = DASHES[n_baselines % len(DASHES)]
             looks.append((model, {"color": QUIET, "linestyle": dash, "linewidth": 1.1}))
             n_baselines += 1

@@ -21,7 +21,6 @@ MODEL_NOTES = {
     "paper_concat": "cannot see the image by construction",
     "paper_cross_attention": "cannot see the image by construction",
 }
-BASELINES = ("logistic_genes", "logistic_image", "logistic_both", "best_gene", "majority")
 MINUS = "\N{MINUS SIGN}"
 
 
