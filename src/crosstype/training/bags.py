@@ -136,6 +136,10 @@ class Patients:
             tuple(self.bag_of[i] for i in rows),
         )
 
+    def with_genes(self, genes: Float32[np.ndarray, "patients genes"]) -> Patients:
+        """Return the same patients with other expression."""
+        return replace(self, genes=genes)
+
     def shuffled_images(self, order: Int[np.ndarray, " patients"]) -> Patients:
         """Return the same patients, each showing the tiles of another."""
         return replace(self, bag_of=tuple(self.bag_of[i] for i in order))
