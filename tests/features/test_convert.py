@@ -13,6 +13,7 @@ import torch
 from crosstype.cli.app import main
 from crosstype.errors import FeatureFileError, SlideError, UsageError
 from crosstype.features.convert import convert_features
+from crosstype.features.layouts import read_attributes
 from crosstype.features.store import find_slides, inspect_slides, read_bag
 from crosstype.features.writer import writing_features
 from crosstype.files import sha256_of
@@ -40,7 +41,7 @@ def write_ours(folder: Path, names: tuple[str, ...] = NAMES, **changes: Any) -> 
 
 def contents(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     with h5py.File(path) as file:
-        about = dict(file.attrs)
+        about = read_attributes(file.attrs)
         for name in file:
             about |= {f"{name}.{key}": value for key, value in file[name].attrs.items()}
         return {name: file[name][:] for name in file}, about

@@ -16,7 +16,7 @@ import pytest
 from crosstype.errors import FeatureFileError, SlideError
 from crosstype.features import pixels as pixels_module
 from crosstype.features.extract import hash_of_recipe
-from crosstype.features.layouts import read_views
+from crosstype.features.layouts import read_attributes, read_views
 from crosstype.features.pixels import AHEAD
 from crosstype.features.store import inspect_slides, read_bag
 from crosstype.features.writer import FeatureWriter, writing_features
@@ -67,7 +67,7 @@ class Listener:
 
 def stored(out: Path, slide: str = "A slide", encoder: str = "fake") -> dict[str, Any]:
     with h5py.File(out / "features" / encoder / f"{slide}.h5") as file:
-        return {name: file[name][:] for name in file} | dict(file.attrs)
+        return {name: file[name][:] for name in file} | read_attributes(file.attrs)
 
 
 # ---- the numbers

@@ -10,7 +10,7 @@ from PIL import Image, ImageFilter
 from scipy import ndimage
 
 from crosstype.slides.drawing import draw_thumbnail, write_image
-from crosstype.slides.outline import tissue_geojson
+from crosstype.slides.outline import tissue_geojson, tissue_outlines
 from crosstype.slides.slide import open_slide
 from crosstype.slides.spec import TilesSpec, TissueSpec
 from crosstype.slides.tiles import choose_tiles, spread_choice, tissue_shares
@@ -141,7 +141,9 @@ def test_geojson_is_valid_and_has_the_area_of_the_mask(tmp_path):
     tissue = Tissue(mask, nothing, 10.0, 5.0, 0.2, found(nothing).flags)
     path = write_png(tmp_path / "S 1.png", np.zeros((600, 800, 3), np.uint8))
     with open_slide(path, mpp=0.5) as slide:
-        collection = json.loads(json.dumps(tissue_geojson(tissue, slide)))
+        collection = json.loads(
+            json.dumps(tissue_geojson(tissue, slide, tissue_outlines(tissue.mask)))
+        )
     assert collection["type"] == "FeatureCollection"
     assert len(collection["features"]) == ndimage.label(mask)[1] == 4
     area = 0.0
@@ -268,8 +270,9 @@ def test_a_region_of_half_a_millimetre_yields_one_tile(tmp_path):
 def test_drawing_shows_tissue_and_tiles(slide, tmp_path):
     tissue = find_tissue(slide, TissueSpec())
     tiles = choose_tiles(tissue, slide, TilesSpec(size_px=32, mpp=4.0, n_tiles=35))
-    image = draw_thumbnail(tissue, tiles)
-    plain = draw_thumbnail(tissue, choose_tiles(tissue, slide, TilesSpec(size_px=9999)))
+    outlines = tissue_outlines(tissue.mask)
+    image = draw_thumbnail(tissue, tiles, outlines)
+    plain = draw_thumbnail(tissue, choose_tiles(tissue, slide, TilesSpec(size_px=9999)), outlines)
     assert max(image.size) <= 2048
     assert np.any(np.asarray(image) != np.asarray(plain))
     write_image(tmp_path / "S.jpg", image)

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from crosstype.errors import Fault, FeatureFileError
-from crosstype.features.layouts import FORMAT, open_features
+from crosstype.features.layouts import FORMAT, open_features, read_attributes
 from crosstype.features.writer import creating_hdf5, writing_features
 from crosstype.files import replacing
 from crosstype.terms import file_name_of, identifier_of
@@ -36,7 +36,7 @@ KEPT = {
     "features", "feats", "coords", "tile_xy_px", "format", "version", "slide_id", "name", "mpp",
     "savetodir", "encoder", "extractor", "tile_size_px", "patch_size", "patch_size_level0",
     "level0_magnification", "target_magnification", "overlap", "overlap_px", "slide_mpp",
-    "footprint_px", "unit", "feat_type", "tile_size", "tile_size_um", "stamp_version", "text_crc32",
+    "footprint_px", "unit", "feat_type", "tile_size", "tile_size_um", "stamp_version",
 }  # fmt: skip
 """What every layout has a place for, or what follows from that."""
 
@@ -91,10 +91,10 @@ def read_slide(path: Path, mpp_of: MppOf) -> SlideFeatures:
 def _placed(path: Path, one: SlideFeatures, file: h5py.File, mpp_of: MppOf) -> SlideFeatures:
     """Add what an HDF5 file says of its tiles."""
     name = next((key for key in ("tile_xy_px", "coords") if key in file), None)
-    about: dict[str, Any] = dict(file.attrs)
+    about = read_attributes(file.attrs)
     xy = None
     if name is not None:
-        about |= dict(file[name].attrs)
+        about |= read_attributes(file[name].attrs)
         xy = file[name][:].astype(np.float64)
         if xy.shape != (len(one.features), 2):
             found = f"coordinates of shape {xy.shape} for {len(one.features)} tiles"

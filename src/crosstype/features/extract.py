@@ -17,7 +17,7 @@ import numpy as np
 
 from crosstype.errors import EncoderError, Fault, FeatureFileError, SlideError
 from crosstype.features.encoder_cards import EncoderCard
-from crosstype.features.layouts import FORMAT, VERSION
+from crosstype.features.layouts import FORMAT, VERSION, read_attributes
 from crosstype.features.pixels import (
     Recipe,
     TileSet,
@@ -188,7 +188,8 @@ def _is_done(path: Path, attributes: dict[str, str | int | float]) -> bool:
     wanted = {"format": FORMAT, "version": VERSION} | attributes
     try:
         with h5py.File(path, "r", locking=False) as file:
-            if any(file.attrs.get(key) != wanted[key] for key in keys):
+            found = read_attributes(file.attrs)
+            if any(found.get(key) != wanted[key] for key in keys):
                 return False
             n_tiles = len(file["features"])
             return n_tiles == len(file["tile_xy_px"]) and all(map(_is_readable, file.values()))
@@ -226,6 +227,7 @@ def _write(
         batches = pixel_batches(
             tiles, recipe, stain, readers, lambda place, _: damaged.append(place)
         )
+        drawing = readers.submit(tiles.draw)
         try:
             for chosen, pixels in batches:
                 n, n_sets = pixels.shape[:2]
@@ -233,6 +235,7 @@ def _write(
                 del pixels  # before the next batch is asked for
                 sets = features.reshape(n, n_sets, -1).transpose(1, 0, 2)
                 writer.append(tiles.tile_xy_px[chosen], sets[0], sets[1:] if n_sets > 1 else None)
+            drawing.result()
         finally:
             readers.shutdown(wait=False, cancel_futures=True)
         writer.leave_out(tiles.tile_xy_px[damaged])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +20,6 @@ HDF5_SUFFIXES = (".h5", ".hdf5")
 SUFFIXES = (*HDF5_SUFFIXES, ".pt")
 DATASETS = ("features", "feats")
 ENCODER_ATTRIBUTES = ("encoder", "extractor")
-TEXT_CHECKSUM = "text_crc32"
 REMEDY = "Extract or copy the file again."
 
 
@@ -60,7 +57,6 @@ def open_features(path: Path) -> Iterator[OpenFeatures]:
             yield _checked(path, _load_tensor(path), None)
         else:
             with h5py.File(path, "r", locking=False) as file:
-                _check_text(path, file.attrs)
                 key = next((name for name in DATASETS if name in file), None)
                 if key is None:
                     found = f"neither 'features' nor 'feats' among {sorted(file)[:5]}"
@@ -71,17 +67,26 @@ def open_features(path: Path) -> Iterator[OpenFeatures]:
         raise FeatureFileError(Fault(path.name, found, REMEDY)) from error
 
 
-def text_checksum(attributes: Mapping[str, Any]) -> int:
-    """Return a CRC-32 over attributes that are text, which HDF5 gives no checksum."""
-    texts = {key: value for key, value in attributes.items() if isinstance(value, str)}
-    return zlib.crc32(json.dumps(texts, sort_keys=True).encode())
+def stored_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return attributes whose texts have a fixed length.
+
+    HDF5's checksums guard those. Texts of any length lie in a heap without checksum, where a
+    flipped bit is silent, or has HDF5 read on for ever.
+    """
+    return {key: _fixed(one) if isinstance(one, str) else one for key, one in attributes.items()}
 
 
-def _check_text(path: Path, attributes: Mapping[str, Any]) -> None:
-    """Raise if a file's text is not what its checksum says; older files and others' have none."""
-    if TEXT_CHECKSUM in attributes and attributes[TEXT_CHECKSUM] != text_checksum(attributes):
-        found = "its attributes are damaged (wrong checksum)"
-        raise FeatureFileError(Fault(path.name, found, REMEDY))
+def _fixed(text: str) -> np.ndarray:
+    data = text.encode()
+    return np.array(data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
+
+
+def read_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return attributes with their texts as str, in whichever way they are stored."""
+    return {
+        key: one.decode("utf-8", "replace") if isinstance(one, bytes) else one
+        for key, one in attributes.items()
+    }
 
 
 def _checked(path: Path, rows: Any, encoder: str | None) -> OpenFeatures:
@@ -99,11 +104,10 @@ def _checked(path: Path, rows: Any, encoder: str | None) -> OpenFeatures:
 
 
 def _encoder_of(file: Any, dataset: Any) -> str | None:
-    for attributes in (file.attrs, dataset.attrs):
+    for attributes in (read_attributes(file.attrs), read_attributes(dataset.attrs)):
         for key in ENCODER_ATTRIBUTES:
             if key in attributes:
-                value = attributes[key]
-                return value.decode() if isinstance(value, bytes) else str(value)
+                return str(attributes[key])
     return None
 
 
@@ -179,4 +183,5 @@ def write_features(
         if tile_xy_px is not None:
             xy = tile_xy_px.astype(np.int32)
             file.create_dataset("tile_xy_px", data=xy, chunks=True, fletcher32=True)
-        file.attrs.update({"format": FORMAT, "version": VERSION, **(attributes or {})})
+        about = {"format": FORMAT, "version": VERSION, **(attributes or {})}
+        file.attrs.update(stored_attributes(about))

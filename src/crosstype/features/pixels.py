@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +21,13 @@ from crosstype.features.spec import FeaturesSpec
 from crosstype.files import write_text
 from crosstype.slides.augment import draw_view, view_margin
 from crosstype.slides.drawing import draw_thumbnail, write_image
-from crosstype.slides.outline import tissue_geojson
+from crosstype.slides.outline import tissue_geojson, tissue_outlines
 from crosstype.slides.slide import Slide
 from crosstype.slides.spec import AugmentationSpec, SlidesSpec, StainSpec, TilesSpec, TissueSpec
 from crosstype.slides.stain import StainNormaliser, fit_stain
 from crosstype.slides.tile_folder import TileSlide
-from crosstype.slides.tiles import choose_tiles, spread_choice
-from crosstype.slides.tissue import find_tissue
+from crosstype.slides.tiles import Tiles, choose_tiles, spread_choice
+from crosstype.slides.tissue import Tissue, find_tissue
 
 AHEAD = 4
 """Batches that are read ahead of the encoder."""
@@ -58,6 +59,8 @@ class TileSet:
         read: gives tile `i` with a margin of so many pixels on each side.
         margin_px: the largest margin there is; 0 for cut tiles.
         checks: what was found on the thumbnail: tissue area and shares of pen, border and blur.
+        draw: writes the pictures for the eye; takes as long as several tiles, so that it is done
+            beside the encoding.
     """
 
     tile_xy_px: np.ndarray
@@ -67,17 +70,16 @@ class TileSet:
     read: Callable[[int, int], np.ndarray]
     margin_px: int
     checks: Mapping[str, float] = field(default_factory=dict)
+    draw: Callable[[], None] = lambda: None
 
 
 def grid_tiles(slide: Slide, recipe: Recipe, picture: Path) -> TileSet:
-    """Find tissue and tiles of a slide, and draw them for the eye."""
+    """Find tissue and tiles of a slide; without any tile, draw what was found and raise."""
     spec = recipe.tiles
     tissue = find_tissue(slide, recipe.tissue)
     tiles = choose_tiles(tissue, slide, spec)
-    write_image(picture.with_name(picture.name + ".jpg"), draw_thumbnail(tissue, tiles))
-    outline = json.dumps(tissue_geojson(tissue, slide))
-    write_text(picture.with_name(picture.name + ".geojson"), outline)
     if not len(tiles.tile_xy_px):
+        _draw(picture, slide, tissue, tiles)
         remedy = "Look at its thumbnail in OUT/tiles, and at [tissue] and [tiles]."
         raise SlideError(Fault(slide.path.name, f"no tile: {tiles.reason}", remedy))
 
@@ -95,7 +97,17 @@ def grid_tiles(slide: Slide, recipe: Recipe, picture: Path) -> TileSet:
         "border_share": flags.border,
         "blur_share": flags.blur,
     }
-    return TileSet(tiles.tile_xy_px, *scales, read, view_margin(spec.size_px), checks)
+    draw = partial(_draw, picture, slide, tissue, tiles)
+    return TileSet(tiles.tile_xy_px, *scales, read, view_margin(spec.size_px), checks, draw)
+
+
+def _draw(picture: Path, slide: Slide, tissue: Tissue, tiles: Tiles) -> None:
+    """Write the thumbnail with tissue and tiles, and the outline for QuPath."""
+    polygons = tissue_outlines(tissue.mask)
+    thumbnail = draw_thumbnail(tissue, tiles, polygons)
+    write_image(picture.with_name(picture.name + ".jpg"), thumbnail)
+    outline = json.dumps(tissue_geojson(tissue, slide, polygons))
+    write_text(picture.with_name(picture.name + ".geojson"), outline)
 
 
 def cut_tiles(slide: TileSlide, spec: TilesSpec) -> TileSet:

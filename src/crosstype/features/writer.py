@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from crosstype.errors import Fault, FeatureFileError
-from crosstype.features.layouts import FORMAT, TEXT_CHECKSUM, VERSION, text_checksum
+from crosstype.features.layouts import FORMAT, VERSION, stored_attributes
 from crosstype.files import replacing
 
 CHUNK_TILES = 256
@@ -104,8 +104,8 @@ def writing_features(
         OSError: the disk is full or cannot be written; `path` is as it was.
     """
     with creating_hdf5(path) as file:
-        known = {"format": FORMAT, "version": VERSION, **attributes}
-        file.attrs.update({**known, TEXT_CHECKSUM: text_checksum(known)})
+        about = {"format": FORMAT, "version": VERSION, **attributes}
+        file.attrs.update(stored_attributes(about))
         yield FeatureWriter(file, path.stem, most_tiles)
 
 

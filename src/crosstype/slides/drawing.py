@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from crosstype.files import replacing
-from crosstype.slides.outline import tissue_outlines
+from crosstype.slides.outline import Polygons
 from crosstype.slides.tiles import Tiles
 from crosstype.slides.tissue import Tissue
 
@@ -16,14 +16,17 @@ TISSUE_COLOUR = (0, 150, 60)
 TILE_COLOUR = (20, 60, 220)
 
 
-def draw_thumbnail(tissue: Tissue, tiles: Tiles) -> Image.Image:
-    """Return the thumbnail with tissue outlined in green and the tiles framed in blue."""
+def draw_thumbnail(tissue: Tissue, tiles: Tiles, polygons: Polygons) -> Image.Image:
+    """Return the thumbnail with tissue outlined in green and the tiles framed in blue.
+
+    `polygons` are `tissue_outlines` of the tissue's mask.
+    """
     height, width = tissue.mask.shape
     zoom = min(LONGEST_SIDE_PX / max(height, width), 4.0)
     size_px = (max(1, round(width * zoom)), max(1, round(height * zoom)))
     image = Image.fromarray(tissue.thumbnail).resize(size_px, Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(image)
-    for rings in tissue_outlines(tissue.mask):
+    for rings in polygons:
         for ring in rings:
             draw.line([(x * zoom, y * zoom) for x, y in ring.tolist()], TISSUE_COLOUR, width=2)
     per_px = zoom / tissue.scale_px

@@ -14,9 +14,11 @@ from crosstype.slides.slide import Slide
 from crosstype.slides.tissue import Tissue
 
 Ring = list[list[float]]
+Polygons = list[list[NDArray[np.float64]]]
+"""Per piece of tissue its outer ring, then its holes; each (n, 2) x, y in mask pixels."""
 
 
-def tissue_outlines(mask: NDArray[np.bool_]) -> list[list[NDArray[np.float64]]]:
+def tissue_outlines(mask: NDArray[np.bool_]) -> Polygons:
     """Return the polygons of a mask: each its outer ring, then its holes.
 
     A ring is (n, 2) x, y in mask pixels, pixel centres at .5; its first point is also its last.
@@ -32,12 +34,12 @@ def tissue_outlines(mask: NDArray[np.bool_]) -> list[list[NDArray[np.float64]]]:
     return [sorted(rings, key=_area, reverse=True) for _, rings in sorted(pieces.items())]
 
 
-def tissue_geojson(tissue: Tissue, slide: Slide) -> dict[str, Any]:
+def tissue_geojson(tissue: Tissue, slide: Slide, polygons: Polygons) -> dict[str, Any]:
     """Return the tissue as a GeoJSON FeatureCollection, one annotation per piece.
 
     Coordinates are level-0 pixels from the top left, as QuPath has them; holes are inner rings.
+    `polygons` are `tissue_outlines` of the tissue's mask.
     """
-    polygons = tissue_outlines(tissue.mask)
     features = [
         {
             "type": "Feature",
