@@ -45,11 +45,11 @@ def parse_delimited(name: str, data: bytes) -> Grid:
         TableError: the bytes are no UTF-8 text, or no table, or rows differ in length.
     """
     text = _unix_text(name, data)
-    first_line, text = _without_comments(text)
+    first_line, text = without_comments(text)
     if not text:
         raise TableError(Fault(name, "the file is empty", "Expected a header line and rows."))
-    separator = _separator_of(name, text)
-    text = _without_plain_quotes(text, separator)
+    separator = separator_of(name, text)
+    text = without_plain_quotes(text, separator)
     if b'"' in text:
         return _parse_quoted(name, text.decode(), separator.decode(), first_line)
     header, _, body = text.partition(b"\n")
@@ -100,7 +100,7 @@ def _unix_text(name: str, data: bytes) -> bytes:
     return text.rstrip(b"\n")
 
 
-def _without_comments(text: bytes) -> tuple[int, bytes]:
+def without_comments(text: bytes) -> tuple[int, bytes]:
     """Return the header's line number and the text from there on.
 
     A single `#` line that has as many fields as the next line is the header itself.
@@ -120,7 +120,7 @@ def _without_comments(text: bytes) -> tuple[int, bytes]:
     return line, text[start:]
 
 
-def _separator_of(name: str, text: bytes) -> bytes:
+def separator_of(name: str, text: bytes) -> bytes:
     """Return the separator on which header and first rows agree best."""
     sample = b"\n".join(text.split(b"\n", 60)[:60])
     lines = re.sub(rb'"[^"]*"', b"", sample).split(b"\n")
@@ -142,7 +142,7 @@ def _separator_of(name: str, text: bytes) -> bytes:
     return best
 
 
-def _without_plain_quotes(text: bytes, separator: bytes) -> bytes:
+def without_plain_quotes(text: bytes, separator: bytes) -> bytes:
     """Drop quotes where they merely wrap a field; leave the text alone if any do more."""
     if b'"' not in text:
         return text

@@ -121,43 +121,16 @@ def _features(run: Run, ledger: Ledger) -> dict[str, Any]:
 
 def _cohort(run: Run, ledger: Ledger) -> dict[str, Any]:
     """Join the tables and deal the folds: cohort.csv, left_out.csv, folds.csv."""
-    from crosstype.cohort.aligned import save_expression
-    from crosstype.cohort.cohort import build_cohort, write_cohort, write_left_out
-    from crosstype.cohort.folds import make_folds
-    from crosstype.cohort.genes import outlier_cost
-    from crosstype.cohort.preprocess import ShiftLog
-    from crosstype.features.store import read_feature_rows
+    from crosstype.cohort_stage import cohort_stage
 
-    spec = run.spec
     run.watcher.start("cohort", 1)
+    stage, make_cohort = cohort_stage(run.spec, run.protocol, run.out, ledger)
 
     def work() -> Mapping[str, Any]:
-        rows = read_feature_rows(run.out / "features.csv")
-        cohort = build_cohort(spec.cohort, spec.expression, rows, spec.folds.n_folds)
-        write_cohort(run.out / "cohort.csv", cohort)
-        write_left_out(run.out / "left_out.csv", cohort.left_out)
-        save_expression(run.out / "expression.npz", cohort.expression)
-        table = make_folds(
-            cohort.patient_ids, cohort.labels, cohort.sites, spec.folds, run.protocol
-        )
-        write_table(run.out / "folds.csv", table)
-        held = cohort.expression
-        logged = ShiftLog().fit_transform(held.values) if held.unit == "linear" else held.values
-        factor = spec.expression.outlier_factor
-        cost = outlier_cost(logged, cohort.labels, held.genes, factor)
-        write_table(run.out / "outliers.csv", cost)
+        notes = make_cohort()
         _mark(run, ("folds.csv",))
-        return {
-            "notes": list(cohort.notes),
-            "provenance": cohort.provenance,
-            "counts": [cohort.labels.count(name) for name in run.classes],
-        }
+        return notes
 
-    tables = {"labels": spec.cohort.labels, "expression": spec.cohort.expression}
-    inputs = {f"{key}: {path.name}": path for key, path in tables.items() if path is not None}
-    inputs["features.csv"] = run.out / "features.csv"
-    outputs = ["cohort.csv", "left_out.csv", "folds.csv", "expression.npz", "outliers.csv"]
-    stage = Stage("cohort", [_unplaced(spec), spec.expression, spec.folds], inputs, outputs)
     record = ledger.do(stage, work)
     sizes = ", ".join(
         f"{n} {name}" for n, name in zip(record["notes"]["counts"], run.classes, strict=True)
@@ -168,6 +141,8 @@ def _cohort(run: Run, ledger: Ledger) -> dict[str, Any]:
 
 def _train(run: Run, ledger: Ledger) -> dict[str, Any]:
     """Cross-validate every model: models/, predictions.csv and its companions."""
+    from crosstype.cohort_stage import unplaced_expression
+
     spec, out = run.spec, run.out
 
     def work() -> Mapping[str, Any]:
@@ -182,7 +157,7 @@ def _train(run: Run, ledger: Ledger) -> dict[str, Any]:
 
     names = ("cohort.csv", "folds.csv", "expression.npz", "features.csv")
     settings = [
-        run.classes, spec.expression, spec.models, spec.training, spec.folds,
+        run.classes, unplaced_expression(spec.expression), spec.models, spec.training, spec.folds,
         spec.evaluation.n_shuffles,
     ]  # fmt: skip
     outputs = [name for name in MARKED if spec.evaluation.n_shuffles or "stressed" not in name]
@@ -260,11 +235,6 @@ def _mark(run: Run, names: tuple[str, ...]) -> None:
         path = run.out / name
         if path.exists():
             write_table(path, read_table(path).with_columns(protocol=pl.lit(words)))
-
-
-def _unplaced(spec: RunSpec) -> Any:
-    """Return the cohort's settings without the tables' paths: their contents count instead."""
-    return replace(spec.cohort, labels=None, slides=None, expression=None)
 
 
 def _write_run_json(run: Run, records: Mapping[str, Mapping[str, Any]]) -> None:

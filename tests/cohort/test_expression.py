@@ -7,7 +7,7 @@ import pytest
 
 from crosstype.cohort.expression import read_expression
 from crosstype.cohort.spec import ExpressionSpec
-from crosstype.cohort.unit import recognise_unit
+from crosstype.cohort.unit import recognise_measure
 from crosstype.errors import CohortError, TableError
 
 AUTO = ExpressionSpec()
@@ -59,8 +59,8 @@ def test_units_are_recognised() -> None:
     linear = chance.gamma(1.0, 100.0, (50, 40)).astype(np.float32)
     log = np.log2(linear + 1)
     zscore = (log - log.mean(axis=0)) / log.std(axis=0)
-    assert recognise_unit(linear)[0] == "linear"
-    assert recognise_unit(log)[0] == "log"
-    assert recognise_unit(zscore)[0] == "zscore"
-    assert recognise_unit(np.log2(linear + 0.001))[0] == "log"
-    assert recognise_unit(np.round(linear / 50))[0] == "linear"
+    assert recognise_measure(linear)[0] == "linear"
+    assert recognise_measure(log)[0] == "log"
+    assert recognise_measure(zscore)[0] == "zscore"
+    assert recognise_measure(np.log2(linear + 0.001))[0] == "log"
+    assert recognise_measure(np.round(linear / 50))[0] == "counts"

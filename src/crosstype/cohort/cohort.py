@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -32,6 +32,7 @@ __all__ = [
     "write_left_out",
 ]
 
+ReadExpression = Callable[[Path, ExpressionSpec, Collection[str]], Expression]
 Step = Literal["labels", "site", "slides", "expression"]
 
 
@@ -100,6 +101,7 @@ def build_cohort(
     expression_spec: ExpressionSpec,
     slides: Sequence[SlideRow],
     n_folds: int,
+    read: ReadExpression = read_expression,
 ) -> Cohort:
     """Join labels, slides and expression by patient.
 
@@ -110,9 +112,10 @@ def build_cohort(
 
     Args:
         spec: tables, columns, classes and sites.
-        expression_spec: how the expression table is read.
+        expression_spec: how expression is read, by `read`.
         slides: one row per slide asked for, faulty ones included.
         n_folds: each class must have at least so many patients.
+        read: reads a file of expression.
 
     Raises:
         ConfigError: a table is not set, or the classes contradict themselves.
@@ -123,25 +126,25 @@ def build_cohort(
     if spec.expression is None:
         raise ConfigError("[cohort] expression is not set. Name the expression table.")
     people = set(labels.class_of) | set(labels.left_out) | {row.patient_id for row in slides}
-    expression = read_expression(spec.expression, expression_spec, people)
+    expression = read(spec.expression, expression_spec, people)
     usable, slide_reasons, notes = _usable_slides(slides)
     samples, sample_reasons, sample_notes = _chosen_samples(expression)
-    reasons: dict[Step, Mapping[str, str]] = {"slides": slide_reasons, "expression": sample_reasons}
+    everyone, reasons = people.union(samples, sample_reasons), (slide_reasons, sample_reasons)
     kept = sorted(set(labels.class_of) & set(usable) & set(samples))
-    others = sorted(people.union(samples, sample_reasons).difference(kept))
     if not kept:
         raise CohortError(_nobody_in_common(spec, labels, usable, samples))
-    check_class_sizes([labels.class_of[p] for p in kept], [c.name for c in spec.classes], n_folds)
+    classes = tuple(labels.class_of[patient] for patient in kept)
+    check_class_sizes(classes, [one.name for one in spec.classes], n_folds)
     values = expression.values[[samples[patient] for patient in kept]]
     return Cohort(
         patient_ids=tuple(kept),
-        labels=tuple(labels.class_of[patient] for patient in kept),
+        labels=classes,
         sites=tuple(labels.site_of[patient] for patient in kept),
         slide_ids=tuple(tuple(row.slide_id for row in usable[patient]) for patient in kept),
         n_tiles=tuple(sum(row.n_tiles for row in usable[patient]) for patient in kept),
         expression=AlignedExpression(values, tuple(kept), expression.genes, expression.unit),
         notes=(*expression.notes, *notes, *sample_notes),
-        left_out=tuple(_left_out(patient, labels, reasons, usable) for patient in others),
+        left_out=_left_out(everyone.difference(kept), labels, reasons, usable),
         provenance=labels.provenance,
     )
 
@@ -225,21 +228,25 @@ def _chosen_samples(expression: Expression) -> tuple[dict[str, int], dict[str, s
 
 
 def _left_out(
-    patient: str,
+    patients: Collection[str],
     labels: Labels,
-    reasons: Mapping[Step, Mapping[str, str]],
+    reasons: tuple[Mapping[str, str], Mapping[str, str]],
     usable: Collection[str],
-) -> LeftOut:
-    """Return the first step at which a patient was left out."""
-    if patient in labels.left_out:
-        step, reason = labels.left_out[patient]
-        return LeftOut(patient, _step(step), reason)
-    if patient not in labels.class_of:
-        return LeftOut(patient, "labels", "not in the label table")
-    if patient not in usable:
-        return LeftOut(patient, "slides", reasons["slides"].get(patient, "no slide"))
-    reason = reasons["expression"].get(patient, "not in the expression table")
-    return LeftOut(patient, "expression", reason)
+) -> tuple[LeftOut, ...]:
+    """Return the first step at which each was left out; reasons: of slides, of expression."""
+    found = []
+    for patient in sorted(patients):
+        if patient in labels.left_out:
+            step, reason = labels.left_out[patient]
+            found.append(LeftOut(patient, _step(step), reason))
+        elif patient not in labels.class_of:
+            found.append(LeftOut(patient, "labels", "not in the label table"))
+        elif patient not in usable:
+            found.append(LeftOut(patient, "slides", reasons[0].get(patient, "no slide")))
+        else:
+            reason = reasons[1].get(patient, "not in the expression table")
+            found.append(LeftOut(patient, "expression", reason))
+    return tuple(found)
 
 
 def _step(name: str) -> Step:

@@ -35,7 +35,8 @@ class CohortSpec:
     """Slides table: the patient column and FILENAME, one row per slide."""
 
     expression: Path | None = None
-    """Expression table, genes x samples or samples x genes (csv, tsv, xlsx; gz or not)."""
+    """Expression: a table, genes x samples or samples x genes (csv, tsv, xlsx, parquet, gz or not),
+    an h5ad or h5mu file, or a folder of GDC STAR counts."""
 
     sites: tuple[str, ...] = ()
     """Only patients of these tissue source sites; empty: all."""
@@ -57,11 +58,39 @@ class CohortSpec:
 class ExpressionSpec:
     """How expression values are prepared; fitted on training patients only."""
 
-    unit: Literal["auto", "linear", "log", "zscore"] = "auto"
-    """Unit of the table's values; auto: recognised from the values, and said."""
+    unit: Literal["auto", "counts", "tpm", "fpkm", "rsem", "linear", "log", "zscore"] = "auto"
+    """Unit of the table's values; auto: recognised from the values, and said. linear: amounts of
+    any other kind."""
 
-    duplicate_genes: Literal["mean", "first", "error"] = "mean"
-    """What becomes of rows that name the same gene: their mean, the first, or an error."""
+    counts: Literal["auto", "per_million", "raw"] = "auto"
+    """Counts are divided by their sample's sum, to counts per million, or left as they are. auto:
+    divided if there are at least 5,000 genes; a panel's sum is no library size."""
+
+    duplicate_genes: Literal["mean", "sum", "highest", "first", "error"] = "mean"
+    """What becomes of rows that name the same gene: their mean, their sum, the row of highest
+    mean, the first row, or an error."""
+
+    gene_names: Path | None = None
+    """Table of two columns, identifier and symbol, by which genes are renamed (Ensembl, Entrez)."""
+
+    sample_sheet: Path | None = None
+    """Sample sheet of a folder of GDC files; unset: the one in the folder or beside it."""
+
+    gdc_column: Literal[
+        "tpm_unstranded",
+        "unstranded",
+        "stranded_first",
+        "stranded_second",
+        "fpkm_unstranded",
+        "fpkm_uq_unstranded",
+    ] = "tpm_unstranded"
+    """Column of the GDC's STAR count files that is read."""
+
+    layer: str | None = None
+    """Layer of an AnnData or MuData file; unset: X."""
+
+    modality: str | None = None
+    """Modality of a MuData file; unset: rna, or the only one."""
 
     imputation: Literal["median", "mean"] = "median"
     """Missing values become the gene's median or mean over the training patients."""

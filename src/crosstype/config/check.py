@@ -66,7 +66,7 @@ def check_ready(spec: RunSpec, *, needs_labels: bool) -> None:
         path = getattr(spec.cohort, key)
         if path is None and key != "slides":
             raise ConfigError(f"[cohort] {key} is not set. Name the {key} table.")
-        if path is not None and not path.is_file():
+        if path is not None and not (path.is_file() or (key == "expression" and path.is_dir())):
             raise ConfigError(f"[cohort] {key}: found {str(path)!r}, which is not there.")
     if spec.cohort.label_column is None:
         raise ConfigError("[cohort] label_column is not set. Name the column of the label.")

@@ -1,0 +1,76 @@
+"""The cohort stage: join labels, slides and expression, and deal the folds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from crosstype.cohort.aligned import save_expression
+from crosstype.cohort.cohort import Cohort, build_cohort, write_cohort, write_left_out
+from crosstype.cohort.expression_cache import ExpressionCache, expression_files
+from crosstype.cohort.folds import make_folds
+from crosstype.cohort.genes import outlier_cost
+from crosstype.cohort.preprocess import ShiftLog
+from crosstype.cohort.protocol import Protocol
+from crosstype.cohort.spec import ExpressionSpec
+from crosstype.config.spec import RunSpec
+from crosstype.features.store import read_feature_rows
+from crosstype.stages import Ledger, Stage
+from crosstype.tables import write_table
+
+OUTPUTS = ("cohort.csv", "left_out.csv", "folds.csv", "expression.npz", "outliers.csv")
+
+
+def cohort_stage(
+    spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger
+) -> tuple[Stage, Callable[[], Mapping[str, Any]]]:
+    """Return the stage and its work, which gives notes, provenance and the classes' sizes."""
+
+    def work() -> Mapping[str, Any]:
+        rows = read_feature_rows(out / "features.csv")
+        cache = ExpressionCache(out / ".stages" / "expression", ledger.hashes.sha256_of)
+        cohort = build_cohort(spec.cohort, spec.expression, rows, spec.folds.n_folds, cache.read)
+        _write(cohort, spec, protocol, out)
+        return {
+            "notes": list(cohort.notes),
+            "provenance": cohort.provenance,
+            "counts": [cohort.labels.count(one.name) for one in spec.cohort.classes],
+        }
+
+    unplaced = replace(spec.cohort, labels=None, slides=None, expression=None)
+    settings = [unplaced, unplaced_expression(spec.expression), spec.folds]
+    return Stage("cohort", settings, _inputs(spec, out), OUTPUTS), work
+
+
+def unplaced_expression(spec: ExpressionSpec) -> ExpressionSpec:
+    """Return the settings without paths: the files' contents count instead."""
+    return replace(spec, gene_names=None, sample_sheet=None)
+
+
+def _inputs(spec: RunSpec, out: Path) -> dict[str, Path]:
+    """Return the files that the cohort is made of, by names that do not depend on their place."""
+    tables = {
+        "labels": spec.cohort.labels,
+        "gene_names": spec.expression.gene_names,
+        "sample_sheet": spec.expression.sample_sheet,
+    }
+    inputs = {f"{key}: {path.name}": path for key, path in tables.items() if path is not None}
+    if spec.cohort.expression is not None:
+        files = expression_files(spec.cohort.expression)
+        inputs |= {f"expression: {path.name}": path for path in files}
+    return {**inputs, "features.csv": out / "features.csv"}
+
+
+def _write(cohort: Cohort, spec: RunSpec, protocol: Protocol, out: Path) -> None:
+    """Write the tables of the cohort, its folds and what outlier removal would cost."""
+    write_cohort(out / "cohort.csv", cohort)
+    write_left_out(out / "left_out.csv", cohort.left_out)
+    save_expression(out / "expression.npz", cohort.expression)
+    folds = make_folds(cohort.patient_ids, cohort.labels, cohort.sites, spec.folds, protocol)
+    write_table(out / "folds.csv", folds)
+    held = cohort.expression
+    logged = ShiftLog().fit_transform(held.values) if held.unit == "linear" else held.values
+    cost = outlier_cost(logged, cohort.labels, held.genes, spec.expression.outlier_factor)
+    write_table(out / "outliers.csv", cost)
