@@ -25,8 +25,8 @@ TERMS = (
 def by_hand(file: Path) -> str:
     """Return how to do without this program."""
     return (
-        "By hand: download `H: hallmark gene sets` as gene symbols from https://www.gsea-msigdb.org "
-        f"and save it as {file}; or name another place with --url."
+        "By hand: download `H: hallmark gene sets` as gene symbols from "
+        f"https://www.gsea-msigdb.org and save it as {file}; or name another place with --url."
     )
 
 

@@ -8,7 +8,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from crosstype.errors import FetchError
 from crosstype.fetch.crew import in_words
@@ -23,6 +23,7 @@ LIMITS = (
     f"{in_words(SMALL_BYTES)} that grows more than {MOST_TIMES_LARGER} times"
 )
 TILE = re.compile(r"(?:^|/)([^/]+)/\1_\(\d+, ?\d+\)\.(?:jpe?g|png)$", re.I)
+DRIVE = re.compile(r"^[A-Za-z]:")
 IMAGES = (".jpg", ".jpeg", ".png")
 
 
@@ -97,9 +98,12 @@ def unpack(path: Path, folder: Path) -> list[str]:
             if _is_same(target, one):
                 continue
             try:
-                with replacing(target) as temporary:
-                    with archive.open(one) as source, temporary.open("wb") as handle:
-                        shutil.copyfileobj(source, handle)
+                with (
+                    replacing(target) as temporary,
+                    archive.open(one) as source,
+                    temporary.open("wb") as handle,
+                ):
+                    shutil.copyfileobj(source, handle)
             except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as fault:
                 lines.append(f"{path.name}: member {one.filename!r} is damaged ({fault}).")
             except (FileExistsError, NotADirectoryError, IsADirectoryError):
@@ -110,21 +114,19 @@ def unpack(path: Path, folder: Path) -> list[str]:
 def _reason_against(one: zipfile.ZipInfo) -> str:
     """Say why a member is not unpacked, or return nothing."""
     name = one.orig_filename
-    if "\0" in name or "\\" in name or re.match(r"^[A-Za-z]:", name):
-        return "has a name that is no plain path"
-    if name.startswith("/"):
-        return "is an absolute path"
-    if not {".", "..", ""}.isdisjoint(name.split("/")):
-        return "leads out of the zip"
     kind = stat.S_IFMT(one.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG):
-        return "is a link or a device"
-    if one.flag_bits & 0x1:
-        return "is encrypted"
-    large = one.file_size > SMALL_BYTES
-    if large and one.file_size > MOST_TIMES_LARGER * max(one.compress_size, 1):
-        return f"grows to {in_words(one.file_size)} (expected {LIMITS})"
-    return ""
+    grows = one.file_size > MOST_TIMES_LARGER * max(one.compress_size, 1)
+    reasons = {
+        "has a name that is no plain path": "\0" in name or "\\" in name or DRIVE.match(name),
+        "is an absolute path": name.startswith("/"),
+        "leads out of the zip": ".." in name.split("/"),
+        "has a name that is no plain path ": not {".", ""}.isdisjoint(name.split("/")),
+        "is a link or a device": kind not in (0, stat.S_IFREG),
+        "is encrypted": one.flag_bits & 0x1,
+        f"grows to {in_words(one.file_size)} (expected {LIMITS})": grows
+        and one.file_size > SMALL_BYTES,
+    }
+    return next((reason.strip() for reason, holds in reasons.items() if holds), "")
 
 
 def _is_same(target: Path, one: zipfile.ZipInfo) -> bool:

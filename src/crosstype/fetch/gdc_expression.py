@@ -1,0 +1,84 @@
+"""The GDC's STAR counts, one file per sample, joined to the one table that the cohort reads."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from crosstype.errors import Fault, TableError
+from crosstype.fetch.gdc_tables import Item
+from crosstype.files import replacing
+from crosstype.tables import read_table
+
+TABLE = "expression.tsv.gz"
+ROWS_AT_A_TIME = 1000
+VALUE = "tpm_unstranded"
+COLUMNS = ("gene_id", "gene_name", "gene_type", VALUE)
+
+
+def join_expression(items: Sequence[Item], folder: Path) -> list[str]:
+    """Write genes x samples, transcripts per million of the protein-coding genes.
+
+    Of several files of one sample the first in barcode order is taken. Genes of the second copy of
+    the pseudoautosomal region (`_PAR_Y`) are left out: they are counted on X.
+
+    Args:
+        items: the expression files, in barcode order.
+        folder: holds them in `expression`, and receives the table.
+
+    Returns:
+        Notes, one line each.
+    """
+    chosen = {one.sample_id: one for one in reversed(items)}
+    notes = [
+        f"{one.file_name}: a second file of sample {one.sample_id}, not in {TABLE}"
+        for one in items
+        if chosen[one.sample_id] != one
+    ]
+    genes: pl.DataFrame | None = None
+    columns = []
+    for sample in sorted(chosen):
+        path = folder / "expression" / chosen[sample].file_name
+        if not path.is_file():
+            continue
+        try:
+            frame = _read_counts(path)
+        except TableError as fault:
+            notes.append(f"not in {TABLE}: {fault}")
+            continue
+        if genes is None:
+            genes = frame.select("gene_id", "gene_name")
+        if not frame["gene_id"].equals(genes["gene_id"]):
+            notes.append(f"{path.name}: other genes than the other files, not in {TABLE}")
+            continue
+        columns.append(frame[VALUE].alias(sample))
+    if genes is None:
+        return [*notes, f"no expression file could be read; there is no {TABLE}"]
+    _write(folder / TABLE, pl.DataFrame([genes["gene_name"], *columns]))
+    return [*notes, f"{TABLE}: {genes.height} genes x {len(columns)} samples, {VALUE}"]
+
+
+def _read_counts(path: Path) -> pl.DataFrame:
+    """Return the protein-coding genes of one file; raise TableError if it is no STAR counts."""
+    frame = read_table(path)
+    missing = [name for name in COLUMNS if name not in frame.columns]
+    if missing:
+        found = f"no column {missing[0]!r}"
+        raise TableError(Fault(path.name, found, "Expected the GDC's STAR counts."))
+    coding = (pl.col("gene_type") == "protein_coding") & ~pl.col("gene_id").str.ends_with("_PAR_Y")
+    return frame.filter(coding).select(COLUMNS)
+
+
+def _write(path: Path, frame: pl.DataFrame) -> None:
+    """Write a gzip-compressed table whose bytes depend on its content alone."""
+    with (
+        replacing(path) as temporary,
+        temporary.open("wb") as handle,
+        gzip.GzipFile("", "wb", compresslevel=4, fileobj=handle, mtime=0) as packed,
+    ):
+        packed.write(("\t".join(frame.columns) + "\n").encode())
+        for rows in frame.iter_slices(ROWS_AT_A_TIME):
+            packed.write(rows.write_csv(include_header=False, separator="\t").encode())
