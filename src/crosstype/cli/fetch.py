@@ -127,6 +127,6 @@ def _tell(fetched: Fetched, out: Path) -> None:
         typer.echo(f"Not fetched: {fault}", err=True)
     typer.echo(f"{fetched.n_files} {'file' if fetched.n_files == 1 else 'files'} in {out}")
     if fetched.config is not None:
-        typer.echo(f"Config: {fetched.config}. Go on with: crosstype run {fetched.config}")
+        typer.echo(f"Config: {fetched.config}. Look into it, then: crosstype run {fetched.config}")
     if fetched.faults:
         raise typer.Exit(1)

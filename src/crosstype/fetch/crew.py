@@ -20,6 +20,7 @@ from crosstype.progress import Watcher
 MEMORY = ".fetched.json"
 MOST_WORKERS = 16
 NOTES_PER_SECOND = 4
+FAREWELL_S = 1.0
 SPARE_BYTES = 64 << 20
 UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
@@ -126,10 +127,14 @@ def download_all(
     finished: SimpleQueue[tuple[Wanted, Outcome]] = SimpleQueue()
     for one in missing:
         tasks.put(one)
-    for _ in range(max(1, min(n_workers, MOST_WORKERS, len(missing)))):
-        # Daemons: Ctrl-C must not wait for a server that is silent.
-        arguments = (web, tasks, finished, meter)
-        threading.Thread(target=_work, args=arguments, daemon=True).start()
+    arguments = (web, tasks, finished, meter)
+    # Daemons: Ctrl-C must not wait long for a server that is silent.
+    crew = [
+        threading.Thread(target=_work, args=arguments, daemon=True)
+        for _ in range(max(1, min(n_workers, MOST_WORKERS, len(missing))))
+    ]
+    for worker in crew:
+        worker.start()
     faults = []
     try:
         for _ in missing:
@@ -144,6 +149,9 @@ def download_all(
     finally:
         meter.stop.set()
         memory.save()
+        until = time.monotonic() + FAREWELL_S
+        for worker in crew:
+            worker.join(max(0.0, until - time.monotonic()))
     return faults
 
 

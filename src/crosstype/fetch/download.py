@@ -86,7 +86,7 @@ def download(web: Web, wanted: Wanted, on_bytes: OnBytes) -> None:
     """
     wanted.path.parent.mkdir(parents=True, exist_ok=True)
     if not wanted.md5:
-        _discard(wanted, on_bytes)
+        wanted.part.unlink(missing_ok=True)
     elif wanted.part.is_file():
         on_bytes(wanted.part.stat().st_size)
     refused: list[RefusedError] = []
@@ -155,7 +155,8 @@ def _go_on(web: Web, address: str, wanted: Wanted, on_bytes: OnBytes) -> None:
         if not offset or fault.status != UNSATISFIABLE:
             raise
         _discard(wanted, on_bytes)
-        raise BrokenOffError(str(fault)) from fault
+        found = f"{address}: has no more than {offset} bytes, expected {wanted.size}"
+        raise BrokenOffError(found) from fault
     length = _size_of(wanted.part)
     if wanted.size is not None and length != wanted.size:
         if length > wanted.size:

@@ -202,6 +202,8 @@ class Web:
         """Send a request and follow redirects, each of them checked."""
         place = self._checked(address, address)
         for _ in range(MOST_REDIRECTS):
+            if self._client.is_closed:  # by an interruption, while a worker still tries
+                raise RefusedError(f"{address}: stopped")
             method = "GET" if body is None else "POST"
             request = self._client.build_request(method, place, headers=headers, json=body)
             response = self._client.send(request, stream=True)
