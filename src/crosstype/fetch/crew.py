@@ -123,18 +123,8 @@ def download_all(
         return []
     _check_room(missing, folder)
     meter = Meter(watcher, sum(one.size or 0 for one in missing))
-    tasks: SimpleQueue[Wanted] = SimpleQueue()
     finished: SimpleQueue[tuple[Wanted, Outcome]] = SimpleQueue()
-    for one in missing:
-        tasks.put(one)
-    arguments = (web, tasks, finished, meter)
-    # Daemons: Ctrl-C must not wait long for a server that is silent.
-    crew = [
-        threading.Thread(target=_work, args=arguments, daemon=True)
-        for _ in range(max(1, min(n_workers, MOST_WORKERS, len(missing))))
-    ]
-    for worker in crew:
-        worker.start()
+    crew = _start_crew(web, missing, finished, meter, n_workers)
     faults = []
     try:
         for _ in missing:
@@ -153,6 +143,28 @@ def download_all(
         for worker in crew:
             worker.join(max(0.0, until - time.monotonic()))
     return faults
+
+
+def _start_crew(
+    web: Web,
+    missing: Sequence[Wanted],
+    finished: SimpleQueue[tuple[Wanted, Outcome]],
+    meter: Meter,
+    n_workers: int,
+) -> list[threading.Thread]:
+    """Set threads to work on the files; each puts what became of a file into `finished`."""
+    tasks: SimpleQueue[Wanted] = SimpleQueue()
+    for one in missing:
+        tasks.put(one)
+    arguments = (web, tasks, finished, meter)
+    # Daemons: Ctrl-C must not wait long for a server that is silent.
+    crew = [
+        threading.Thread(target=_work, args=arguments, daemon=True)
+        for _ in range(max(1, min(n_workers, MOST_WORKERS, len(missing))))
+    ]
+    for worker in crew:
+        worker.start()
+    return crew
 
 
 def _work(
