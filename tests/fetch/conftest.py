@@ -48,6 +48,7 @@ class Server:
     always: dict[str, str] = field(default_factory=dict)
     log: list[tuple[str, str, str]] = field(default_factory=list)
     base: str = ""
+    release: threading.Event = field(default_factory=threading.Event)
 
     def fault_of(self, path: str) -> str:
         waiting = self.faults.get(path)
@@ -216,10 +217,23 @@ class Handler(BaseHTTPRequestHandler):
         elif fault == "short":
             body = body[: len(body) // 2]
         headers = {}
+        if fault == "hold":
+            self.hold(body)
+            return
         if start:
             first = start + (fault == "bad range")
             headers["Content-Range"] = f"bytes {first}-{len(data) - 1}/{len(data)}"
         self.send(206 if start else 200, body, headers, cut="cut" in fault)
+
+    def hold(self, body: bytes) -> None:
+        """Send half of a file and then nothing until the test says so."""
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2])
+        self.wfile.flush()
+        self.server_of_test.release.wait(60)
+        self.close_connection = True
 
     def send(
         self,

@@ -5,6 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import random
+import signal
+import subprocess
+import sys
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -13,6 +17,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from crosstype.cli.bars import Bars
 from crosstype.errors import FetchError
 from crosstype.fetch import crew
 from crosstype.fetch.crew import download_all, in_words
@@ -423,3 +428,60 @@ def test_an_interruption_keeps_the_parts_and_what_is_finished(
 )
 def test_bytes_in_words(n_bytes: float, words: str) -> None:
     assert in_words(int(n_bytes)) == words
+
+
+def test_a_server_that_is_gone_is_given_up_after_some_files(
+    server: Server, web: Web, tmp_path: Path
+) -> None:
+    wanted, _ = many(server, tmp_path, 40)
+    for number in range(2, 40):
+        server.always[f"/{number}.bin"] = "404"
+    faults = download_all(web, wanted, tmp_path, Silence(), 1)
+    assert len(faults) == 26
+    assert faults[-1].startswith("25 files in a row could not be had, so the 13 after them")
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(
+    server: Server, web: Web, tmp_path: Path
+) -> None:
+    one = wanted_at(server, tmp_path)
+    (tmp_path / "a.bin.part").mkdir()
+    with pytest.raises(FetchError, match=r"a\.bin: .*irectory.*\. Stopped; mend that"):
+        download_all(web, [one], tmp_path, Silence())
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_program_that_is_stopped_leaves_a_part_from_which_the_next_goes_on(
+    server: Server, web: Web, tmp_path: Path, how: signal.Signals
+) -> None:
+    server.serve_figshare(7, {"a.bin": DATA})
+    server.faults["/files/1001"] = ["hold"]
+    command = [sys.executable, "-c", "from crosstype.cli.app import main; main()", "fetch"]
+    command += ["figshare", "--article", "7", "--out", str(tmp_path), "--base", f"{server.base}/v2"]
+    part = tmp_path / "a.bin.part"
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 60
+        while time.monotonic() < until and not (part.exists() and part.stat().st_size):
+            time.sleep(0.01)
+        process.send_signal(how)
+        _, err = process.communicate(timeout=30)
+    server.release.set()
+    assert process.returncode == (130 if how == signal.SIGINT else -how)
+    assert "Traceback" not in err
+    assert ("goes on from there" in err) == (how == signal.SIGINT)
+    n_bytes = part.stat().st_size
+    assert part.read_bytes() == DATA[:n_bytes]
+    assert not (tmp_path / "a.bin").exists()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a.bin").read_bytes() == DATA
+    assert server.log[-1][2] == f"bytes={n_bytes}-"
+
+
+def test_the_bar_shows_bytes_on_a_terminal_only(capsys: pytest.CaptureFixture[str]) -> None:
+    with Bars() as bars:
+        bars.note("nothing began")
+        bars.start("fetch", 1)
+        bars.note("1.0 MB of 2.0 MB")
+        bars.step("a.bin")
+    assert capsys.readouterr().err == "fetch 1/1: a.bin\n"

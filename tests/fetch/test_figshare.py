@@ -127,10 +127,10 @@ def test_everything_in_one_zip_with_a_member_that_leads_out(
     out = tmp_path / "deep" / "out"
     code, _, err = fetch(call, server, out, "--article", 7)
     assert code == 1
-    lines = [line for line in err.splitlines() if line.startswith("Not fetched: ")]
+    lines = [line for line in err.splitlines() if line.startswith("Passed over: ")]
     assert lines == [
-        "Not fetched: all.zip: member '../evil.csv' leads out of the zip; left out.",
-        "Not fetched: all.zip: member '/abs' is an absolute path; left out.",
+        "Passed over: all.zip: member '../evil.csv' leads out of the zip; left out.",
+        "Passed over: all.zip: member '/abs' is an absolute path; left out.",
     ]
     assert not list(tmp_path.rglob("evil.csv"))
     spec = read_config(out / "crosstype.toml")
@@ -165,7 +165,7 @@ def test_one_bad_file_is_one_line_and_the_others_are_done(
     server.serve_figshare(28050083, archive_files(), **odd)
     code, said, err = fetch(call, server, tmp_path)
     assert code == 1
-    faults = [line for line in err.splitlines() if line.startswith("Not fetched: ")]
+    faults = [line for line in err.splitlines() if line.startswith("Passed over: ")]
     assert len(faults) == 1
     assert "TCGA-BRCA-A2-CLINI.xlsx" in faults[0]
     assert "twice" in faults[0]
@@ -212,6 +212,29 @@ def test_an_article_that_cannot_be_had_is_one_line(
     assert "--local" in err
 
 
+def test_what_lacks_is_said_and_a_bad_slides_table_is_not_used(
+    call: Call, server: Server, tmp_path: Path
+) -> None:
+    files = archive_files()
+    files["TCGA-BRCA-A2_SLIDE.xlsx"] = xlsx(("PATIENT", "NAME"), ("a", "b"))
+    tiles = files.pop("TCGA-BRCA-A2-DEEPMED-TILES.zip")
+    server.serve_figshare(7, {**files, "bad.zip": b"not a zip"})
+    code, _, err = fetch(call, server, tmp_path, "--article", 7)
+    assert code == 1
+    assert "bad.zip: damaged zip" in err
+    assert "the slides table is not used: TCGA-BRCA-A2_SLIDE.xlsx: no column 'FILENAME'" in err
+    spec = read_config(tmp_path / "crosstype.toml")
+    assert spec.cohort.slides is None
+    assert spec.slides.folder is None
+    # Tiles and a folder of images that hold none of them: the first zip of tiles is taken.
+    (tmp_path / "tiles.zip").write_bytes(tiles)
+    (tmp_path / "bad.zip").unlink()
+    (tmp_path / "TCGA-BRCA-A2_SLIDE.xlsx").unlink()
+    assert fetch(call, server, tmp_path, "--local")[0] == 0
+    spec = read_config(tmp_path / "crosstype.fetched.toml")
+    assert spec.slides.folder == tmp_path / "tiles.zip"
+
+
 @pytest.mark.parametrize("answer", [[], {"files": []}, "text", [{"name": "a"}], [7]])
 def test_an_answer_of_another_shape_is_one_line(
     call: Call, server: Server, tmp_path: Path, answer: object
@@ -222,6 +245,15 @@ def test_an_answer_of_another_shape_is_one_line(
     assert code == (0 if answer == [] else 1)
     assert "Traceback" not in err
     assert answer == [] or "not what figshare's API documents" in err
+
+
+def test_an_article_of_another_shape_is_one_line(
+    call: Call, server: Server, tmp_path: Path
+) -> None:
+    server.answers["/v2/articles/28050083"] = lambda _: ["no", "article"]
+    code, _, err = fetch(call, server, tmp_path / "out")
+    assert code == 1
+    assert "not what figshare's API documents" in err
 
 
 def test_what_was_put_there_by_hand_is_enough(call: Call, server: Server, tmp_path: Path) -> None:

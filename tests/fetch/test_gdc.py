@@ -268,6 +268,29 @@ def make_features() -> Callable[[Path], None]:
     return make
 
 
+def test_names_that_lead_astray_are_said(call: Call, server: Server, tmp_path: Path) -> None:
+    slide, data = slide_of("TCGA-A9-0003")
+    serve(server, ({**slide, "file_name": "../evil.svs"}, data))
+    code, _, err = fetch(call, server, tmp_path / "out", "--slides")
+    assert code == 1
+    assert "'../evil.svs': not a plain file name" in err
+    assert not list(tmp_path.rglob("evil.svs"))
+
+
+def test_without_any_expression_file_there_is_no_table(
+    call: Call, server: Server, tmp_path: Path
+) -> None:
+    files = serve(server)
+    for path in list(server.content):
+        server.always[path] = "404"
+    code, _, err = fetch(call, server, tmp_path)
+    assert code == 1
+    assert "there is no expression.tsv.gz" in err
+    assert err.count("Passed over: ") == N
+    assert read_config(tmp_path / "crosstype.toml").cohort.expression is None
+    assert files
+
+
 def test_controlled_files_are_said_and_not_fetched(
     call: Call, server: Server, tmp_path: Path
 ) -> None:
@@ -278,7 +301,7 @@ def test_controlled_files_are_said_and_not_fetched(
     server.always[f"/data/{file_id}"] = "403"
     code, said, err = fetch(call, server, tmp_path)
     assert code == 1
-    faults = [line for line in err.splitlines() if line.startswith("Not fetched: ")]
+    faults = [line for line in err.splitlines() if line.startswith("Passed over: ")]
     assert len(faults) == 2
     assert all("dbGaP" in line for line in faults)
     assert f"{N - 1} files in" in said
@@ -329,7 +352,7 @@ def test_expression_files_that_are_none_are_noted(
     fewer |= {"file_size": len(short), "md5sum": md5(short)}
     serve(server, (strange, data), (fewer, short))
     code, _, err = fetch(call, server, tmp_path, "--expression")
-    assert code == 0
+    assert code == 1
     assert f"{strange['file_name']}: no column 'gene_name'" in err
     assert f"{fewer['file_name']}: other genes" in err
     assert f"2 genes x {N} samples" in err

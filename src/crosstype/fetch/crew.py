@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import threading
@@ -13,13 +14,15 @@ from queue import Empty, SimpleQueue
 
 from crosstype.errors import FetchError
 from crosstype.fetch.download import OnBytes, Wanted, download
-from crosstype.fetch.web import Web
+from crosstype.fetch.web import StoppedError, Web
 from crosstype.files import write_text
 from crosstype.progress import Watcher
 
 MEMORY = ".fetched.json"
 MOST_WORKERS = 16
 NOTES_PER_SECOND = 4
+MOST_IN_A_ROW = 25
+NAP_S = 0.2
 FAREWELL_S = 1.0
 SPARE_BYTES = 64 << 20
 UNITS = ("bytes", "KB", "MB", "GB", "TB")
@@ -27,15 +30,12 @@ UNITS = ("bytes", "KB", "MB", "GB", "TB")
 Outcome = FetchError | OSError | None
 
 
-class StoppedError(FetchError):
-    """Someone asked to stop; what came is kept."""
-
-
 class Memory:
     """Which files were found whole, by size and modification time, so that none is read twice."""
 
     def __init__(self, folder: Path) -> None:
         """Read the memory of a folder; a missing or damaged one is empty."""
+        self._folder = folder
         self._path = folder / MEMORY
         try:
             self._known: dict[str, list[object]] = dict(json.loads(self._path.read_text("utf-8")))
@@ -44,11 +44,14 @@ class Memory:
 
     def holds(self, wanted: Wanted) -> bool:
         """Whether this file was found whole, and not touched since."""
-        return wanted.path.is_file() and self._known.get(str(wanted.path)) == _mark(wanted)
+        return wanted.path.is_file() and self._known.get(self._key(wanted)) == _mark(wanted)
 
     def add(self, wanted: Wanted) -> None:
         """Remember a whole file."""
-        self._known[str(wanted.path)] = _mark(wanted)
+        self._known[self._key(wanted)] = _mark(wanted)
+
+    def _key(self, wanted: Wanted) -> str:
+        return wanted.path.relative_to(self._folder).as_posix()
 
     def save(self) -> None:
         """Write the memory."""
@@ -111,13 +114,15 @@ def download_all(
         n_workers: files in work at a time, at most 16.
 
     Returns:
-        One line per file that could not be had; the others are done.
+        One line per file that could not be had; the others are done. After 25 in a row that
+        could not be had the rest is left alone, which the last line says.
 
     Raises:
         FetchError: the disk is full or has too little room; what came is kept as `.part` files.
     """
     memory = Memory(folder)
-    missing = [one for one in _each_once(wanted) if not memory.holds(one)]
+    _check_places(wanted)
+    missing = [one for one in wanted if not memory.holds(one)]
     watcher.start("fetch", len(wanted), len(wanted) - len(missing))
     if not missing:
         return []
@@ -125,23 +130,36 @@ def download_all(
     meter = Meter(watcher, sum(one.size or 0 for one in missing))
     finished: SimpleQueue[tuple[Wanted, Outcome]] = SimpleQueue()
     crew = _start_crew(web, missing, finished, meter, n_workers)
-    faults = []
     try:
-        for _ in missing:
-            one, outcome = finished.get()
-            if isinstance(outcome, OSError):
-                raise FetchError(_full(one, outcome)) from outcome
-            if isinstance(outcome, FetchError):
-                faults.append(str(outcome))
-            else:
-                memory.add(one)
-            watcher.step(one.path.name)
+        return _gather(finished, len(missing), memory, watcher)
     finally:
         meter.stop.set()
         memory.save()
         until = time.monotonic() + FAREWELL_S
         for worker in crew:
             worker.join(max(0.0, until - time.monotonic()))
+
+
+def _gather(
+    finished: SimpleQueue[tuple[Wanted, Outcome]], n_files: int, memory: Memory, watcher: Watcher
+) -> list[str]:
+    """Wait for every file and return the faults; give up where nothing comes any more."""
+    faults: list[str] = []
+    n_in_a_row = 0
+    for n_left in reversed(range(n_files)):
+        one, outcome = _next(finished)
+        if isinstance(outcome, OSError):
+            raise FetchError(_full(one, outcome)) from outcome
+        if isinstance(outcome, FetchError):
+            faults.append(str(outcome))
+            n_in_a_row += 1
+        else:
+            memory.add(one)
+            n_in_a_row = 0
+        if n_in_a_row == MOST_IN_A_ROW and n_left:
+            faults.append(_gave_up(n_left))
+            break
+        watcher.step(one.path.name)
     return faults
 
 
@@ -165,6 +183,15 @@ def _start_crew(
     for worker in crew:
         worker.start()
     return crew
+
+
+def _next(finished: SimpleQueue[tuple[Wanted, Outcome]]) -> tuple[Wanted, Outcome]:
+    """Wait for the next file, in short naps: Ctrl-C may reach a thread that waits for a server."""
+    while True:
+        try:
+            return finished.get(timeout=NAP_S)
+        except Empty:
+            continue
 
 
 def _work(
@@ -198,13 +225,12 @@ def _outcome(web: Web, wanted: Wanted, on_bytes: OnBytes) -> Outcome:
     return None
 
 
-def _each_once(wanted: Sequence[Wanted]) -> Sequence[Wanted]:
-    """Return the files; raise if two would lie at one place, also where case does not count."""
+def _check_places(wanted: Sequence[Wanted]) -> None:
+    """Raise if two files would lie at one place, also where case does not count."""
     places = Counter(str(one.path).casefold() for one in wanted)
     twice = [one.path.name for one in wanted if places[str(one.path).casefold()] > 1]
     if twice:
         raise FetchError(f"{twice[0]}: the server lists two files of this name. Fetch by hand.")
-    return wanted
 
 
 def _check_room(missing: Sequence[Wanted], folder: Path) -> None:
@@ -223,7 +249,15 @@ def _check_room(missing: Sequence[Wanted], folder: Path) -> None:
 
 
 def _full(wanted: Wanted, fault: OSError) -> str:
+    remedy = "make room" if fault.errno in (errno.ENOSPC, errno.EDQUOT) else "mend that"
     return (
-        f"{wanted.path}: {fault.strerror or fault}. Stopped; make room, and the same command goes "
+        f"{wanted.path}: {fault.strerror or fault}. Stopped; {remedy}, and the same command goes "
         "on from there."
+    )
+
+
+def _gave_up(n_left: int) -> str:
+    return (
+        f"{MOST_IN_A_ROW} files in a row could not be had, so the {n_left} after them were not "
+        "finished. The same command goes on from there."
     )

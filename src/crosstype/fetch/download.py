@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx2
 
 from crosstype.errors import FetchError
-from crosstype.fetch.web import BrokenOffError, RefusedError, Tries, Web
+from crosstype.fetch.web import BrokenOffError, RefusedError, StoppedError, Tries, Web
 
 MOST_UNSTATED_BYTES = 64 << 20
 CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -28,7 +28,7 @@ class Wanted:
 
     Attributes:
         path: where it is put. Unfinished, it lies beside it as `<name>.part`.
-        addresses: where it is to be had; the next is tried if one refuses.
+        addresses: where it is to be had; the next is tried if one fails.
         size: its bytes; None where nobody says.
         md5: its MD5 in hexadecimal; empty where nobody says, and then nothing is resumed.
         refusals: for some HTTP statuses, what they mean here and what to do.
@@ -89,19 +89,20 @@ def download(web: Web, wanted: Wanted, on_bytes: OnBytes) -> None:
         wanted.part.unlink(missing_ok=True)
     elif wanted.part.is_file():
         on_bytes(wanted.part.stat().st_size)
-    refused: list[RefusedError] = []
+    faults: list[FetchError] = []
     for address in wanted.addresses:
         try:
             _download_from(web, address, wanted, on_bytes)
-        except RefusedError as fault:
-            refused.append(fault)
+        except StoppedError:
+            raise
         except FetchError as fault:
-            raise FetchError(f"{wanted.path.name}: {fault}. {web.by_hand}") from fault
+            faults.append(fault)
         else:
             return
-    meaning = [wanted.refusals[one.status] for one in refused if one.status in wanted.refusals]
-    found = "; ".join(map(str, refused))
-    raise FetchError(f"{wanted.path.name}: {found}. {meaning[0] if meaning else web.by_hand}")
+    statuses = [one.status for one in faults if isinstance(one, RefusedError)]
+    meanings = [wanted.refusals[one] for one in statuses if one in wanted.refusals]
+    found = "; ".join(map(str, faults))
+    raise FetchError(f"{wanted.path.name}: {found}. {meanings[0] if meanings else web.by_hand}")
 
 
 def _download_from(web: Web, address: str, wanted: Wanted, on_bytes: OnBytes) -> None:

@@ -100,7 +100,9 @@ def fetch_gdc(
     faults += download_all(web, wanted, folder, watcher, n_workers)
     notes = [f"{asked.project}: {len(patients) or len(cases)} patients"]
     if "expression" in items:
-        notes += join_expression(items["expression"], folder)
+        more_notes, more_faults = join_expression(items["expression"], folder)
+        notes += more_notes
+        faults += more_faults
     config = write_config(folder, _config_lines(asked, folder))
     n_files = sum(one.path.is_file() for one in wanted)
     return Fetched(n_files, tuple(notes), tuple(faults), config)

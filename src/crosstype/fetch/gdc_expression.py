@@ -19,7 +19,7 @@ VALUE = "tpm_unstranded"
 COLUMNS = ("gene_id", "gene_name", "gene_type", VALUE)
 
 
-def join_expression(items: Sequence[Item], folder: Path) -> list[str]:
+def join_expression(items: Sequence[Item], folder: Path) -> tuple[list[str], list[str]]:
     """Write genes x samples, transcripts per million of the protein-coding genes.
 
     Of several files of one sample the first in barcode order is taken. Genes of the second copy of
@@ -30,7 +30,7 @@ def join_expression(items: Sequence[Item], folder: Path) -> list[str]:
         folder: holds them in `expression`, and receives the table.
 
     Returns:
-        Notes, one line each.
+        Notes, and one line for each file that is not what it should be; the rest is joined.
     """
     chosen = {one.sample_id: one for one in reversed(items)}
     notes = [
@@ -38,6 +38,7 @@ def join_expression(items: Sequence[Item], folder: Path) -> list[str]:
         for one in items
         if chosen[one.sample_id] != one
     ]
+    faults: list[str] = []
     genes: pl.DataFrame | None = None
     columns = []
     for sample in sorted(chosen):
@@ -47,18 +48,20 @@ def join_expression(items: Sequence[Item], folder: Path) -> list[str]:
         try:
             frame = _read_counts(path)
         except TableError as fault:
-            notes.append(f"not in {TABLE}: {fault}")
+            faults.append(f"{fault} It is not in {TABLE}.")
             continue
         if genes is None:
             genes = frame.select("gene_id", "gene_name")
         if not frame["gene_id"].equals(genes["gene_id"]):
-            notes.append(f"{path.name}: other genes than the other files, not in {TABLE}")
+            faults.append(f"{path.name}: other genes than the other files. It is not in {TABLE}.")
             continue
         columns.append(frame[VALUE].alias(sample))
     if genes is None:
-        return [*notes, f"no expression file could be read; there is no {TABLE}"]
+        (folder / TABLE).unlink(missing_ok=True)
+        return [*notes, f"no expression file could be read; there is no {TABLE}"], faults
     _write(folder / TABLE, pl.DataFrame([genes["gene_name"], *columns]))
-    return [*notes, f"{TABLE}: {genes.height} genes x {len(columns)} samples, {VALUE}"]
+    notes.append(f"{TABLE}: {genes.height} genes x {len(columns)} samples, {VALUE}")
+    return notes, faults
 
 
 def _read_counts(path: Path) -> pl.DataFrame:

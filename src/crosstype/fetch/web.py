@@ -42,6 +42,10 @@ class RefusedError(FetchError):
         self.status = status
 
 
+class StoppedError(FetchError):
+    """Someone asked to stop; what came is kept."""
+
+
 @dataclass(frozen=True)
 class Patience:
     """How often a server is asked again, and how long is waited in between.
@@ -203,7 +207,7 @@ class Web:
         place = self._checked(address, address)
         for _ in range(MOST_REDIRECTS):
             if self._client.is_closed:  # by an interruption, while a worker still tries
-                raise RefusedError(f"{address}: stopped")
+                raise StoppedError(f"{address}: stopped")
             method = "GET" if body is None else "POST"
             request = self._client.build_request(method, place, headers=headers, json=body)
             response = self._client.send(request, stream=True)
