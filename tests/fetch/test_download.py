@@ -240,17 +240,18 @@ def test_names_that_are_no_plain_names(name: str) -> None:
         checked_name(name)
 
 
-def refused(base: str, location: str) -> str:
+def refused(base: str, location: str, status: int = 302, body: Any = None) -> str:
     """Follow one redirect from a base that a stand-in for the network plays."""
 
     def answer(request: httpx2.Request) -> httpx2.Response:
         if request.url.path == "/x":
-            return httpx2.Response(302, headers={"Location": location})
+            return httpx2.Response(status, headers={"Location": location})
+        assert bool(request.read()) == bool(body)
         return httpx2.Response(200, stream=httpx2.ByteStream(b"{}"))
 
     with Web(base, "By hand: do it.", transport=httpx2.MockTransport(answer)) as web:
         try:
-            return str(web.ask("/x"))
+            return str(web.ask("/x", body))
         except FetchError as fault:
             return str(fault)
 
@@ -266,6 +267,14 @@ def test_redirects_stay_safe() -> None:
     assert "more than 10 redirects" in refused("https://a.org", "/x")
     assert "no web address" in refused("ftp://a.org", "/y")
     assert "no web address" in refused("nonsense", "/y")
+
+
+def test_a_query_that_moved_is_sent_whole_or_not_at_all() -> None:
+    assert refused("https://a.org", "/y", 307, {"q": 1}) == "{}"
+    assert refused("https://a.org", "/y", 308, {"q": 1}) == "{}"
+    for status in (301, 302, 303):
+        line = refused("https://a.org", "/y", status, {"q": 1})
+        assert "moved to https://a.org/y. Name it with --base" in line
 
 
 def test_no_connection_says_what_was_tried(waits: list[float]) -> None:

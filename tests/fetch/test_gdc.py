@@ -196,7 +196,9 @@ def test_the_joined_table_holds_every_sample_once(
     assert code == 0, err
     assert f"{twin[0]['file_name']}: a second file of sample {PATIENTS[0]}-01A" in err
     with gzip.open(tmp_path / "expression.tsv.gz") as handle:
-        table = pl.read_csv(handle.read(), separator="\t", infer_schema=False)
+        first, _, rest = handle.read().partition(b"\n")
+    assert first.startswith(b"# tpm_unstranded of 9 GDC files")
+    table = pl.read_csv(rest, separator="\t", infer_schema=False)
     assert table["gene_name"].to_list() == ["ESR1", "ERBB2"]
     assert set(table.columns) == {"gene_name", f"{PATIENTS[0]}-11A"} | {
         f"{one}-01A" for one in PATIENTS
@@ -205,9 +207,15 @@ def test_the_joined_table_holds_every_sample_once(
     assert table[f"{PATIENTS[3]}-01A"].to_list() == ["3.5", "9.75"]
     before = (tmp_path / "expression.tsv.gz").read_bytes()
     server.log.clear()
-    assert fetch(call, server, tmp_path, "--expression")[0] == 0
+    code, _, err = fetch(call, server, tmp_path, "--expression")
+    assert code == 0
+    assert "expression.tsv.gz: as it was, 9 samples" in err
     assert {one[1] for one in server.log} == {"/files"}
     assert (tmp_path / "expression.tsv.gz").read_bytes() == before
+    for damaged in (b"no gzip", before[:15]):
+        (tmp_path / "expression.tsv.gz").write_bytes(damaged)
+        assert fetch(call, server, tmp_path, "--expression")[0] == 0
+        assert (tmp_path / "expression.tsv.gz").read_bytes() == before
 
 
 def test_slides_are_diagnostic_ones_and_the_limit_counts_patients(

@@ -22,6 +22,7 @@ MEMORY = ".fetched.json"
 MOST_WORKERS = 16
 NOTES_PER_SECOND = 4
 MOST_IN_A_ROW = 25
+NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 NAP_S = 0.2
 FAREWELL_S = 1.0
 SPARE_BYTES = 64 << 20
@@ -249,7 +250,7 @@ def _check_room(missing: Sequence[Wanted], folder: Path) -> None:
 
 
 def _full(wanted: Wanted, fault: OSError) -> str:
-    remedy = "make room" if fault.errno in (errno.ENOSPC, errno.EDQUOT) else "mend that"
+    remedy = "make room" if fault.errno in NO_ROOM else "mend that"
     return (
         f"{wanted.path}: {fault.strerror or fault}. Stopped; {remedy}, and the same command goes "
         "on from there."

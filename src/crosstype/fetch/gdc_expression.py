@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import polars as pl
 
 from crosstype.errors import Fault, TableError
 from crosstype.fetch.gdc_tables import Item
-from crosstype.files import replacing
+from crosstype.files import hash_of, replacing
 from crosstype.tables import read_table
 
 TABLE = "expression.tsv.gz"
@@ -39,12 +40,14 @@ def join_expression(items: Sequence[Item], folder: Path) -> tuple[list[str], lis
         if chosen[one.sample_id] != one
     ]
     faults: list[str] = []
+    paths = {sample: folder / "expression" / chosen[sample].file_name for sample in sorted(chosen)}
+    paths = {sample: path for sample, path in paths.items() if path.is_file()}
+    origin = _origin([(sample, chosen[sample].md5) for sample in paths])
+    if _is_of(folder / TABLE, origin):
+        return [*notes, f"{TABLE}: as it was, {len(paths)} samples"], faults
     genes: pl.DataFrame | None = None
     columns = []
-    for sample in sorted(chosen):
-        path = folder / "expression" / chosen[sample].file_name
-        if not path.is_file():
-            continue
+    for sample, path in paths.items():
         try:
             frame = _read_counts(path)
         except TableError as fault:
@@ -59,7 +62,8 @@ def join_expression(items: Sequence[Item], folder: Path) -> tuple[list[str], lis
     if genes is None:
         (folder / TABLE).unlink(missing_ok=True)
         return [*notes, f"no expression file could be read; there is no {TABLE}"], faults
-    _write(folder / TABLE, pl.DataFrame([genes["gene_name"], *columns]))
+    origin = _origin([(one.name, chosen[one.name].md5) for one in columns])
+    _write(folder / TABLE, origin, pl.DataFrame([genes["gene_name"], *columns]))
     notes.append(f"{TABLE}: {genes.height} genes x {len(columns)} samples, {VALUE}")
     return notes, faults
 
@@ -75,13 +79,27 @@ def _read_counts(path: Path) -> pl.DataFrame:
     return frame.filter(coding).select(COLUMNS)
 
 
-def _write(path: Path, frame: pl.DataFrame) -> None:
+def _origin(files: Sequence[tuple[str, str]]) -> str:
+    """Return the table's first line, which says of which files it was made."""
+    return f"# {VALUE} of {len(files)} GDC files, fingerprint {hash_of(files)}"
+
+
+def _is_of(path: Path, origin: str) -> bool:
+    """Whether the table is there and was made of the same files."""
+    try:
+        with gzip.open(path) as handle:
+            return handle.readline().decode("utf-8", "replace").rstrip("\n") == origin
+    except (OSError, EOFError, zlib.error):
+        return False
+
+
+def _write(path: Path, origin: str, frame: pl.DataFrame) -> None:
     """Write a gzip-compressed table whose bytes depend on its content alone."""
     with (
         replacing(path) as temporary,
         temporary.open("wb") as handle,
         gzip.GzipFile("", "wb", compresslevel=4, fileobj=handle, mtime=0) as packed,
     ):
-        packed.write(("\t".join(frame.columns) + "\n").encode())
+        packed.write("\n".join([origin, "\t".join(frame.columns), ""]).encode())
         for rows in frame.iter_slices(ROWS_AT_A_TIME):
             packed.write(rows.write_csv(include_header=False, separator="\t").encode())

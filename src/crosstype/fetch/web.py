@@ -165,7 +165,7 @@ class Web:
     def _ask_once(self, address: str, body: Mapping[str, Any] | None) -> Any:
         data = bytearray()
         with self.open(address, body=body) as response:
-            for chunk in response.iter_raw():
+            for chunk in response.iter_bytes():
                 data += chunk
                 if len(data) > MOST_ANSWER_BYTES:
                     raise RefusedError(f"{address}: the answer has no end")
@@ -193,7 +193,7 @@ class Web:
             response = self._follow(address, headers, body)
             _check_status(address, response)
             yield response
-        except httpx2.TransportError as fault:
+        except (httpx2.TransportError, httpx2.DecodingError) as fault:
             found = f"{type(fault).__name__}: {fault}".rstrip(": ")
             raise BrokenOffError(f"{address}: no connection, or it broke off ({found})") from fault
         finally:
@@ -219,8 +219,9 @@ class Web:
                 place = self._checked(address, str(place.join(target)))
             except httpx2.InvalidURL:
                 raise RefusedError(f"{address}: leads to {target!r}, no address") from None
-            if response.status_code not in (307, 308):
-                body = None
+            if body is not None and response.status_code not in (307, 308):
+                # A browser would drop the query, and the answer would be to another question.
+                raise RefusedError(f"{address}: moved to {place}. Name it with --base")
         raise RefusedError(f"{address}: leads on through more than {MOST_REDIRECTS} redirects")
 
     def _checked(self, address: str, place: str) -> httpx2.URL:
