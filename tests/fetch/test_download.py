@@ -459,6 +459,20 @@ def test_a_folder_that_cannot_be_written_is_one_line(
         download_all(web, [one], tmp_path, Silence())
 
 
+def test_two_programs_do_not_fetch_into_one_folder(
+    server: Server, web: Web, tmp_path: Path
+) -> None:
+    one = wanted_at(server, tmp_path)
+
+    class Second(Notes):
+        def step(self, piece: str) -> None:
+            with pytest.raises(FetchError, match="another crosstype fetch is at work"):
+                download_all(web, [one], tmp_path, Silence())
+
+    assert download_all(web, [one], tmp_path, Second()) == []
+    assert download_all(web, [one], tmp_path, Silence()) == []
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_program_that_is_stopped_leaves_a_part_from_which_the_next_goes_on(
     server: Server, web: Web, tmp_path: Path, how: signal.Signals

@@ -8,9 +8,15 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
+
+try:
+    import fcntl
+except ImportError:  # Windows has none; two fetches into one folder are then not kept apart
+    fcntl = None  # type: ignore[assignment]
 
 from crosstype.errors import FetchError
 from crosstype.fetch.download import OnBytes, Wanted, download
@@ -19,6 +25,7 @@ from crosstype.files import write_text
 from crosstype.progress import Watcher
 
 MEMORY = ".fetched.json"
+LOCK = ".fetching.lock"
 MOST_WORKERS = 16
 NOTES_PER_SECOND = 4
 MOST_IN_A_ROW = 25
@@ -119,10 +126,18 @@ def download_all(
         could not be had the rest is left alone, which the last line says.
 
     Raises:
-        FetchError: the disk is full or has too little room; what came is kept as `.part` files.
+        FetchError: the disk is full or has too little room, or another program fetches into the
+            folder; what came is kept as `.part` files.
     """
-    memory = Memory(folder)
     _check_places(wanted)
+    with _alone(folder):
+        return _download_missing(web, wanted, folder, watcher, n_workers)
+
+
+def _download_missing(
+    web: Web, wanted: Sequence[Wanted], folder: Path, watcher: Watcher, n_workers: int
+) -> list[str]:
+    memory = Memory(folder)
     missing = [one for one in wanted if not memory.holds(one)]
     watcher.start("fetch", len(wanted), len(wanted) - len(missing))
     if not missing:
@@ -139,6 +154,21 @@ def download_all(
         until = time.monotonic() + FAREWELL_S
         for worker in crew:
             worker.join(max(0.0, until - time.monotonic()))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one program at a time fetch into a folder; two would write into the same parts."""
+    with (folder / LOCK).open("a") as handle:
+        if fcntl is not None:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise FetchError(
+                    f"{folder}: another crosstype fetch is at work in this folder. Wait for it, "
+                    "or name another --out."
+                ) from None
+        yield  # a kill gives the lock back too
 
 
 def _gather(
