@@ -8,6 +8,7 @@
     │   ├── FeatureFileError    a feature file is damaged or holds what nobody can use
     │   └── SlideError          a slide is damaged, or lacks what reading it needs
     ├── EncoderError        an encoder cannot be had: its weights, its connection, its licence
+    ├── FetchError          public data cannot be had: the server, the connection, the disk
     ├── CohortError         the inputs are readable but make no cohort
     ├── TrainingError       a model could not be fitted
     └── CheckpointError     a saved model is damaged, or of another version
@@ -88,6 +89,10 @@ class SlideError(InputFaultsError):
 
 class EncoderError(CrosstypeError):
     """An encoder cannot be had: weights missing, damaged or another network's, hub out of reach."""
+
+
+class FetchError(CrosstypeError):
+    """Public data cannot be had: server, connection, checksum or disk; what was had is kept."""
 
 
 class CohortError(CrosstypeError):

@@ -15,6 +15,9 @@ class Watcher(Protocol):
     def step(self, piece: str) -> None:
         """A piece was finished."""
 
+    def note(self, text: str) -> None:
+        """How far the pieces in work are; replaces the note before it and is never a line."""
+
     def say(self, line: str) -> None:
         """Something worth a line happened."""
 
@@ -26,6 +29,9 @@ class Silence:
         """Do nothing."""
 
     def step(self, piece: str) -> None:
+        """Do nothing."""
+
+    def note(self, text: str) -> None:
         """Do nothing."""
 
     def say(self, line: str) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from crosstype import __version__
+from crosstype.cli.fetch import fetch
 from crosstype.errors import CrosstypeError, UsageError
 
 app = typer.Typer(
@@ -23,6 +24,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(fetch, name="fetch")
 
 INTERRUPTED = 130  # typer turns Ctrl-C into this status
 

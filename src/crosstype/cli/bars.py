@@ -67,6 +67,11 @@ class Bars:
         if total <= LINES_PER_STAGE or done == total or done % (total // LINES_PER_STAGE) == 0:
             self.say(f"{task.fields['stage']} {done}/{total}: {piece}")
 
+    def note(self, text: str) -> None:
+        """Show beside the bar how far the pieces in work are, until the next step."""
+        if self._task is not None:
+            self._progress.update(self._task, description=text)
+
     def say(self, line: str) -> None:
         """Print a line above the bars."""
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)

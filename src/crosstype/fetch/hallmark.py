@@ -1,0 +1,89 @@
+"""The 50 Hallmark gene sets of MSigDB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from crosstype.errors import FetchError
+from crosstype.fetch.download import Wanted, download
+from crosstype.fetch.fetched import Fetched
+from crosstype.fetch.web import Web
+from crosstype.progress import Silence, Watcher
+
+URL = (
+    "https://data.broadinstitute.org/gsea-msigdb/msigdb/release/2024.1.Hs/"
+    "h.all.v2024.1.Hs.symbols.gmt"
+)
+N_SETS = 50
+TERMS = (
+    "MSigDB Hallmark gene sets, CC BY 4.0 (https://www.gsea-msigdb.org/gsea/"
+    "msigdb_license_terms.jsp); cite Liberzon et al. 2015, doi 10.1016/j.cels.2015.12.004"
+)
+
+
+def by_hand(file: Path) -> str:
+    """Return how to do without this program."""
+    return (
+        "By hand: download `H: hallmark gene sets` as gene symbols from "
+        f"https://www.gsea-msigdb.org and save it as {file}; or name another place with --url."
+    )
+
+
+def fetch_hallmark(file: Path, web: Web, watcher: Watcher | None = None) -> Fetched:
+    """Download the Hallmark gene sets as a GMT file, unless they are there.
+
+    Args:
+        file: the GMT file to write.
+        web: whose base is the file's address.
+        watcher: is told how far it is.
+
+    Raises:
+        FetchError: it cannot be had, or is not the GMT file of the 50 sets.
+    """
+    watcher = watcher or Silence()
+    if file.exists():
+        check_gmt(file, file.name)
+        return Fetched(1, (f"{file} holds the {N_SETS} sets already", TERMS))
+    watcher.start("fetch", 1)
+    arrived = file.with_name(f".{file.name}.arrived")
+    try:
+        download(web, Wanted(arrived, (web.base,)), lambda _: None)
+        check_gmt(arrived, web.base)
+        arrived.replace(file)
+    finally:
+        arrived.unlink(missing_ok=True)
+    watcher.step(file.name)
+    return Fetched(1, (TERMS,))
+
+
+def check_gmt(path: Path, where: str) -> None:
+    """Raise FetchError unless a file is a GMT of the 50 Hallmark sets.
+
+    Args:
+        path: the file.
+        where: what a message calls it.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError:
+        raise FetchError(_not_hallmark(where, "no text")) from None
+    names = list(_set_names(text, where))
+    if len(set(names)) != N_SETS or len(names) != N_SETS:
+        raise FetchError(_not_hallmark(where, f"{len(set(names))} Hallmark sets"))
+
+
+def _set_names(text: str, where: str) -> Iterator[str]:
+    """Give the name of each set; raise at the first line that is none."""
+    for number, line in enumerate(text.splitlines(), 1):
+        fields = line.split("\t")
+        if not fields[0].startswith("HALLMARK_") or len([x for x in fields[2:] if x.strip()]) < 2:
+            raise FetchError(_not_hallmark(where, f"line {number} begins {line[:40]!r}"))
+        yield fields[0]
+
+
+def _not_hallmark(where: str, found: str) -> str:
+    return (
+        f"{where}: {found}. Expected a GMT file of {N_SETS} sets: lines of HALLMARK_..., a "
+        "description and genes, separated by tabs. Remove the file, or name another --url."
+    )
