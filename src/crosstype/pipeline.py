@@ -123,9 +123,10 @@ def _cohort(run: Run, ledger: Ledger) -> dict[str, Any]:
     """Join the tables and deal the folds: cohort.csv, left_out.csv, folds.csv."""
     from crosstype.cohort.aligned import save_expression
     from crosstype.cohort.cohort import build_cohort, write_cohort, write_left_out
-    from crosstype.cohort.folds import make_folds
+    from crosstype.cohort.folds import fold_cohort
     from crosstype.cohort.genes import outlier_cost
     from crosstype.cohort.preprocess import ShiftLog
+    from crosstype.cohort.splits import split_files, split_outputs, write_splits
     from crosstype.features.store import read_feature_rows
 
     spec = run.spec
@@ -133,14 +134,14 @@ def _cohort(run: Run, ledger: Ledger) -> dict[str, Any]:
 
     def work() -> Mapping[str, Any]:
         rows = read_feature_rows(run.out / "features.csv")
-        cohort = build_cohort(spec.cohort, spec.expression, rows, spec.folds.n_folds)
+        least = spec.folds.n_folds if spec.folds.file is None else 1
+        cohort = build_cohort(spec.cohort, spec.expression, rows, least)
+        cohort, table, fold_notes = fold_cohort(cohort, spec.folds, run.protocol)
         write_cohort(run.out / "cohort.csv", cohort)
         write_left_out(run.out / "left_out.csv", cohort.left_out)
         save_expression(run.out / "expression.npz", cohort.expression)
-        table = make_folds(
-            cohort.patient_ids, cohort.labels, cohort.sites, spec.folds, run.protocol
-        )
         write_table(run.out / "folds.csv", table)
+        write_splits(run.out / "splits", table, cohort, spec.folds.write)
         held = cohort.expression
         logged = ShiftLog().fit_transform(held.values) if held.unit == "linear" else held.values
         factor = spec.expression.outlier_factor
@@ -148,7 +149,7 @@ def _cohort(run: Run, ledger: Ledger) -> dict[str, Any]:
         write_table(run.out / "outliers.csv", cost)
         _mark(run, ("folds.csv",))
         return {
-            "notes": list(cohort.notes),
+            "notes": [*cohort.notes, *fold_notes],
             "provenance": cohort.provenance,
             "counts": [cohort.labels.count(name) for name in run.classes],
         }
@@ -156,8 +157,12 @@ def _cohort(run: Run, ledger: Ledger) -> dict[str, Any]:
     tables = {"labels": spec.cohort.labels, "expression": spec.cohort.expression}
     inputs = {f"{key}: {path.name}": path for key, path in tables.items() if path is not None}
     inputs["features.csv"] = run.out / "features.csv"
+    file = spec.folds.file
+    inputs |= {f"splits: {path.name}": path for path in (split_files(file) if file else [])}
     outputs = ["cohort.csv", "left_out.csv", "folds.csv", "expression.npz", "outliers.csv"]
-    stage = Stage("cohort", [_unplaced(spec), spec.expression, spec.folds], inputs, outputs)
+    outputs += split_outputs(spec.folds)
+    folds = replace(spec.folds, file=None)
+    stage = Stage("cohort", [_unplaced(spec), spec.expression, folds], inputs, outputs)
     record = ledger.do(stage, work)
     sizes = ", ".join(
         f"{n} {name}" for n, name in zip(record["notes"]["counts"], run.classes, strict=True)
@@ -181,8 +186,9 @@ def _train(run: Run, ledger: Ledger) -> dict[str, Any]:
         return {"jobs": len(jobs)}
 
     names = ("cohort.csv", "folds.csv", "expression.npz", "features.csv")
+    folds = replace(spec.folds, file=None, write=())  # folds.csv holds what they say
     settings = [
-        run.classes, spec.expression, spec.models, spec.training, spec.folds,
+        run.classes, spec.expression, spec.models, spec.training, folds,
         spec.evaluation.n_shuffles,
     ]  # fmt: skip
     outputs = [name for name in MARKED if spec.evaluation.n_shuffles or "stressed" not in name]

@@ -15,6 +15,7 @@ from crosstype.cohort.aligned import AlignedExpression, load_expression, save_ex
 from crosstype.cohort.expression import Expression, read_expression
 from crosstype.cohort.labels import Labels, is_tumour, read_labels, tissue_of
 from crosstype.cohort.spec import CohortSpec, ExpressionSpec
+from crosstype.cohort.withheld import withhold_genes
 from crosstype.errors import CohortError, ConfigError
 from crosstype.tables import write_table
 from crosstype.terms import patient_of, sample_type_of
@@ -32,7 +33,7 @@ __all__ = [
     "write_left_out",
 ]
 
-Step = Literal["labels", "site", "slides", "expression"]
+Step = Literal["labels", "site", "slides", "expression", "folds"]
 
 
 class SlideRow(Protocol):
@@ -133,14 +134,16 @@ def build_cohort(
         raise CohortError(_nobody_in_common(spec, labels, usable, samples))
     check_class_sizes([labels.class_of[p] for p in kept], [c.name for c in spec.classes], n_folds)
     values = expression.values[[samples[patient] for patient in kept]]
+    aligned = AlignedExpression(values, tuple(kept), expression.genes, expression.unit)
+    aligned, gene_notes = withhold_genes(aligned, expression_spec)
     return Cohort(
         patient_ids=tuple(kept),
         labels=tuple(labels.class_of[patient] for patient in kept),
         sites=tuple(labels.site_of[patient] for patient in kept),
         slide_ids=tuple(tuple(row.slide_id for row in usable[patient]) for patient in kept),
         n_tiles=tuple(sum(row.n_tiles for row in usable[patient]) for patient in kept),
-        expression=AlignedExpression(values, tuple(kept), expression.genes, expression.unit),
-        notes=(*expression.notes, *notes, *sample_notes),
+        expression=aligned,
+        notes=(*expression.notes, *notes, *sample_notes, *gene_notes),
         left_out=tuple(_left_out(patient, labels, reasons, usable) for patient in others),
         provenance=labels.provenance,
     )
