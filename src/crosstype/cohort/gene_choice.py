@@ -10,8 +10,6 @@ from sklearn.base import BaseEstimator
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from crosstype.errors import TrainingError
-
 
 class GeneSelector(SelectorMixin, BaseEstimator):
     """What all choices of genes share: patients x genes, NaN allowed for missing, float kept.
@@ -95,18 +93,7 @@ class ZeroGeneDropper(GeneSelector):
     """
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002, N803
-        """Count each gene's zeros; `y` is not used.
-
-        Raises:
-            TrainingError: every gene holds a zero, so that none would be left.
-        """
-        values = self._checked(X)
-        self.n_zeros_ = (values == 0).sum(axis=0)
+        """Count each gene's zeros; `y` is not used. That no gene is left is no error here."""
+        self.n_zeros_ = (self._checked(X) == 0).sum(axis=0)
         self.support_ = self.n_zeros_ == 0
-        if not self.support_.any():
-            raise TrainingError(
-                f"drop_zero_genes: each of the {values.shape[1]} genes is 0 in one of the "
-                f"{values.shape[0]} training patients at least, so none is left. "
-                "Set [expression] drop_zero_genes = false."
-            )
         return self

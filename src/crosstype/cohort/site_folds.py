@@ -26,9 +26,13 @@ drawn in the end. The same patients and seed give the same folds: what ends the 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -183,14 +187,12 @@ class _Model:
         upper = np.ones(n + 1)
         for rank in range(min(self.n_folds, self.n_sites)):
             upper[rank * self.n_folds + rank + 1 : (rank + 1) * self.n_folds] = 0
-        limits = {"time_limit": TIME_LIMIT_S, "node_limit": NODE_LIMIT, "mip_rel_gap": gap}
-        return milp(
-            cost,
-            integrality=np.append(np.ones(n), 0),
-            bounds=Bounds(np.append(np.zeros(n), -np.inf), np.append(upper[:n], np.inf)),
-            constraints=LinearConstraint(csr_array(matrix), low, high),
-            options=limits,
-        )
+        program = {
+            "integrality": np.append(np.ones(n), 0),
+            "bounds": Bounds(np.append(np.zeros(n), -np.inf), np.append(upper[:n], np.inf)),
+            "constraints": LinearConstraint(csr_array(matrix), low, high),
+        }
+        return _solved(cost, program, gap)
 
     def assignment(self, answer: Any) -> np.ndarray:
         """Return x, n_sites x n_folds, of an answer."""
@@ -211,7 +213,7 @@ def _evenest(counts: Counts, n_folds: int) -> _Best:
     for number in range(model.n_classes):
         target = model.share[number] * model.even
         rows.append((model.by_fold(model.counts[:, number], 1.0), target, np.inf))
-    x = model.assignment(_answered(model.solve(model.t, rows, MIP_GAP)))
+    x = model.assignment(model.solve(model.t, rows, MIP_GAP))
     sizes = model.size_range(x)
     found, bound = model.largest_difference(x), 0.0
     while found > FINE:
@@ -220,8 +222,8 @@ def _evenest(counts: Counts, n_folds: int) -> _Best:
         if proved is not None and np.isfinite(proved):
             # Some fold of any dealing is at least this far off, and is no smaller than sizes[0].
             bound = max(bound, found + min(proved, 0.0) / sizes[0])
-        better = None if answer.x is None else model.assignment(answer)
-        if better is None or model.largest_difference(better) > found - 1e-9:
+        better = model.assignment(answer)
+        if model.largest_difference(better) > found - 1e-9:
             break
         x, found = better, model.largest_difference(better)
     return _Best(x, found, min(bound, found), sizes)
@@ -244,15 +246,43 @@ def _drawn(model: _Model, best: _Best, chance: np.random.Generator) -> np.ndarra
     weights = chance.integers(0, 1000, model.n_sites * model.n_folds)
     allowed = max(best.deviation, FINE) + SLACK
     rows = _differences(model, allowed, best.sizes, 0.0)
-    answer = model.solve(np.append(weights, 0.0), rows, gap=0.1)
-    return best.x if answer.x is None else model.assignment(answer)
+    return model.assignment(model.solve(np.append(weights, 0.0), rows, gap=0.1))
 
 
-def _answered(answer: Any) -> Any:
-    """Return the answer; raise if the solver found none, which only its limits can cause."""
-    if answer.x is None:
-        raise CohortError(
-            "folds: the solver found no dealing of the sites within its limits "
-            f"({answer.message}). Lower [folds] n_folds, or choose protocol strict."
-        )
-    return answer
+def _solved(cost: np.ndarray, program: Mapping[str, Any], gap: float) -> Any:
+    """Return scipy's answer; raise if the solver found none, which only its limits can cause."""
+    limits = {"time_limit": TIME_LIMIT_S, "node_limit": NODE_LIMIT, "mip_rel_gap": gap}
+    said = ""
+    # HiGHS now and then fails on a program that it solves the other way: both ways are tried.
+    for presolve in (False, True):
+        try:
+            with _silent():
+                answer = milp(cost, **program, options=limits | {"presolve": presolve})
+        except (ValueError, RuntimeError) as error:
+            said = str(error)
+            continue
+        if answer.x is not None:
+            return answer
+        said = answer.message
+    raise CohortError(
+        f"folds: the solver found no dealing of the sites within its limits ({said}). Lower "
+        "[folds] n_folds, or choose protocol strict."
+    )
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep HiGHS, which prints from C whatever it is told, off standard output."""
+    sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+    except OSError:  # there is no standard output
+        yield
+        return
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
