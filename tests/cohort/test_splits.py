@@ -45,7 +45,7 @@ def cohort(patients: tuple[str, ...] = PATIENTS) -> Cohort:
     )
 
 
-def tests_of(table: pl.DataFrame) -> list[set[str]]:
+def outer_tests(table: pl.DataFrame) -> list[set[str]]:
     rows = table.filter(pl.col("role") == "test").sort("repeat", "fold")
     return [set(part["patient_id"]) for part in rows.partition_by("repeat", "fold")]
 
@@ -128,7 +128,7 @@ def test_other_tools_splits_are_the_outer_folds(write: Write, tmp_path: Path) ->
     spec = FoldsSpec(file=write(tmp_path, THIRDS), n_inner_folds=2)
     held, table, notes = fold_cohort(cohort(), spec, STRICT)
     assert held.patient_ids == PATIENTS_SORTED
-    assert tests_of(table) == THIRDS
+    assert outer_tests(table) == THIRDS
     rest = table.filter(pl.col("role") != "test")
     assert (
         rest.group_by("fold").agg(pl.col("inner_fold").n_unique())["inner_fold"].to_list()
@@ -137,7 +137,7 @@ def test_other_tools_splits_are_the_outer_folds(write: Write, tmp_path: Path) ->
     assert rest.height == 24
     assert "3 splits, 1 repeats" in notes[0]
     _, leaking, _ = fold_cohort(cohort(), spec, PAPER)
-    assert tests_of(leaking) == THIRDS
+    assert outer_tests(leaking) == THIRDS
     assert leaking["inner_fold"].null_count() == leaking.height
 
 
@@ -153,7 +153,7 @@ def test_what_is_written_reads_back_as_the_same_folds(kind: str, tmp_path: Path)
         own = table.filter(pl.col("repeat") == repeat)
         file = tmp_path / kind / f"repeat_{repeat}"
         _, again, _ = fold_cohort(cohort(), FoldsSpec(file=file, n_inner_folds=2), STRICT)
-        assert tests_of(again) == tests_of(own)
+        assert outer_tests(again) == outer_tests(own)
         for number, split in enumerate(read_splits(file)):
             rows = own.filter(pl.col("fold") == number)
             validation = {one[:12] for one in split.val}
@@ -200,13 +200,13 @@ def test_repeats_follow_from_the_file(tmp_path: Path) -> None:
     assert table.select("repeat", "fold").unique().sort("repeat", "fold").rows() == [
         (0, 0), (0, 1), (0, 2), (1, 0), (1, 1),
     ]  # fmt: skip
-    with pytest.raises(ConfigError, match="n_folds: found 4, but splits.json has 3"):
+    with pytest.raises(ConfigError, match=r"n_folds: found 4, but splits\.json has 3"):
         fold_cohort(cohort(), FoldsSpec(file=file, n_folds=4), STRICT)
     one = [THIRDS[0]]
     _, table, notes = fold_cohort(
         cohort(), FoldsSpec(file=stamp(tmp_path, one), n_inner_folds=2), STRICT
     )
-    assert tests_of(table) == one
+    assert outer_tests(table) == one
     assert any("8 patients are tested by no split" in note for note in notes)
 
 
@@ -280,7 +280,7 @@ def test_numbers_that_pandas_made_floats_are_ids_still(tmp_path: Path) -> None:
     (tmp_path / "splits_0.csv").write_text(table)
     held = Cohort(**{**vars(numbered), "patient_ids": names, "labels": tuple("ab" * 6)})
     _, folds, _ = fold_cohort(held, FoldsSpec(file=tmp_path, n_inner_folds=2), STRICT)
-    assert tests_of(folds) == [set(names[:4])]
+    assert outer_tests(folds) == [set(names[:4])]
 
 
 def test_protocol_site_refuses_splits_that_share_a_site(tmp_path: Path) -> None:

@@ -116,8 +116,7 @@ def build_cohort(
         n_folds: each class must have at least so many patients.
 
     Raises:
-        ConfigError: a table is not set, or the classes contradict themselves.
-        TableError: a table is damaged.
+        ConfigError, TableError: a table is not set or damaged; the classes contradict themselves.
         CohortError: nobody is in common, or a class is too small for the folds.
     """
     labels = read_labels(spec)

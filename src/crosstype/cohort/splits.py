@@ -241,10 +241,11 @@ def _write_clam(folder: Path, roles: Roles, slides: Slides) -> None:
             for name, ours in zip(ROLES, ("train", "validation", "test"), strict=True)
         }
         n = max(map(len, columns.values()))
-        index: dict[str, Any] = {"": range(n)}
+        index: dict[str, Any] = {"index": range(n)}
         filled = {name: [*column, *[None] * (n - len(column))] for name, column in columns.items()}
         frame = pl.DataFrame(index | filled, schema_overrides=dict.fromkeys(ROLES, pl.String))
-        write_text(folder / f"splits_{fold}.csv", frame.write_csv())
+        text = ",train,val,test\n" + frame.write_csv(include_header=False)  # pandas' nameless index
+        write_text(folder / f"splits_{fold}.csv", text)
 
 
 def _write_patho_bench(
