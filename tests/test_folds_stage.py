@@ -45,11 +45,11 @@ def test_splits_of_a_file_are_followed_and_written_on(tiny: Any, tmp_path: Path)
     assert cohort["patient_id"].to_list() == patients[:14]
     again = read_splits(tmp_path / "out" / "splits" / "stamp" / "repeat_0")
     assert [sorted(one.test) for one in again] == parts
-    assert "2 patients are tested by no split" in notes(tmp_path / "out")
+    assert "patients tested by no split: 2" in notes(tmp_path / "out")
     changed = (tiny.folder / "splits.json").read_text().replace(patients[0], "nobody")
     (tiny.folder / "splits.json").write_text(changed)
     tiny.run(tmp_path / "out", "cohort")
-    assert "1 ids are not in the cohort (nobody)" in notes(tmp_path / "out")
+    assert "not in the cohort: 1 (nobody)" in notes(tmp_path / "out")
 
 
 def test_a_deleted_split_file_is_written_anew(tiny: Any, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_no_model_sees_a_withheld_gene(withheld: bool, tiny: Any, tmp_path: Path
     assert ("ESR1" in genes, "CDCA1" in genes, len(genes)) == (
         (False, False, 18) if withheld else (True, True, 20)
     )
-    assert ("2 PAM50 genes are withheld" in notes(tmp_path / "a")) is withheld
+    assert ("PAM50 genes withheld from every model: 2" in notes(tmp_path / "a")) is withheld
 
 
 def test_genes_with_zeros_are_dropped_by_training_patients(

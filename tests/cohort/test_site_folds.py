@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
+from crosstype.cohort import solver
 from crosstype.cohort.dealing import People, deal_inner
 from crosstype.cohort.folds import make_folds
 from crosstype.cohort.protocol import protocol_named
@@ -116,3 +118,23 @@ def test_a_class_of_one_site_is_refused() -> None:
         make_folds(
             ids, ["x"] * 8 + ["y"] * 4, ["R", "T"] * 4 + ["S"] * 4, spec, protocol_named("site")
         )
+
+
+@pytest.mark.parametrize("failing", [(False,), (False, True)])
+def test_a_solver_that_fails_is_asked_again_the_other_way(
+    failing: tuple[bool, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = solver.milp
+
+    def broken(cost: np.ndarray, **program: Any) -> Any:
+        if program["options"]["presolve"] in failing:
+            raise ValueError("vector::reserve")
+        return true(cost, **program)
+
+    monkeypatch.setattr(solver, "milp", broken)
+    labels, sites = cohort(40 + len(failing), n_sites=9)  # not dealt before: answers are kept
+    if len(failing) == 1:
+        assert set(deal_sites(labels, sites, 2, (0,)).fold_of.tolist()) == {0, 1}
+    else:
+        with pytest.raises(CohortError, match=r"\(vector::reserve\). Lower"):
+            deal_sites(labels, sites, 2, (0,))

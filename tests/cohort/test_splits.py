@@ -135,7 +135,7 @@ def test_other_tools_splits_are_the_outer_folds(write: Write, tmp_path: Path) ->
         == [2] * 3
     )
     assert rest.height == 24
-    assert "3 splits, 1 repeats" in notes[0]
+    assert "splits: 3, repeats: 1" in notes[0]
     _, leaking, _ = fold_cohort(cohort(), spec, PAPER)
     assert outer_tests(leaking) == THIRDS
     assert leaking["inner_fold"].null_count() == leaking.height
@@ -190,7 +190,7 @@ def test_a_patient_of_no_split_is_left_out_and_strangers_are_noted(tmp_path: Pat
     assert "TCGA-A9-9999" not in set(table["patient_id"])
     fewer = cohort(PATIENTS[:10])
     _, _, notes = fold_cohort(fewer, FoldsSpec(file=file, n_inner_folds=2), STRICT)
-    assert any("2 ids are not in the cohort (TCGA-A2-0010, TCGA-A3-0011)" in one for one in notes)
+    assert any("not in the cohort: 2 (TCGA-A2-0010, TCGA-A3-0011)" in one for one in notes)
 
 
 def test_repeats_follow_from_the_file(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_repeats_follow_from_the_file(tmp_path: Path) -> None:
         cohort(), FoldsSpec(file=stamp(tmp_path, one), n_inner_folds=2), STRICT
     )
     assert outer_tests(table) == one
-    assert any("8 patients are tested by no split" in note for note in notes)
+    assert any("patients tested by no split: 8" in note for note in notes)
 
 
 def refused(path: Path, **settings: object) -> str:
@@ -225,7 +225,7 @@ def test_contradictions_are_named(tmp_path: Path) -> None:
         ",train,val,test", [slides_of(PATIENTS[3])[0]], [PATIENTS[0]], [slides_of(PATIENTS[3])[1]]
     )
     (tmp_path / "splits_0.csv").write_text(leak)
-    assert f"1 patients are in test and in training ({PATIENTS[3]})" in refused(
+    assert f"patients in test and in training at once: 1 ({PATIENTS[3]})" in refused(
         tmp_path / "splits_0.csv"
     )
     overlapping = [set(PATIENTS[:4]), set(PATIENTS[3:6])]

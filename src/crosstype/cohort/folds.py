@@ -108,17 +108,25 @@ def make_folds(
         ConfigError: too few folds are asked for.
         CohortError: a class or the sites are too few for the folds.
     """
+    people = People.sorted(patient_ids, labels, sites)
+    outer, _ = _own_folds(people, spec, protocol)
+    return _dealt(people, outer, spec, protocol)[0]
+
+
+def _own_folds(
+    people: People, spec: FoldsSpec, protocol: Protocol
+) -> tuple[list[OuterFold], list[str]]:
+    """Check that the patients suffice, and deal them into outer folds; return notes too."""
     if spec.n_folds < 2 or spec.n_inner_folds < 2 or spec.repeats < 1 or spec.seed < 0:
         raise ConfigError(
             f"[folds]: found n_folds {spec.n_folds}, n_inner_folds {spec.n_inner_folds}, repeats "
             f"{spec.repeats}, seed {spec.seed}; expected at least 2, 2, 1 and 0."
         )
-    people = People.sorted(patient_ids, labels, sites)
-    check_class_sizes(people.label.tolist(), sorted(set(labels)), spec.n_folds)
+    label = people.label.tolist()
+    check_class_sizes(label, sorted(set(label)), spec.n_folds)
     if protocol.grouped_by_site:
         check_sites(people, spec.n_folds)
-    outer, _ = deal_outer(people, spec, protocol)
-    return _dealt(people, outer, spec, protocol)[0]
+    return deal_outer(people, spec, protocol)
 
 
 def fold_cohort(
@@ -140,9 +148,7 @@ def fold_cohort(
     """
     if spec.file is None:
         people = People.sorted(cohort.patient_ids, cohort.labels, cohort.sites)
-        if protocol.grouped_by_site:
-            check_sites(people, spec.n_folds)
-        outer, notes = deal_outer(people, spec, protocol)
+        outer, notes = _own_folds(people, spec, protocol)
     else:
         cohort, outer, notes = place_splits(cohort, spec, spec.file)
         people = People.sorted(cohort.patient_ids, cohort.labels, cohort.sites)

@@ -56,15 +56,18 @@ def place_splits(
     folds = _in_repeats(placed)
     _check_repeats(folds, path.name)
     _check_numbers(folds, spec, path.name)
-    notes = [f"folds are those of {path.name}: {len(folds)} splits, {folds[-1].repeat + 1} repeats"]
+    notes = [
+        f"folds are those of {path.name}; splits: {len(folds)}, repeats: {folds[-1].repeat + 1}"
+    ]
     notes.append("its patients for training and validation together are dealt into inner folds")
     if unknown:
-        notes.append(f"{path.name}: {len(unknown)} ids are not in the cohort ({_some(unknown)})")
+        notes.append(
+            f"{path.name}: ids that are not in the cohort: {len(unknown)} ({_some(unknown)})"
+        )
     cohort = _without(cohort, set().union(*(a | b for a, b in placed)), path.name)
-    tested = set().union(*(test for test, _ in placed))
-    never = sorted(set(cohort.patient_ids) - tested)
+    never = sorted(set(cohort.patient_ids).difference(*(test for test, _ in placed)))
     if never:
-        notes.append(f"{len(never)} patients are tested by no split ({_some(never)})")
+        notes.append(f"patients tested by no split: {len(never)} ({_some(never)})")
     return cohort, folds, notes
 
 
@@ -99,7 +102,7 @@ def _check(splits: Sequence[Split], placed: Sequence[tuple[set[str], set[str]]])
     for split, (test, rest) in zip(splits, placed, strict=True):
         if test & rest:
             both = sorted(test & rest)
-            found = f"{len(both)} patients are in test and in training ({_some(both)})"
+            found = f"patients in test and in training at once: {len(both)} ({_some(both)})"
             remedy = "All slides of a patient must be on one side. Mend the split."
             faults.append(Fault(split.where, found, remedy))
     if faults:
@@ -136,7 +139,7 @@ def _check_repeats(folds: Sequence[OuterFold], name: str) -> None:
         if odd:
             raise CohortError(
                 f"{name}: its splits test some patients again before all are tested: repeat "
-                f"{repeat} and repeat 0 differ in {len(odd)} test patients ({_some(odd)}). "
+                f"{repeat} and repeat 0 differ by {len(odd)} test patients ({_some(odd)}). "
                 "Expected a cross-validation, a repeated one, or one test set; or let [folds] file "
                 "name a single split."
             )

@@ -11,7 +11,8 @@ cohort's share of class c, M[k, c] = sum_s x[s, k] n[s, c] and N[k] = sum_c M[k,
     every site in one fold, no fold empty:   sum_k x[s, k] = 1,  sum_s x[s, k] >= 1
     1. nobody short:     minimise t,  p[c] N / K - M[k, c] <= t
     2. evenest shares:   minimise d,  |M[k, c] - p[c] N[k]| <= d N[k],
-                         N[k] at most SIZE_SLACK off N / K, or in the range of 1. if that is wider
+                         N[k] within a fifth of N / K, or in the range of 1. if that is wider;
+                         where d stays above GOOD, within 35 and then 50 in a hundred, if it helps
     3. by chance:        minimise sum w[s, k] x[s, k] with weights w drawn from the seed, shares
                          and sizes as in 2., d at most SLACK above the smallest
 
@@ -26,23 +27,23 @@ drawn in the end. The same patients and seed give the same folds: what ends the 
 from __future__ import annotations
 
 import math
-import os
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.optimize import Bounds, LinearConstraint
 from scipy.sparse import csr_array
 
+from crosstype.cohort.solver import solve
 from crosstype.errors import CohortError
 
-SIZE_SLACK = 0.2
-"""Folds may differ from N / K by this share of it."""
+SIZE_SLACKS = (0.2, 0.35, 0.5)
+"""Folds may differ from N / K by this share of it; the next where shares are not GOOD."""
+
+GOOD = 0.05
+"""Class shares within five points of the cohort's are good enough not to stretch sizes further."""
 
 FINE = 0.005
 """Shares that differ by half a point count as even; no finer proof is looked for."""
@@ -158,10 +159,10 @@ class _Model:
         """Return the largest difference between a class's share of a fold and of the cohort."""
         return float((np.abs(x.T @ self.excess) / (x.T @ self.size)[:, None]).max())
 
-    def size_range(self, x: np.ndarray) -> tuple[float, float]:
+    def size_range(self, x: np.ndarray, slack: float) -> tuple[float, float]:
         """Return the allowed sizes: near the even one, or from these folds' least to their most."""
         size = x.T @ self.size
-        low, high = (1 - SIZE_SLACK) * self.even, (1 + SIZE_SLACK) * self.even
+        low, high = (1 - slack) * self.even, (1 + slack) * self.even
         return min(low, float(size.min())), max(high, float(size.max()))
 
     def by_fold(self, weight: np.ndarray, t: float = 0.0) -> np.ndarray:
@@ -192,7 +193,8 @@ class _Model:
             "bounds": Bounds(np.append(np.zeros(n), -np.inf), np.append(upper[:n], np.inf)),
             "constraints": LinearConstraint(csr_array(matrix), low, high),
         }
-        return _solved(cost, program, gap)
+        limits = {"time_limit": TIME_LIMIT_S, "node_limit": NODE_LIMIT, "mip_rel_gap": gap}
+        return solve(cost, program, limits)
 
     def assignment(self, answer: Any) -> np.ndarray:
         """Return x, n_sites x n_folds, of an answer."""
@@ -214,7 +216,16 @@ def _evenest(counts: Counts, n_folds: int) -> _Best:
         target = model.share[number] * model.even
         rows.append((model.by_fold(model.counts[:, number], 1.0), target, np.inf))
     x = model.assignment(model.solve(model.t, rows, MIP_GAP))
-    sizes = model.size_range(x)
+    best = _evenest_within(model, x, model.size_range(x, SIZE_SLACKS[0]))
+    for slack in SIZE_SLACKS[1:]:
+        if best.deviation > GOOD:
+            wider = _evenest_within(model, best.x, model.size_range(best.x, slack))
+            best = wider if wider.deviation < best.deviation - FINE else best
+    return best
+
+
+def _evenest_within(model: _Model, x: np.ndarray, sizes: tuple[float, float]) -> _Best:
+    """Return the answer of step 2 for folds of these sizes, starting from the folds given."""
     found, bound = model.largest_difference(x), 0.0
     while found > FINE:
         answer = model.solve(model.t, _differences(model, found, sizes, -1.0), MIP_GAP)
@@ -247,42 +258,3 @@ def _drawn(model: _Model, best: _Best, chance: np.random.Generator) -> np.ndarra
     allowed = max(best.deviation, FINE) + SLACK
     rows = _differences(model, allowed, best.sizes, 0.0)
     return model.assignment(model.solve(np.append(weights, 0.0), rows, gap=0.1))
-
-
-def _solved(cost: np.ndarray, program: Mapping[str, Any], gap: float) -> Any:
-    """Return scipy's answer; raise if the solver found none, which only its limits can cause."""
-    limits = {"time_limit": TIME_LIMIT_S, "node_limit": NODE_LIMIT, "mip_rel_gap": gap}
-    said = ""
-    # HiGHS now and then fails on a program that it solves the other way: both ways are tried.
-    for presolve in (False, True):
-        try:
-            with _silent():
-                answer = milp(cost, **program, options=limits | {"presolve": presolve})
-        except (ValueError, RuntimeError) as error:
-            said = str(error)
-            continue
-        if answer.x is not None:
-            return answer
-        said = answer.message
-    raise CohortError(
-        f"folds: the solver found no dealing of the sites within its limits ({said}). Lower "
-        "[folds] n_folds, or choose protocol strict."
-    )
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Keep HiGHS, which prints from C whatever it is told, off standard output."""
-    sys.stdout.flush()
-    try:
-        kept = os.dup(1)
-    except OSError:  # there is no standard output
-        yield
-        return
-    with Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)

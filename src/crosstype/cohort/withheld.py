@@ -60,7 +60,7 @@ def _without_pam50(expression: AlignedExpression) -> tuple[AlignedExpression, st
     plain = {gene.partition("|")[0].strip().upper() for gene in found}
     present = {FORMER_SYMBOLS.get(name, name) for name in plain}
     absent = [gene for gene in PAM50_GENES if gene not in present]
-    note = f"exclude_pam50: {len(found)} PAM50 genes are withheld from every model"
+    note = f"exclude_pam50: PAM50 genes withheld from every model: {len(found)}"
     if absent and found:
         note += f"; not in the table: {', '.join(absent)}"
     elif absent:
