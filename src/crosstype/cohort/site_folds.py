@@ -228,7 +228,10 @@ def _evenest_within(model: _Model, x: np.ndarray, sizes: tuple[float, float]) ->
     """Return the answer of step 2 for folds of these sizes, starting from the folds given."""
     found, bound = model.largest_difference(x), 0.0
     while found > FINE:
-        answer = model.solve(model.t, _differences(model, found, sizes, -1.0), MIP_GAP)
+        try:
+            answer = model.solve(model.t, _differences(model, found, sizes, -1.0), MIP_GAP)
+        except CohortError:  # the folds found so far stand, with the bound so far
+            break
         proved = answer.mip_dual_bound
         if proved is not None and np.isfinite(proved):
             # Some fold of any dealing is at least this far off, and is no smaller than sizes[0].
@@ -257,4 +260,7 @@ def _drawn(model: _Model, best: _Best, chance: np.random.Generator) -> np.ndarra
     weights = chance.integers(0, 1000, model.n_sites * model.n_folds)
     allowed = max(best.deviation, FINE) + SLACK
     rows = _differences(model, allowed, best.sizes, 0.0)
-    return model.assignment(model.solve(np.append(weights, 0.0), rows, gap=0.1))
+    try:
+        return model.assignment(model.solve(np.append(weights, 0.0), rows, gap=0.1))
+    except CohortError:  # the best itself is always one of them
+        return best.x
