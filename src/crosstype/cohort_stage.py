@@ -10,11 +10,12 @@ from typing import Any
 from crosstype.cohort.aligned import save_expression
 from crosstype.cohort.cohort import Cohort, build_cohort, write_cohort, write_left_out
 from crosstype.cohort.expression_cache import ExpressionCache, expression_files
-from crosstype.cohort.folds import make_folds
+from crosstype.cohort.folds import fold_cohort
 from crosstype.cohort.genes import outlier_cost
 from crosstype.cohort.preprocess import ShiftLog
 from crosstype.cohort.protocol import Protocol
 from crosstype.cohort.spec import ExpressionSpec
+from crosstype.cohort.splits import split_files, split_outputs, write_splits
 from crosstype.config.spec import RunSpec
 from crosstype.features.store import read_feature_rows
 from crosstype.stages import Ledger, Stage
@@ -31,17 +32,23 @@ def cohort_stage(
     def work() -> Mapping[str, Any]:
         rows = read_feature_rows(out / "features.csv")
         cache = ExpressionCache(out / ".stages" / "expression", ledger.hashes.sha256_of)
-        cohort = build_cohort(spec.cohort, spec.expression, rows, spec.folds.n_folds, cache.read)
-        _write(cohort, spec, protocol, out)
+        least = spec.folds.n_folds if spec.folds.file is None else 1
+        cohort = build_cohort(spec.cohort, spec.expression, rows, least, cache.read)
+        cohort, folds, fold_notes = fold_cohort(cohort, spec.folds, protocol)
+        write_table(out / "folds.csv", folds)
+        write_splits(out / "splits", folds, cohort, spec.folds.write)
+        _write(cohort, spec, out)
         return {
-            "notes": list(cohort.notes),
+            "notes": [*cohort.notes, *fold_notes],
             "provenance": cohort.provenance,
             "counts": [cohort.labels.count(one.name) for one in spec.cohort.classes],
         }
 
     unplaced = replace(spec.cohort, labels=None, slides=None, expression=None)
-    settings = [unplaced, unplaced_expression(spec.expression), spec.folds]
-    return Stage("cohort", settings, _inputs(spec, out), OUTPUTS), work
+    folds = replace(spec.folds, file=None)
+    settings = [unplaced, unplaced_expression(spec.expression), folds]
+    outputs = [*OUTPUTS, *split_outputs(spec.folds)]
+    return Stage("cohort", settings, _inputs(spec, out), outputs), work
 
 
 def unplaced_expression(spec: ExpressionSpec) -> ExpressionSpec:
@@ -60,16 +67,16 @@ def _inputs(spec: RunSpec, out: Path) -> dict[str, Path]:
     if spec.cohort.expression is not None:
         files = expression_files(spec.cohort.expression)
         inputs |= {f"expression: {path.name}": path for path in files}
+    if spec.folds.file is not None:
+        inputs |= {f"splits: {path.name}": path for path in split_files(spec.folds.file)}
     return {**inputs, "features.csv": out / "features.csv"}
 
 
-def _write(cohort: Cohort, spec: RunSpec, protocol: Protocol, out: Path) -> None:
-    """Write the tables of the cohort, its folds and what outlier removal would cost."""
+def _write(cohort: Cohort, spec: RunSpec, out: Path) -> None:
+    """Write the tables of the cohort and what outlier removal would cost."""
     write_cohort(out / "cohort.csv", cohort)
     write_left_out(out / "left_out.csv", cohort.left_out)
     save_expression(out / "expression.npz", cohort.expression)
-    folds = make_folds(cohort.patient_ids, cohort.labels, cohort.sites, spec.folds, protocol)
-    write_table(out / "folds.csv", folds)
     held = cohort.expression
     logged = ShiftLog().fit_transform(held.values) if held.unit == "linear" else held.values
     cost = outlier_cost(logged, cohort.labels, held.genes, spec.expression.outlier_factor)

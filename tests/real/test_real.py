@@ -1,4 +1,4 @@
-"""The real cohorts through the command line: who comes in, who is left out; no model is run."""
+"""The real cohorts: who comes in, who is left out, how even folds by site are; no model is run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import polars as pl
 import pytest
 
 from crosstype.cli.app import main
+from crosstype.cohort.dealing import People, deal_outer
+from crosstype.cohort.protocol import protocol_named
+from crosstype.cohort.spec import FoldsSpec
 
 CONFIG = """\
 [cohort]
@@ -65,3 +68,35 @@ def test_the_cohort_command_on_real_tables(
     assert not set(cohort["patient_id"]) & set(left_out["patient_id"])
     folds = pl.read_csv(out / "folds.csv").filter(pl.col("role") == "test")
     assert sorted(folds["patient_id"]) == sorted(cohort["patient_id"])
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("merged", [True, False])
+def test_site_folds_of_all_patients_hold_every_class_within_five_points(
+    real_data: Path, merged: bool
+) -> None:
+    folder = real_data / "tcga_brca"
+    labels = pl.read_csv(folder / "labels.csv", infer_schema=False)
+    slides = set(pl.read_csv(folder / "slides.csv", infer_schema=False)["PATIENT"])
+    labels = labels.filter(
+        pl.col("PATIENT").is_in(list(slides)) & (pl.col("TCGA Subtype") != "BRCA.Normal")
+    )
+    assert len(labels) == 791
+    names = {"BRCA.LumA": "Luminal", "BRCA.LumB": "Luminal"}
+    label = {
+        patient: names.get(subtype, "Basal/Her2") if merged else subtype
+        for patient, subtype in labels.select("PATIENT", "TCGA Subtype").iter_rows()
+    }
+    site = dict(labels.select("PATIENT", "SITE").iter_rows())
+    protocol = protocol_named("site")
+    people = People.sorted(list(label), list(label.values()), list(site.values()))
+    folds, notes = deal_outer(people, FoldsSpec(protocol="site", repeats=2), protocol)
+    assert len({one.test for one in folds}) == 10
+    cohort = Counter(label.values())
+    for one in folds:
+        assert not {site[p] for p in one.test} & {site[p] for p in one.rest}
+        held = Counter(label[patient] for patient in one.test)
+        for name, n in cohort.items():
+            assert abs(held[name] / len(one.test) - n / 791) < 0.05
+    wanted = "half a point counts as even" if merged else "the solver's proof"
+    assert all(wanted in note for note in notes)

@@ -15,6 +15,7 @@ from crosstype.cohort.aligned import AlignedExpression, load_expression, save_ex
 from crosstype.cohort.expression import Expression, read_expression
 from crosstype.cohort.labels import Labels, is_tumour, read_labels, tissue_of
 from crosstype.cohort.spec import CohortSpec, ExpressionSpec
+from crosstype.cohort.withheld import withhold_genes
 from crosstype.errors import CohortError, ConfigError
 from crosstype.tables import write_table
 from crosstype.terms import patient_of, sample_type_of
@@ -33,7 +34,7 @@ __all__ = [
 ]
 
 ReadExpression = Callable[[Path, ExpressionSpec, Collection[str]], Expression]
-Step = Literal["labels", "site", "slides", "expression"]
+Step = Literal["labels", "site", "slides", "expression", "folds"]
 
 
 class SlideRow(Protocol):
@@ -118,8 +119,7 @@ def build_cohort(
         read: reads a file of expression.
 
     Raises:
-        ConfigError: a table is not set, or the classes contradict themselves.
-        TableError: a table is damaged.
+        ConfigError, TableError: a table is not set or damaged; the classes contradict themselves.
         CohortError: nobody is in common, or a class is too small for the folds.
     """
     labels = read_labels(spec)
@@ -136,14 +136,16 @@ def build_cohort(
     classes = tuple(labels.class_of[patient] for patient in kept)
     check_class_sizes(classes, [one.name for one in spec.classes], n_folds)
     values = expression.values[[samples[patient] for patient in kept]]
+    aligned = AlignedExpression(values, tuple(kept), expression.genes, expression.unit)
+    aligned, gene_notes = withhold_genes(aligned, expression_spec)
     return Cohort(
         patient_ids=tuple(kept),
         labels=classes,
         sites=tuple(labels.site_of[patient] for patient in kept),
         slide_ids=tuple(tuple(row.slide_id for row in usable[patient]) for patient in kept),
         n_tiles=tuple(sum(row.n_tiles for row in usable[patient]) for patient in kept),
-        expression=AlignedExpression(values, tuple(kept), expression.genes, expression.unit),
-        notes=(*expression.notes, *notes, *sample_notes),
+        expression=aligned,
+        notes=(*expression.notes, *notes, *sample_notes, *gene_notes),
         left_out=_left_out(everyone.difference(kept), labels, reasons, usable),
         provenance=labels.provenance,
     )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
 
-from crosstype.cohort.cohort import check_class_sizes
+from crosstype.cohort.cohort import Cohort, check_class_sizes
+from crosstype.cohort.dealing import OuterFold, People, check_sites, deal_inner, deal_outer
+from crosstype.cohort.placed_splits import place_splits
 from crosstype.cohort.protocol import Protocol
 from crosstype.cohort.spec import FoldsSpec
 from crosstype.errors import CohortError, ConfigError
@@ -71,7 +72,10 @@ class Fold:
             )
         shared = {sites[p] for p in rest} & {sites[p] for p in self.test}
         if protocol.grouped_by_site and shared:
-            raise CohortError(f"{where}: site {min(shared)!r} is in training and in test.")
+            raise CohortError(
+                f"{where}: site {min(shared)!r} is in training and in test, which protocol site "
+                "rules out. Choose protocol strict, or folds that keep sites together."
+            )
 
 
 def make_folds(
@@ -84,8 +88,10 @@ def make_folds(
     """Deal patients into folds.
 
     Every choice follows from `spec.seed` and the repeat's number; the order of patients given
-    does not matter. Patients who are not tested are dealt into inner folds by class; inner fold 0
-    validates. Where the protocol validates on test patients there are no inner folds.
+    does not matter. Patients who are not tested are dealt into inner folds, by site where the
+    protocol is and it can be (see `deal_inner`), else by class; inner fold 0 validates. Where the
+    protocol validates on test patients there are no inner folds. `spec.file` is not looked at; see
+    `fold_cohort`.
 
     Args:
         patient_ids: the cohort.
@@ -102,28 +108,55 @@ def make_folds(
         ConfigError: too few folds are asked for.
         CohortError: a class or the sites are too few for the folds.
     """
+    people = People.sorted(patient_ids, labels, sites)
+    outer, _ = _own_folds(people, spec, protocol)
+    return _dealt(people, outer, spec, protocol)[0]
+
+
+def _own_folds(
+    people: People, spec: FoldsSpec, protocol: Protocol
+) -> tuple[list[OuterFold], list[str]]:
+    """Check that the patients suffice, and deal them into outer folds; return notes too."""
     if spec.n_folds < 2 or spec.n_inner_folds < 2 or spec.repeats < 1 or spec.seed < 0:
         raise ConfigError(
             f"[folds]: found n_folds {spec.n_folds}, n_inner_folds {spec.n_inner_folds}, repeats "
             f"{spec.repeats}, seed {spec.seed}; expected at least 2, 2, 1 and 0."
         )
-    order = np.argsort(np.array(patient_ids, dtype=np.str_), kind="stable")
-    patients = [patient_ids[i] for i in order]
-    label = np.array([labels[i] for i in order])
-    site = np.array([sites[i] for i in order])
-    check_class_sizes(label.tolist(), sorted(set(labels)), spec.n_folds)
+    label = people.label.tolist()
+    check_class_sizes(label, sorted(set(label)), spec.n_folds)
     if protocol.grouped_by_site:
-        _check_sites(patients, site, spec.n_folds)
-    frames = []
-    for repeat in range(spec.repeats):
-        for fold, test in enumerate(_outer_folds(label, site, spec, protocol, repeat)):
-            inner = _inner_folds(label, test, spec, protocol, (repeat, fold))
-            frames.append(_fold_frame(patients, test, inner, (repeat, fold)))
-    table = pl.concat(frames)
-    known = [dict(zip(patients, column.tolist(), strict=True)) for column in (label, site)]
-    for one in folds_of(table, protocol):
-        one.check(known[0], known[1], protocol)
-    return table
+        check_sites(people, spec.n_folds)
+    return deal_outer(people, spec, protocol)
+
+
+def fold_cohort(
+    cohort: Cohort, spec: FoldsSpec, protocol: Protocol
+) -> tuple[Cohort, pl.DataFrame, tuple[str, ...]]:
+    """Deal a cohort into folds, or place it in the splits that the spec names.
+
+    Args:
+        cohort: the patients.
+        spec: how they are dealt, or `file`, whose splits are the outer folds.
+        protocol: as for `make_folds`. Splits of a file need not be stratified.
+
+    Returns:
+        The cohort, without patients of no split; the table as `make_folds` returns it; and notes:
+        whose folds they are, how even folds by site are, where inner folds could not be by site.
+
+    Raises:
+        TableError, CohortError, ConfigError: as `make_folds` and `place_splits`.
+    """
+    if spec.file is None:
+        people = People.sorted(cohort.patient_ids, cohort.labels, cohort.sites)
+        outer, notes = _own_folds(people, spec, protocol)
+    else:
+        cohort, outer, notes = place_splits(cohort, spec, spec.file)
+        people = People.sorted(cohort.patient_ids, cohort.labels, cohort.sites)
+        if protocol.grouped_by_site:
+            check_sites(people, 1)
+        protocol = replace(protocol, stratified=False)
+    table, more = _dealt(people, outer, spec, protocol)
+    return cohort, table, (*notes, *more)
 
 
 def folds_of(table: pl.DataFrame, protocol: Protocol) -> list[Fold]:
@@ -161,74 +194,42 @@ def _whole(value: object) -> int:
     return int(str(value))
 
 
-def _check_sites(patients: Sequence[str], site: np.ndarray, n_folds: int) -> None:
-    """Raise if a patient has no site, or there are fewer sites than folds."""
-    unknown = [patient for patient, one in zip(patients, site, strict=True) if not one]
-    if unknown:
-        raise CohortError(
-            f"folds: patient {unknown[0]!r} and {len(unknown) - 1} others have no site, which "
-            "protocol site needs. Name [cohort] site_column."
-        )
-    n_sites = len(set(site.tolist()))
-    if n_sites < n_folds:
-        raise CohortError(
-            f"folds: found {n_sites} sites, fewer than the {n_folds} folds. Lower [folds] n_folds."
-        )
+def _dealt(
+    people: People, outer: Sequence[OuterFold], spec: FoldsSpec, protocol: Protocol
+) -> tuple[pl.DataFrame, list[str]]:
+    """Deal each outer fold's training patients into inner folds; check and return the table."""
+    frames, notes = [], []
+    for one in outer:
+        key = (one.repeat, one.fold)
+        rest = np.array([i for i, name in enumerate(people.ids) if name in one.rest], dtype=np.intp)
+        inner: dict[str, int] = {}
+        if not protocol.validation_is_test:
+            by_site = protocol.grouped_by_site
+            numbers, why = deal_inner(people, rest, spec, key, by_site=by_site)
+            inner = {people.ids[i]: int(n) for i, n in zip(rest, numbers, strict=True)}
+            if why:
+                place = f"repeat {one.repeat}, fold {one.fold}"
+                notes.append(f"{place}: inner folds are dealt by class, not by site: {why}")
+        frames.append(_fold_frame(one, inner))
+    table = pl.concat(frames)
+    known = [dict(zip(people.ids, c.tolist(), strict=True)) for c in (people.label, people.site)]
+    for fold in folds_of(table, protocol):
+        fold.check(known[0], known[1], protocol)
+    return table, notes
 
 
-def _outer_folds(
-    label: np.ndarray, site: np.ndarray, spec: FoldsSpec, protocol: Protocol, repeat: int
-) -> list[np.ndarray]:
-    """Return the positions of each fold's test patients."""
-    seed = int(np.random.SeedSequence([spec.seed, repeat]).generate_state(1)[0])
-    chance = {"n_splits": spec.n_folds, "shuffle": True, "random_state": seed}
-    if protocol.grouped_by_site:
-        splits = StratifiedGroupKFold(**chance).split(label, label, site)
-    elif protocol.stratified:
-        splits = StratifiedKFold(**chance).split(label, label)
-    else:
-        splits = KFold(**chance).split(label)
-    return [test for _, test in splits]
-
-
-def _inner_folds(
-    label: np.ndarray,
-    test: np.ndarray,
-    spec: FoldsSpec,
-    protocol: Protocol,
-    key: tuple[int, int],
-) -> list[int | None]:
-    """Deal the patients not tested into inner folds, class by class, evenly."""
-    inner: list[int | None] = [None] * len(label)
-    if protocol.validation_is_test:
-        return inner
-    chance = np.random.default_rng(np.random.SeedSequence([spec.seed, *key, 1]))
-    rest = np.setdiff1d(np.arange(len(label)), test)
-    dealt = 0
-    for name in np.unique(label[rest]):
-        members = chance.permutation(rest[label[rest] == name])
-        for member in members:
-            inner[int(member)] = dealt % spec.n_inner_folds
-            dealt += 1
-    return inner
-
-
-def _fold_frame(
-    patients: Sequence[str],
-    test: np.ndarray,
-    inner: Sequence[int | None],
-    key: tuple[int, int],
-) -> pl.DataFrame:
-    tested = set(test.tolist())
+def _fold_frame(one: OuterFold, inner: Mapping[str, int]) -> pl.DataFrame:
+    """Return the rows of one outer fold, by patient."""
+    patients = sorted(one.test | one.rest)
     roles = [
-        "test" if i in tested else "validation" if number == 0 else "train"
-        for i, number in enumerate(inner)
+        "test" if name in one.test else "validation" if inner.get(name) == 0 else "train"
+        for name in patients
     ]
     columns = {
-        "patient_id": list(patients),
-        "repeat": [key[0]] * len(patients),
-        "fold": [key[1]] * len(patients),
+        "patient_id": patients,
+        "repeat": [one.repeat] * len(patients),
+        "fold": [one.fold] * len(patients),
         "role": roles,
-        "inner_fold": list(inner),
+        "inner_fold": [inner.get(name) for name in patients],
     }
     return pl.DataFrame(columns, schema=SCHEMA)

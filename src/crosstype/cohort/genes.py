@@ -10,6 +10,7 @@ import polars as pl
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
+from crosstype.cohort.gene_choice import GeneChoice, ZeroGeneDropper
 from crosstype.cohort.preprocess import (
     MissingImputer,
     OutlierRemover,
@@ -21,6 +22,8 @@ from crosstype.cohort.preprocess import (
 from crosstype.errors import CheckpointError
 
 STEPS: dict[str, tuple[type[BaseEstimator], tuple[str, ...], tuple[str, ...]]] = {
+    "GeneChoice": (GeneChoice, ("support_",), ()),
+    "ZeroGeneDropper": (ZeroGeneDropper, ("support_", "n_zeros_"), ()),
     "ShiftLog": (ShiftLog, (), ("minimum_", "shift_")),
     "VarianceChoice": (VarianceChoice, ("variances_", "support_"), ()),
     "Standardiser": (Standardiser, ("mean_", "factor_"), ()),

@@ -10,10 +10,10 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.feature_selection import SelectorMixin
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from crosstype.cohort.gene_choice import GeneSelector, ZeroGeneDropper
 from crosstype.cohort.protocol import Protocol
 from crosstype.cohort.spec import ExpressionSpec
 from crosstype.cohort.unit import Unit
@@ -69,7 +69,7 @@ class ShiftLog(_GeneWise):
         return shifted.astype(values.dtype, copy=False)
 
 
-class VarianceChoice(SelectorMixin, BaseEstimator):
+class VarianceChoice(GeneSelector):
     """Keep the genes of highest variance in the training patients, in the table's order.
 
     Args:
@@ -83,27 +83,14 @@ class VarianceChoice(SelectorMixin, BaseEstimator):
     def __init__(self, n_genes: int = 0) -> None:
         self.n_genes = n_genes
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002, N803
         """Choose genes; `y` is not used."""
-        values = validate_data(
-            self, X, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan"
-        )
+        values = self._checked(X)
         self.variances_ = _mean_and_deviation(values)[1] ** 2
         order = np.argsort(-self.variances_, kind="stable")
         self.support_ = np.zeros(values.shape[1], dtype=bool)
         self.support_[order[: self.n_genes or None]] = True
         return self
-
-    def _get_support_mask(self) -> np.ndarray:
-        check_is_fitted(self)
-        mask: np.ndarray = self.support_
-        return mask
 
 
 class Standardiser(_GeneWise):
@@ -197,17 +184,20 @@ class MissingImputer(_GeneWise):
 def make_preprocessing(spec: ExpressionSpec, protocol: Protocol, unit: Unit) -> Pipeline:
     """Return the unfitted steps in the paper's order.
 
-    Shift and log (not of values that are logarithms or z-scores already, unless the protocol logs
+    Genes with a zero are dropped first, if the spec says so, while zeros still are zeros. Then
+    shift and log (not of values that are logarithms or z-scores already, unless the protocol logs
     again), gene choice by variance (after the log, before the z-score makes all variances 1),
     z-score, outliers to missing (if the protocol or the spec says so), imputation.
 
     Args:
-        spec: imputation, outliers and number of genes.
+        spec: zeros, imputation, outliers and number of genes.
         protocol: says whether to log again and to remove outliers.
         unit: unit of the expression table.
     """
     remove = protocol.remove_outliers if spec.outliers == "protocol" else spec.outliers == "remove"
     steps: list[tuple[str, BaseEstimator]] = []
+    if spec.drop_zero_genes:
+        steps.append(("zero_genes", ZeroGeneDropper()))
     if unit == "linear" or protocol.log_again:
         steps.append(("shift_log", ShiftLog()))
     if spec.n_genes:

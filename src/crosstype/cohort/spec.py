@@ -105,6 +105,13 @@ class ExpressionSpec:
     n_genes: int = 0
     """Only this many genes, those of highest variance in the training patients; 0: all."""
 
+    drop_zero_genes: bool = False
+    """Genes that hold a zero in any training patient are dropped, as the paper did."""
+
+    exclude_pam50: bool = False
+    """The 50 PAM50 genes, former symbols included, are withheld from every model, baselines
+    included. Labels that were called from these genes cannot then be read off them."""
+
 
 @dataclass(frozen=True)
 class FoldsSpec:
@@ -126,3 +133,11 @@ class FoldsSpec:
 
     seed: int = 0
     """All chance (folds, initialisation, batches, resampling) derives from this number."""
+
+    file: Path | None = None
+    """Outer folds from another tool instead of new ones: a STAMP `splits.json`, a CLAM, SurvPath
+    or MCAT `splits_<k>.csv`, a Patho-Bench table, or a folder of one kind. n_folds and repeats
+    then follow from it; train and val together are dealt into inner folds."""
+
+    write: tuple[Literal["stamp", "clam", "patho_bench"], ...] = ()
+    """The folds are also written for these tools, into OUT/splits/<tool>/repeat_<r>."""

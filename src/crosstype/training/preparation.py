@@ -13,6 +13,7 @@ from crosstype.cohort.preprocess import make_preprocessing
 from crosstype.cohort.protocol import Protocol
 from crosstype.cohort.spec import ExpressionSpec
 from crosstype.cohort.unit import Unit
+from crosstype.errors import TrainingError
 from crosstype.training.bags import Patients
 
 SCALED_TILES_PER_PATIENT = 256
@@ -93,7 +94,17 @@ class Preparing:
     unit: Unit
 
     def fit(self, patients: Patients) -> Preparation:
-        """Fit on these patients and no others."""
+        """Fit on these patients and no others.
+
+        Raises:
+            TrainingError: genes with zeros are dropped, and every gene has one.
+        """
+        if self.expression.drop_zero_genes and (patients.genes == 0).any(axis=0).all():
+            raise TrainingError(
+                f"[expression] drop_zero_genes: each of the {patients.genes.shape[1]} genes is 0 "
+                f"in one of {len(patients)} training patients at least, so none is left. Set it "
+                "to false."
+            )
         pipeline = make_preprocessing(self.expression, self.protocol, self.unit)
         pipeline.fit(patients.genes)
         mean, scale = _feature_moments(patients)

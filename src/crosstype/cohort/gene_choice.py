@@ -1,0 +1,99 @@
+"""Choosing genes: by name, or by what they hold in training; scikit-learn selectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.feature_selection import SelectorMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+
+class GeneSelector(SelectorMixin, BaseEstimator):
+    """What all choices of genes share: patients x genes, NaN allowed for missing, float kept.
+
+    Attributes:
+        support_: whether each gene is kept.
+    """
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def _checked(self, values: Any) -> np.ndarray:
+        """Return the training table as a float array; infinite values are refused."""
+        checked: np.ndarray = validate_data(
+            self, values, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan"
+        )
+        return checked
+
+    def _get_support_mask(self) -> np.ndarray:
+        check_is_fitted(self)
+        mask: np.ndarray = self.support_
+        return mask
+
+
+class GeneChoice(GeneSelector):
+    """Keep the named genes, or withhold them, in the table's order; nothing is learned.
+
+    Args:
+        genes: names; None: every gene is kept.
+        withhold: whether the named genes are taken away instead of kept.
+
+    Attributes:
+        support_: whether each gene is kept.
+        absent_: those of the names that the table does not have; they are passed over.
+    """
+
+    def __init__(self, genes: Sequence[str] | None = None, *, withhold: bool = False) -> None:
+        self.genes = genes
+        self.withhold = withhold
+
+    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002, N803
+        """Find the named genes among the column names; `y` is not used.
+
+        Raises:
+            ValueError: the table has no column names, or no gene would be left.
+        """
+        values = self._checked(X)
+        self.support_ = np.ones(values.shape[1], dtype=bool)
+        self.absent_ = np.array([], dtype=object)
+        if self.genes is None:
+            return self
+        names = getattr(self, "feature_names_in_", None)
+        if names is None:
+            raise ValueError(
+                "GeneChoice: found a table without gene names. Fit it on a data frame whose "
+                "columns are named by gene."
+            )
+        named = np.isin(names, list(self.genes))
+        self.support_ = ~named if self.withhold else named
+        self.absent_ = np.array(sorted(set(self.genes) - set(names)), dtype=object)
+        if not self.support_.any():
+            raise ValueError(
+                f"GeneChoice: of {len(names)} genes none is left. Found {names[0]!r} and others, "
+                f"expected names such as {next(iter(self.genes), '')!r}."
+            )
+        return self
+
+
+class ZeroGeneDropper(GeneSelector):
+    """Drop every gene that holds a zero in any training patient, as the paper did.
+
+    A zero is the number 0 in the table's own unit; a missing value is none. A zero of a patient
+    who is no training patient drops nothing. Give values before any logarithm or z-score.
+
+    Attributes:
+        support_: whether each gene is kept.
+        n_zeros_: number of training patients with a zero, for each gene.
+    """
+
+    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002, N803
+        """Count each gene's zeros; `y` is not used. That no gene is left is no error here."""
+        self.n_zeros_ = (self._checked(X) == 0).sum(axis=0)
+        self.support_ = self.n_zeros_ == 0
+        return self
