@@ -158,11 +158,7 @@ def _train(run: Run, ledger: Ledger) -> dict[str, Any]:
     names = ("cohort.csv", "folds.csv", "expression.npz", "features.csv")
     folds = replace(spec.folds, file=None, write=())  # folds.csv holds what they say
     settings = [
-<<<<<<< HEAD
-        run.classes, unplaced_expression(spec.expression), spec.models, spec.training, spec.folds,
-=======
-        run.classes, spec.expression, spec.models, spec.training, folds,
->>>>>>> folds
+        run.classes, unplaced_expression(spec.expression), spec.models, spec.training, folds,
         spec.evaluation.n_shuffles,
     ]  # fmt: skip
     outputs = [name for name in MARKED if spec.evaluation.n_shuffles or "stressed" not in name]
