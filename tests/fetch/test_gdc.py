@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
+from crosstype.cohort.expression import read_expression
+from crosstype.cohort.spec import ExpressionSpec
 from crosstype.config.read import read_config
 
 from .conftest import Server, left_overs, md5
@@ -187,35 +187,20 @@ def test_clinical_rows_are_of_the_primary_disease(
     assert not (tmp_path / "manifest.tsv").exists()
 
 
-def test_the_joined_table_holds_every_sample_once(
-    call: Call, server: Server, tmp_path: Path
-) -> None:
+def test_the_folder_is_read_as_expression(call: Call, server: Server, tmp_path: Path) -> None:
     twin, normal = expression_of(PATIENTS[0], "01A", 50), expression_of(PATIENTS[0], "11A", 60)
     serve(server, twin, normal)
-    code, _, err = fetch(call, server, tmp_path, "--expression")
-    assert code == 0, err
-    assert f"{twin[0]['file_name']}: a second file of sample {PATIENTS[0]}-01A" in err
-    with gzip.open(tmp_path / "expression.tsv.gz") as handle:
-        first, _, rest = handle.read().partition(b"\n")
-    assert first.startswith(b"# tpm_unstranded of 9 GDC files")
-    table = pl.read_csv(rest, separator="\t", infer_schema=False)
-    assert table["gene_name"].to_list() == ["ESR1", "ERBB2"]
-    assert set(table.columns) == {"gene_name", f"{PATIENTS[0]}-11A"} | {
-        f"{one}-01A" for one in PATIENTS
-    }
-    assert table[f"{PATIENTS[0]}-01A"].to_list() == ["0.5", "0.0"]
-    assert table[f"{PATIENTS[3]}-01A"].to_list() == ["3.5", "9.75"]
-    before = (tmp_path / "expression.tsv.gz").read_bytes()
-    server.log.clear()
-    code, _, err = fetch(call, server, tmp_path, "--expression")
-    assert code == 0
-    assert "expression.tsv.gz: as it was, 9 samples" in err
-    assert {one[1] for one in server.log} == {"/files"}
-    assert (tmp_path / "expression.tsv.gz").read_bytes() == before
-    for damaged in (b"no gzip", before[:15]):
-        (tmp_path / "expression.tsv.gz").write_bytes(damaged)
-        assert fetch(call, server, tmp_path, "--expression")[0] == 0
-        assert (tmp_path / "expression.tsv.gz").read_bytes() == before
+    assert fetch(call, server, tmp_path, "--expression")[0] == 0
+    found = read_expression(tmp_path / "expression", ExpressionSpec(), PATIENTS)
+    assert found.genes == ("ESR1", "ERBB2")
+    assert sorted(found.sample_ids) == sorted(
+        [f"{PATIENTS[0]}-11A", *(f"{p}-01A" for p in PATIENTS)]
+    )
+    assert found.measure == "tpm"
+    held = dict(zip(found.sample_ids, found.values.tolist(), strict=True))
+    assert held[f"{PATIENTS[0]}-01A"] == [0.5, 0.0]  # the first aliquot in barcode order
+    assert held[f"{PATIENTS[3]}-01A"] == [3.5, 9.75]
+    assert any("1 samples have several files" in note for note in found.notes)
 
 
 def test_slides_are_diagnostic_ones_and_the_limit_counts_patients(
@@ -237,7 +222,7 @@ def test_slides_are_diagnostic_ones_and_the_limit_counts_patients(
     spec = read_config(tmp_path / "crosstype.toml")
     assert spec.cohort.slides == tmp_path / "slides.csv"
     assert spec.slides.folder == tmp_path / "slides"
-    assert spec.cohort.expression == tmp_path / "expression.tsv.gz"
+    assert spec.cohort.expression == tmp_path / "expression"
     assert spec.cohort.labels is None
 
 
@@ -285,7 +270,7 @@ def test_names_that_lead_astray_are_said(call: Call, server: Server, tmp_path: P
     assert not list(tmp_path.rglob("evil.svs"))
 
 
-def test_without_any_expression_file_there_is_no_table(
+def test_without_any_expression_file_the_config_names_none(
     call: Call, server: Server, tmp_path: Path
 ) -> None:
     files = serve(server)
@@ -293,7 +278,6 @@ def test_without_any_expression_file_there_is_no_table(
         server.always[path] = "404"
     code, _, err = fetch(call, server, tmp_path)
     assert code == 1
-    assert "there is no expression.tsv.gz" in err
     assert err.count("Passed over: ") == N
     assert read_config(tmp_path / "crosstype.toml").cohort.expression is None
     assert files
@@ -347,20 +331,3 @@ def test_a_project_that_nobody_knows(call: Call, server: Server, tmp_path: Path)
     code, _, err = fetch(call, server, tmp_path, "--project", "TCGA-BRAC", "--clinical")
     assert code == 1
     assert "no patient is of project TCGA-BRAC" in err
-
-
-def test_expression_files_that_are_none_are_noted(
-    call: Call, server: Server, tmp_path: Path
-) -> None:
-    strange, _ = expression_of("TCGA-A9-0001", "01A", 80)
-    data = b"gene_id\tcounts\nENSG1\t5\n"
-    strange |= {"file_size": len(data), "md5sum": md5(data)}
-    fewer, _ = expression_of("TCGA-A9-0002", "01A", 81)
-    short = star_counts([1.0, 2.0, 3.0, 4.0]).replace(b"ENSG00000141736.13", b"ENSG9")
-    fewer |= {"file_size": len(short), "md5sum": md5(short)}
-    serve(server, (strange, data), (fewer, short))
-    code, _, err = fetch(call, server, tmp_path, "--expression")
-    assert code == 1
-    assert f"{strange['file_name']}: no column 'gene_name'" in err
-    assert f"{fewer['file_name']}: other genes" in err
-    assert f"2 genes x {N} samples" in err

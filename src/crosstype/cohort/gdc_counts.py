@@ -37,7 +37,8 @@ def read_gdc_folder(folder: Path, spec: ExpressionSpec) -> RawExpression:
 
     Args:
         folder: as downloaded from the GDC.
-        spec: `gdc_column` is what is read; `sample_sheet` names the sheet where it lies elsewhere.
+        spec: `gdc_column` of `gdc_gene_types` is read; `sample_sheet` names the sheet if it lies
+            elsewhere.
 
     Raises:
         TableError: there is no such file, no sample sheet or two, or a file is damaged.
@@ -51,13 +52,15 @@ def read_gdc_folder(folder: Path, spec: ExpressionSpec) -> RawExpression:
     genes: tuple[str, ...] = ()
     rows = []
     for path in samples.values():
-        names, values = _read_file(path, spec.gdc_column)
+        names, values = _read_file(path, spec)
         if genes and names != genes:
             found = f"{len(names)} genes, other ones than the first file's {len(genes)}"
             raise TableError(Fault(path.name, found, "Give files of one GDC data release."))
         genes = names
         rows.append(values)
-    notes.insert(0, f"{folder.name}: {len(samples)} STAR count files, column {spec.gdc_column}")
+    types = ", ".join(spec.gdc_gene_types) or "of every type"
+    about = f"column {spec.gdc_column}, genes {types}"
+    notes.insert(0, f"{folder.name}: {len(samples)} STAR count files, {about}")
     unit = UNITS[spec.gdc_column]
     return RawExpression(np.stack(rows), tuple(samples), genes, tuple(notes), unit)
 
@@ -77,9 +80,9 @@ def _find_sheet(folder: Path) -> Path:
 
 
 def _samples_of(sheet: Path, files: Mapping[str, Path]) -> tuple[dict[str, Path], list[str]]:
-    """Return the file of each sample, the first in name order where there are several."""
+    """Return the file of each sample, the sheet's first where there are several."""
     table = open_table(sheet)
-    pairs = sorted(zip(table.column("File Name"), table.column("Sample ID"), strict=True))
+    pairs = zip(table.column("File Name"), table.column("Sample ID"), strict=True)
     named = [(name.removesuffix(".gz"), sample) for name, sample in pairs]
     samples: dict[str, Path] = {}
     for name, sample in named:
@@ -96,21 +99,23 @@ def _samples_of(sheet: Path, files: Mapping[str, Path]) -> tuple[dict[str, Path]
                if n > 1]  # fmt: skip
     if several:
         notes.append(
-            f"{len(several)} samples have several files, the first by name is used "
-            f"(first {several[0]})"
+            f"{len(several)} samples have several files, of which the first in {sheet.name} is "
+            f"used (such as {several[0]})"
         )
     return samples, notes
 
 
-def _read_file(path: Path, column: str) -> tuple[tuple[str, ...], np.ndarray]:
+def _read_file(path: Path, spec: ExpressionSpec) -> tuple[tuple[str, ...], np.ndarray]:
     """Return a file's gene names and one of its columns."""
+    column = spec.gdc_column
+    texts = dict.fromkeys(("gene_id", "gene_name", "gene_type"), pl.String)
     try:
         frame = pl.read_csv(
             path,
             separator="\t",
             comment_prefix="#",
-            columns=["gene_id", "gene_name", column],
-            schema_overrides={"gene_id": pl.String, "gene_name": pl.String, column: pl.Float32},
+            columns=[*texts, column],
+            schema_overrides={**texts, column: pl.Float32},
         )
     except (PolarsError, OSError, UnicodeDecodeError) as error:
         found = f"not a whole file of STAR counts ({str(error).splitlines()[0]})"
@@ -118,8 +123,12 @@ def _read_file(path: Path, column: str) -> tuple[tuple[str, ...], np.ndarray]:
     frame = frame.filter(
         ~pl.col("gene_id").str.starts_with("N_") & ~pl.col("gene_id").str.ends_with("_PAR_Y")
     )
+    if spec.gdc_gene_types:
+        frame = frame.filter(pl.col("gene_type").is_in(spec.gdc_gene_types))
     if not frame.height:
-        raise TableError(Fault(path.name, "no gene", "Download it again."))
+        types = ", ".join(spec.gdc_gene_types) or "any type"
+        remedy = "Download it again, or look at gdc_gene_types under [expression]."
+        raise TableError(Fault(path.name, f"no gene of {types}", remedy))
     values = frame[column].fill_null(float("nan")).to_numpy().astype(np.float32)
     named = frame["gene_name"].fill_null(frame["gene_id"])
     return tuple(named.to_list()), values

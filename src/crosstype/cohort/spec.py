@@ -86,6 +86,9 @@ class ExpressionSpec:
     ] = "tpm_unstranded"
     """Column of the GDC's STAR count files that is read."""
 
+    gdc_gene_types: tuple[str, ...] = ("protein_coding",)
+    """Types of gene that are read from the GDC's files; empty: all."""
+
     layer: str | None = None
     """Layer of an AnnData or MuData file; unset: X."""
 

@@ -12,7 +12,6 @@ from crosstype.fetch import gdc_tables
 from crosstype.fetch.crew import download_all
 from crosstype.fetch.download import Wanted, checked_name
 from crosstype.fetch.fetched import Fetched, write_config
-from crosstype.fetch.gdc_expression import TABLE, join_expression
 from crosstype.fetch.gdc_tables import Item
 from crosstype.fetch.web import Web
 from crosstype.progress import Silence, Watcher
@@ -99,10 +98,6 @@ def fetch_gdc(
     wanted, faults = _wanted(items, folder, web)
     faults += download_all(web, wanted, folder, watcher, n_workers)
     notes = [f"{asked.project}: {len(patients) or len(cases)} patients"]
-    if "expression" in items:
-        more_notes, more_faults = join_expression(items["expression"], folder)
-        notes += more_notes
-        faults += more_faults
     config = write_config(folder, _config_lines(asked, folder))
     n_files = sum(one.path.is_file() for one in wanted)
     return Fetched(n_files, tuple(notes), tuple(faults), config)
@@ -217,7 +212,8 @@ def _config_lines(asked: Asked, folder: Path) -> list[str]:
         '# label_column = "TCGA Subtype"',
     ]
     lines += ['slides = "slides.csv"'] if "slides" in asked.kinds else []
-    lines += [f'expression = "{TABLE}"'] if (folder / TABLE).is_file() else []
+    has_expression = any((folder / "expression").glob("*.tsv"))
+    lines += ['expression = "expression"'] if has_expression else []
     lines += [
         "# [[cohort.classes]]",
         '# name = "Luminal"',
