@@ -62,6 +62,22 @@ class Table:
             raise TableError(_no_column(self.path.name, name, self.names))
         return self.cells[str(self.names.index(name))].str.strip_chars().to_list()
 
+    def column_called(self, wanted: str, usual: Sequence[str]) -> list[str]:
+        """Return a column's cells; if the default name is wanted, other usual names serve too.
+
+        Args:
+            wanted: the column's name.
+            usual: the default name, then others by which tables call the same, first one first.
+
+        Raises:
+            TableError: there is no such column; names the nearest.
+        """
+        if wanted == usual[0] and wanted not in self.names:
+            folded = {name.strip().casefold(): name for name in reversed(self.names)}
+            found = (folded[name.casefold()] for name in usual if name.casefold() in folded)
+            wanted = next(found, wanted)
+        return self.column(wanted)
+
 
 def read_grid(path: Path) -> Table:
     """Read a table whose column names may be repeated, e.g. patients x genes.

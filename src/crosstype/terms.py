@@ -13,6 +13,14 @@ TilePixels = NewType("TilePixels", int)
 
 TCGA_BARCODE = re.compile(r"^TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}", re.IGNORECASE)
 
+PATIENT_COLUMNS = (
+    "PATIENT", "PATIENT_ID", "patient id", "case_id", "case id", "bcr_patient_barcode",
+    "submitter_id", "cases.submitter_id", "sample_id", "sample id", "sampleid", "sample",
+)  # fmt: skip
+"""What tables call the column of the patient; the first is the default. Case does not matter."""
+SLIDE_COLUMNS = ("FILENAME", "file name", "file_name", "slide_id", "slide")
+"""The same for the column of the slide's file."""
+
 
 class Modality(StrEnum):
     """What a model can look at."""
@@ -34,6 +42,30 @@ def sample_type_of(identifier: str) -> str | None:
     """
     match = re.match(r"^TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}-(\d{2})", identifier.strip(), re.IGNORECASE)
     return match.group(1) if match else None
+
+
+ALIQUOT = re.compile(
+    r"^TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}-(\d{2}[A-Z])-(\d{2})([A-Z])-([A-Z0-9]{4})", re.IGNORECASE
+)
+ANALYTES = "HRT"
+"""RNA analytes in the order in which they are preferred."""
+
+
+def aliquot_order(identifier: str) -> tuple[object, ...]:
+    """Return a sort key that puts first the sample of a patient that is to be used.
+
+    Lower sample types and vials go first (01A before 01B); of replicate aliquots of one vial
+    analyte H before R before T, then the highest plate and portion, as the Broad Institute's GDAC
+    Firehose chooses them.
+    """
+    text = identifier.strip().upper()
+    match = ALIQUOT.match(text)
+    if match is None:
+        return (text[:16], 0, (), text)
+    vial, portion, analyte, plate = match.groups()
+    rank = ANALYTES.find(analyte) if analyte in ANALYTES else len(ANALYTES)
+    latest = tuple(-ord(letter) for letter in plate + portion)
+    return (f"{text[:13]}{vial}", rank, latest, text)
 
 
 def site_of(patient_id: str) -> str | None:

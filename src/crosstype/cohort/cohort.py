@@ -18,7 +18,7 @@ from crosstype.cohort.spec import CohortSpec, ExpressionSpec
 from crosstype.cohort.withheld import withhold_genes
 from crosstype.errors import CohortError, ConfigError
 from crosstype.tables import write_table
-from crosstype.terms import patient_of, sample_type_of
+from crosstype.terms import aliquot_order, patient_of, sample_type_of
 
 __all__ = [
     "AlignedExpression",
@@ -107,7 +107,7 @@ def build_cohort(
     """Join labels, slides and expression by patient.
 
     The rule for several samples of a patient: only tumours (TCGA sample types 01 to 09) that are
-    no metastases (06, 07) are used; of those with any value the first in sorted barcode order, so
+    no metastases (06, 07) are used; of those with any value the first by `terms.aliquot_order`, so
     01 goes first. Slides follow the same rule for tissue, and all of a patient's make one bag.
     A patient is left out at the first of these steps that fails: labels, site, slides, expression.
 
@@ -204,7 +204,7 @@ def _usable_slides(
 def _chosen_samples(expression: Expression) -> tuple[dict[str, int], dict[str, str], list[str]]:
     """Return each patient's row of the table; why others have none; and notes."""
     present = ~np.isnan(expression.values).all(axis=1)
-    order = sorted(range(len(expression.sample_ids)), key=lambda i: expression.sample_ids[i])
+    order = sorted(range(len(present)), key=lambda i: aliquot_order(expression.sample_ids[i]))
     chosen: dict[str, int] = {}
     reasons: dict[str, str] = {}
     several: list[str] = []
@@ -221,7 +221,9 @@ def _chosen_samples(expression: Expression) -> tuple[dict[str, int], dict[str, s
             chosen[patient] = i
     notes = []
     if any(sample_type_of(sample) for sample in expression.sample_ids):
-        notes.append("samples: primary tumours only; of several the first in barcode order is used")
+        notes.append(
+            "samples: primary tumours only; of several the first vial, and of that the latest plate"
+        )
     if several:
         notes.append(f"further samples of the same patient not used: {', '.join(several)}")
     used = {patient: reason for patient, reason in reasons.items() if patient in chosen}

@@ -10,13 +10,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from crosstype.cohort.expression_table import read_expression_table
 from crosstype.cohort.gdc_counts import read_gdc_folder
 from crosstype.cohort.gene_names import drop_empty_genes, join_duplicates, name_genes
 from crosstype.cohort.raw_expression import RawExpression
-from crosstype.cohort.scverse import HDF5_MAGIC, read_scverse
+from crosstype.cohort.scverse import read_scverse
 from crosstype.cohort.spec import ExpressionSpec
 from crosstype.cohort.unit import (
     GENOME_WIDE,
@@ -92,10 +93,8 @@ def _read_raw(path: Path, spec: ExpressionSpec, known: Collection[str]) -> RawEx
     """Read by the content, not by the name."""
     if path.is_dir():
         return read_gdc_folder(path, spec)
-    if path.is_file():
-        with path.open("rb") as handle:
-            if handle.read(4) == HDF5_MAGIC:
-                return read_scverse(path, spec)
+    if path.is_file() and h5py.is_hdf5(path):
+        return read_scverse(path, spec)
     return read_expression_table(path, known)
 
 

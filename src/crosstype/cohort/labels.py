@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from crosstype.cohort.spec import CohortSpec
 from crosstype.errors import CohortError, ConfigError, Fault, TableError
 from crosstype.tables import Table, open_table
-from crosstype.terms import patient_of, sample_type_of, site_of
+from crosstype.terms import PATIENT_COLUMNS, patient_of, sample_type_of, site_of
 
 METASTASES = frozenset({"06", "07"})
 PAM50_LABEL = re.compile(
@@ -52,13 +52,12 @@ def read_labels(spec: CohortSpec) -> Labels:
         TableError: the table is damaged or lacks a column; names the nearest.
         CohortError: a class has no patient, or nobody is of a site asked for.
     """
-    if spec.labels is None or spec.label_column is None:
-        missing = "labels" if spec.labels is None else "label_column"
-        raise ConfigError(f"[cohort] {missing} is not set. Name the label table and its column.")
+    if spec.labels is None:
+        raise ConfigError("[cohort] labels is not set. Name the label table.")
     class_of_label = _class_of_label(spec)
     table = open_table(spec.labels)
     rows = _patient_rows(table, spec.patient_column)
-    texts = table.column(spec.label_column)
+    texts = table.column(spec.label_column or find_label_column(table, list(class_of_label)))
     labels = {patient: _distinct(texts, found) for patient, found in rows.items()}
     sites, left_out = _sites(table, spec, rows)
     class_of: dict[str, str] = {}
@@ -121,9 +120,30 @@ def _class_of_label(spec: CohortSpec) -> dict[str, str]:
     return classes
 
 
+def find_label_column(table: Table, labels: Sequence[str]) -> str:
+    """Return the one column that holds the classes' labels.
+
+    Raises:
+        TableError: no column holds any of them, or several hold equally many.
+    """
+    wanted = set(labels)
+    held = {name: len(wanted.intersection(table.column(name))) for name in table.names}
+    most = max(held.values())
+    best = [name for name, n in held.items() if n == most]
+    if most and len(best) == 1:
+        return best[0]
+    found = (
+        f"columns {', '.join(map(repr, best))} hold the same labels"
+        if most
+        else (f"no column holds {', '.join(map(repr, labels[:4]))}")
+    )
+    remedy = "Name the column as label_column under [cohort]."
+    raise TableError(Fault(table.path.name, found, remedy))
+
+
 def _patient_rows(table: Table, column: str) -> dict[str, list[int]]:
     """Return the rows of each patient, those of a primary tumour if there are any."""
-    cells = table.column(column)
+    cells = table.column_called(column, PATIENT_COLUMNS)
     remedy = "Fill it in or remove the line."
     faults = [
         Fault(table.where(row), f"no patient in column {column!r}", remedy)

@@ -14,11 +14,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import polars as pl
-from isal import igzip
+from isal import igzip, igzip_lib
 from polars.exceptions import PolarsError
 
 from crosstype.delimited import separator_of, without_comments, without_plain_quotes
@@ -126,7 +126,7 @@ def _read_quickly(path: Path, text_columns: TextColumns) -> NumberTable | None:
             if plan is None:
                 return None
             parts = list(_parsed(chain([plan.body], blocks), plan))
-    except (OSError, EOFError, zlib.error, PolarsError, _UnusualError):
+    except UNUSUAL:
         return None
     texts = [[cell for part in parts for cell in part[0][i]] for i in range(plan.n_texts)]
     values = np.empty((len(texts[0]), len(plan.names) - plan.n_texts), dtype=np.float32)
@@ -157,6 +157,13 @@ def _parsed(blocks: Iterable[bytes], plan: _Plan) -> Iterator[_Part]:
 
 class _UnusualError(Exception):
     """A block that only the slow way can read."""
+
+
+UNUSUAL: tuple[Any, ...] = (
+    OSError, EOFError, zlib.error, igzip_lib.IsalError, UnicodeDecodeError, PolarsError,
+    _UnusualError,
+)  # fmt: skip
+"""What sends a file the slow way, which says what is wrong."""
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,14 @@ class CohortSpec:
     """Label table (csv, tsv or xlsx, gz or not), one row per patient or sample."""
 
     patient_column: str = "PATIENT"
-    """Column of the label and slides tables that names the patient."""
+    """Column of the label and slides tables that names the patient; other usual names, such as
+    PATIENT_ID or case_id, are found."""
 
     label_column: str | None = None
-    """Column of the label table that holds the label."""
+    """Column of the label table that holds the label; unset: the one with the classes' labels."""
 
     slides: Path | None = None
-    """Slides table: the patient column and FILENAME, one row per slide."""
+    """Slides table: the patient column and FILENAME (or slide_id), one row per slide."""
 
     expression: Path | None = None
     """Expression: a table, genes x samples or samples x genes (csv, tsv, xlsx, parquet, gz or not),

@@ -70,8 +70,6 @@ def check_ready(spec: RunSpec, *, needs_labels: bool) -> None:
             raise ConfigError(f"[cohort] {key}: found {str(path)!r}, which is not there.")
     if spec.folds.file is not None and not spec.folds.file.exists():
         raise ConfigError(f"[folds] file: found {str(spec.folds.file)!r}, which is not there.")
-    if spec.cohort.label_column is None:
-        raise ConfigError("[cohort] label_column is not set. Name the column of the label.")
     if len(spec.cohort.classes) < 2:
         raise ConfigError(
             f"[[cohort.classes]]: found {len(spec.cohort.classes)} classes, expected at least two, "

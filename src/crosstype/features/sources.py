@@ -14,7 +14,7 @@ from crosstype.slides.slide import HOW_TO_GIVE_MPP
 from crosstype.slides.spec import SlidesSpec
 from crosstype.slides.tile_folder import TileSlide, find_tile_slides
 from crosstype.tables import open_table
-from crosstype.terms import patient_of
+from crosstype.terms import SLIDE_COLUMNS, patient_of
 
 SLIDE_SUFFIXES = (
     ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".dcm", ".tif", ".tiff", ".vms", ".vmu",
@@ -132,7 +132,8 @@ def table_mpps(path: Path) -> dict[str, float]:
         return {}
     mpps: dict[str, float] = {}
     faults = []
-    cells = zip(table.column("FILENAME"), table.column("MPP"), strict=True)
+    names = table.column_called("FILENAME", SLIDE_COLUMNS)
+    cells = zip(names, table.column("MPP"), strict=True)
     for row, (name, text) in enumerate(cells):
         if not text:
             continue
