@@ -21,6 +21,7 @@ from crosstype.features.spec import FeaturesSpec
 from crosstype.features.store import find_slides, inspect_slides
 from crosstype.files import sha256_of
 from crosstype.tables import read_table
+from crosstype.terms import aliquot_order
 
 REAL = Path(os.environ.get("CROSSTYPE_DATA", "absent")) / "tcga_brca"
 
@@ -134,3 +135,18 @@ def test_the_real_cohorts(sites: tuple[str, ...], table: str, counts: tuple[int,
     found = Counter(cohort.labels)
     assert (found["Luminal"], found["Basal/Her2"]) == counts
     assert len(cohort.patient_ids) + len(cohort.left_out) == 921
+
+
+def test_replicate_aliquots_go_by_vial_analyte_and_plate() -> None:
+    order = [
+        "TCGA-A1-A0SB-01A-11H-A145-07",
+        "TCGA-A1-A0SB-01A-12R-A200-07",
+        "TCGA-A1-A0SB-01A-11R-A200-07",
+        "TCGA-A1-A0SB-01A-31R-A145-07",
+        "TCGA-A1-A0SB-01A-11T-A145-07",
+        "TCGA-A1-A0SB-01B-11R-A300-07",
+        "TCGA-A1-A0SB-02A-11R-A300-07",
+    ]
+    assert sorted(reversed(order), key=aliquot_order) == order
+    assert sorted(["b", "a"], key=aliquot_order) == ["a", "b"]
+    assert min(["TCGA-A1-A0SB-06", "TCGA-A1-A0SB-01"], key=aliquot_order)[-2:] == "01"

@@ -70,3 +70,28 @@ def test_provenance_warns_of_labels_computed_from_rna() -> None:
     assert "RNA" in provenance_of(["BRCA.LumA", "BRCA.Basal", "BRCA.Normal"])
     assert "RNA" in provenance_of(["BRCA_LumA", "Her2-enriched"])
     assert provenance_of(["positive", "negative"]) == "unknown"
+
+
+def test_the_label_column_is_the_one_with_the_labels(tmp_path: Path) -> None:
+    text = "#Patient\tClass\n#a\tb\nPATIENT_ID\tClass\tSUBTYPE\nP1\t1\tLumA\nP2\t0\tBasal\n"
+    spec = replace(spec_of(tmp_path, text), label_column=None)
+    assert read_labels(spec).class_of == {"P1": "Luminal", "P2": "Basal"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("PATIENT,Class\nP1,1\nP2,0\n", "no column holds 'LumA', 'LumB', 'Basal'"),
+        ("PATIENT,A,B\nP1,LumA,LumA\nP2,Basal,Basal\n", "columns 'A', 'B' hold the same labels"),
+    ],
+)
+def test_a_label_column_in_doubt_is_asked_for(tmp_path: Path, text: str, words: str) -> None:
+    spec = replace(spec_of(tmp_path, text), label_column=None)
+    with pytest.raises(TableError, match=words):
+        read_labels(spec)
+
+
+def test_another_column_than_the_one_named_is_never_taken(tmp_path: Path) -> None:
+    spec = replace(spec_of(tmp_path), patient_column="WHO")
+    with pytest.raises(TableError, match="no column 'WHO'"):
+        read_labels(spec)
