@@ -193,7 +193,6 @@ def test_tables_of_one_name_in_two_folders_are_told_apart(tiny: Any, tmp_path: P
     [
         ('labels = "labels.csv"', "", ConfigError),
         ('expression = "expression.tsv"', 'expression = "gone.tsv"', ConfigError),
-        ('label_column = "Subtype"', "", ConfigError),
         ('label_column = "Subtype"', 'label_column = "Subtipe"', CrosstypeError),
         ('folder = "features"', 'folder = "gone"', ConfigError),
         ("n_folds = 2", "n_folds = 9", CohortError),

@@ -29,6 +29,7 @@ from crosstype.training.spec import published
 
 REPORTED_VERSIONS = ("torch", "numpy", "scikit-learn", "scipy", "polars", "h5py", "matplotlib")
 MARKED = ("predictions.csv", "stressed_predictions.csv", "training.csv")
+LOSSES = ("rna_loss.npz", "rna_loss.csv", "rna_loss_comparisons.csv")
 JUDGED = ("metrics.csv", "comparisons.csv", "modality_use.csv")
 
 
@@ -146,12 +147,15 @@ def _train(run: Run, ledger: Ledger) -> dict[str, Any]:
     spec, out = run.spec, run.out
 
     def work() -> Mapping[str, Any]:
-        from crosstype.training.crossval import cross_validate, write_predictions
+        from crosstype.training.crossval import cross_validate, write_losses, write_predictions
 
         plan = _plan(run, ledger)
         jobs = cross_validate(plan, run.n_workers, run.watcher)
         (out / "stressed_predictions.csv").unlink(missing_ok=True)  # of a run that shuffled
         write_predictions(plan, jobs)
+        (out / LOSSES[0]).unlink(missing_ok=True)
+        if plan.n_losses:
+            write_losses(plan, jobs)
         _mark(run, MARKED)
         return {"jobs": len(jobs)}
 
@@ -159,10 +163,15 @@ def _train(run: Run, ledger: Ledger) -> dict[str, Any]:
     folds = replace(spec.folds, file=None, write=())  # folds.csv holds what they say
     settings = [
         run.classes, unplaced_expression(spec.expression), spec.models, spec.training, folds,
-        spec.evaluation.n_shuffles,
+        spec.evaluation.n_shuffles, _n_losses(spec),
     ]  # fmt: skip
     outputs = [name for name in MARKED if spec.evaluation.n_shuffles or "stressed" not in name]
+    outputs += LOSSES[:1] if _n_losses(spec) else ()
     return ledger.do(Stage("train", settings, {n: out / n for n in names}, outputs), work)
+
+
+def _n_losses(spec: RunSpec) -> int:
+    return spec.evaluation.n_losses if spec.evaluation.rna_loss else 0
 
 
 def _plan(run: Run, ledger: Ledger) -> Any:
@@ -187,6 +196,7 @@ def _plan(run: Run, ledger: Ledger) -> Any:
         training=spec.training,
         seed=spec.folds.seed,
         n_shuffles=spec.evaluation.n_shuffles,
+        n_losses=_n_losses(spec),
         inputs=hash_of([ledger.hashes.sha256_of(out / name) for name in names]),
     )
 
@@ -200,12 +210,14 @@ def _evaluate(run: Run, ledger: Ledger) -> dict[str, Any]:
 
     def work() -> Mapping[str, Any]:
         evaluate(run.out, spec.evaluation, run.classes, spec.folds.seed)
-        _mark(run, JUDGED)
+        _mark(run, (*JUDGED, *LOSSES[1:]))
         return {}
 
-    inputs = {name: run.out / name for name in MARKED[:2] if (run.out / name).exists()}
+    read = (*MARKED[:2], LOSSES[0])
+    inputs = {name: run.out / name for name in read if (run.out / name).exists()}
     settings = [spec.evaluation, run.classes, spec.folds.seed, run.protocol]
-    record = ledger.do(Stage("evaluate", settings, inputs, JUDGED), work)
+    outputs = [*JUDGED, *(LOSSES[1:] if spec.evaluation.rna_loss else ())]
+    record = ledger.do(Stage("evaluate", settings, inputs, outputs), work)
     run.watcher.step("metrics, comparisons, modality use")
     return record
 
@@ -215,7 +227,15 @@ def _report(run: Run, ledger: Ledger) -> None:
     from crosstype.report.page import write_report
 
     run.watcher.start("report", 1)
-    names = [*MARKED, *JUDGED, "cohort.csv", "left_out.csv", "folds.csv", "features.csv"]
+    names = [
+        *MARKED,
+        *JUDGED,
+        *LOSSES[1:],
+        "cohort.csv",
+        "left_out.csv",
+        "folds.csv",
+        "features.csv",
+    ]
     names += ["outliers.csv", "run.json", "config.toml"]
     inputs = {name: run.out / name for name in names if (run.out / name).exists()}
 

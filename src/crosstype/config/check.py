@@ -49,6 +49,7 @@ RANGES: dict[tuple[str, str], tuple[float, float]] = {
     ("evaluation", "n_bootstrap"): (100, 1_000_000),
     ("evaluation", "confidence"): (0.5, 0.999),
     ("evaluation", "n_shuffles"): (0, 1000),
+    ("evaluation", "n_losses"): (1, 1000),
 }
 
 

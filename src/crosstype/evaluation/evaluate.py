@@ -21,6 +21,7 @@ from crosstype.evaluation.predictions import (
     read_stressed_predictions,
 )
 from crosstype.evaluation.resampling import fold_summaries, resampled_metrics
+from crosstype.evaluation.rna_loss import read_losses, rna_loss
 from crosstype.evaluation.spec import EvaluationSpec
 from crosstype.tables import write_table
 
@@ -44,7 +45,8 @@ def evaluate(out: Path, spec: EvaluationSpec, classes: Sequence[str], seed: int)
     """Judge every model from its predictions alone; write the tables of numbers.
 
     Reads predictions.csv and, if there, stressed_predictions.csv; writes metrics.csv,
-    comparisons.csv and modality_use.csv. The same tables and seed give the same bytes.
+    comparisons.csv and modality_use.csv; with `rna_loss` also rna_loss.csv and
+    rna_loss_comparisons.csv, from rna_loss.npz. The same tables and seed give the same bytes.
 
     Args:
         out: folder of the run.
@@ -75,6 +77,12 @@ def evaluate(out: Path, spec: EvaluationSpec, classes: Sequence[str], seed: int)
         stressed = read_stressed_predictions(stressed_path, predictions)
         used = modality_use(predictions, stressed, weight_blocks, spec.confidence)
     write_table(out / "modality_use.csv", _frame(used, ModalityUse))
+    if spec.rna_loss:
+        found = read_losses(out / "rna_loss.npz")
+        weights = draw_weights(found.labels, spec.n_bootstrap, seed)
+        curves, differences = rna_loss(found, classes, spec, weights, seed)
+        write_table(out / "rna_loss.csv", curves)
+        write_table(out / "rna_loss_comparisons.csv", differences)
 
 
 def _metric_rows(

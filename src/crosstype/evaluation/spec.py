@@ -17,3 +17,9 @@ class EvaluationSpec:
 
     n_shuffles: int = 5
     """How often a modality is shuffled between test patients to see what each model loses."""
+
+    rna_loss: bool = False
+    """Study what each model says when genes are lost at test time: OUT/rna_loss.csv."""
+
+    n_losses: int = 20
+    """How often genes are lost at each level of that study."""

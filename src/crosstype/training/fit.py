@@ -34,7 +34,9 @@ class Epoch:
 class Prepared:
     """Patients as a network sees them: expression prepared once, tiles when a batch asks.
 
-    `start` holds the logits to which the network's are added, patients x logits; 0 if None.
+    `start` holds the logits to which the network's are added, patients x logits; 0 if None. With
+    it unmeasured genes are masked; a network that starts from nothing sees them imputed, as the
+    published ones do.
     """
 
     def __init__(
@@ -48,7 +50,8 @@ class Prepared:
         n_logits = 1 if len(patients.classes) == 2 else len(patients.classes)
         given = np.zeros((len(patients), n_logits)) if start is None else start
         self.start = torch.from_numpy(given.astype(np.float32))
-        self.genes = preparation.genes(patients.genes)
+        prepare = preparation.genes if start is None else preparation.measured_genes
+        self.genes = prepare(patients.genes)
         self.targets = torch.from_numpy(patients.targets)
         self._preparation = preparation
 

@@ -26,6 +26,7 @@ from crosstype.training.checkpoint import load_classifier, make_classifier, save
 from crosstype.training.classifiers import Classifier, Recipe, Split
 from crosstype.training.network_classifier import NetworkClassifier
 from crosstype.training.preparation import Preparing
+from crosstype.training.rna_loss import predict_losses, save_losses
 from crosstype.training.spec import TrainingSpec
 from crosstype.training.stacking import PARENTS, LateClassifier
 
@@ -55,6 +56,7 @@ class Plan:
         training: training settings, those of the protocol already put in.
         seed: from which all chance derives.
         n_shuffles: how often each modality is shuffled between test patients.
+        n_losses: how often genes are lost at each level; 0: the study is not made.
         inputs: one hash over cohort, expression and features.
     """
 
@@ -67,6 +69,7 @@ class Plan:
     training: TrainingSpec
     seed: int
     n_shuffles: int
+    n_losses: int
     inputs: str
 
     def checkpoint(self, job: Job) -> Path:
@@ -77,11 +80,16 @@ class Plan:
         """Return where the job's predictions and curves are kept."""
         return self.checkpoint(job).with_suffix(".json")
 
+    def losses(self, job: Job) -> Path:
+        """Return where the job's predictions under loss of genes are kept."""
+        return self.checkpoint(job).with_suffix(".loss.npy")
+
     def hash_of(self, job: Job, fold: Fold) -> str:
         """Return a hash over all that the job's result depends on."""
         training = {k: v for k, v in asdict(self.training).items() if k != "models"}
         specs = [self.classes, self.protocol, self.expression, self.model, training]
-        return hash_of([__version__, specs, self.seed, self.n_shuffles, self.inputs, job, fold])
+        chance = [self.n_shuffles, self.n_losses]
+        return hash_of([__version__, specs, self.seed, chance, self.inputs, job, fold])
 
 
 class Bench:
@@ -147,7 +155,9 @@ def is_done(plan: Plan, job: Job, fold: Fold) -> bool:
         record = json.loads(plan.record(job).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return plan.checkpoint(job).exists() and bool(record.get("hash") == plan.hash_of(job, fold))
+    there = [plan.checkpoint(job), *([plan.losses(job)] if plan.n_losses else [])]
+    is_same = record.get("hash") == plan.hash_of(job, fold)
+    return all(path.exists() for path in there) and bool(is_same)
 
 
 def run_job(bench: Bench, job: Job) -> None:
@@ -159,6 +169,9 @@ def run_job(bench: Bench, job: Job) -> None:
     classifier.fit(bench.splits(fold), bench.recipe(job))
     save_classifier(classifier, plan.checkpoint(job), plan.model)
     test = bench.patients.select(fold.test)
+    if plan.n_losses:
+        seed = (plan.seed, job.repeat, job.fold)
+        save_losses(plan.losses(job), predict_losses(classifier, test, plan.n_losses, seed))
     record = {
         "hash": plan.hash_of(job, fold),
         "patients": list(test.ids),

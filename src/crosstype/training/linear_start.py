@@ -10,7 +10,7 @@ networks' correction is then trusted is decided on the same inner folds.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from crosstype.terms import Modality
 from crosstype.training.bags import Patients
+from crosstype.training.gene_programs import GenePrograms, learn_programs
 from crosstype.training.preparation import Preparation
 
 # Chosen on patients of other sites than A2; see docs/decisions/0003-linear-start.md.
@@ -40,26 +41,62 @@ class LinearStart:
         uses: modalities it sees; the same as its network's.
         weight: logits x columns, genes first.
         bias: logits.
+        programs: what it goes by where genes were not measured; None if it sees no genes.
     """
 
     uses: frozenset[Modality]
     weight: Float[np.ndarray, "logits columns"]
     bias: Float[np.ndarray, " logits"]
+    programs: GenePrograms | None
 
     def logits(self, patients: Patients, preparation: Preparation) -> Logits:
-        """Return the line's logits; one per patient for two classes, else one per class."""
-        inputs = line_inputs(patients, preparation, self.uses)
+        """Return the line's logits; one per patient for two classes, else one per class.
+
+        For a patient with unmeasured genes: what the line is expected to say given the measured
+        genes and the image, drawn towards 0 as far as that is uncertain (MacKay 1992, The evidence
+        framework applied to classification networks: logit / sqrt(1 + pi variance / 8)).
+        """
+        genes, images = line_inputs(patients, preparation, self.uses)
+        inputs = np.concatenate([np.nan_to_num(genes), images], axis=1)
         logits: Logits = inputs @ self.weight.T + self.bias
+        lacking = np.isnan(genes).any(axis=1)
+        if self.programs is None or not lacking.any():
+            return logits
+        n_genes = genes.shape[1]
+        expected, variance = self.programs.logits(
+            self.weight[:, :n_genes], genes[lacking], images[lacking]
+        )
+        seen = expected + images[lacking] @ self.weight[:, n_genes:].T + self.bias
+        logits[lacking] = seen / np.sqrt(1 + np.pi * variance / 8)
         return logits
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return what `from_arrays` understands."""
+        programs = self.programs.arrays() if self.programs else {}
+        named = {f"programs.{key}": value for key, value in programs.items()}
+        return {"weight": self.weight, "bias": self.bias, **named}
+
+    @classmethod
+    def from_arrays(
+        cls, uses: frozenset[Modality], arrays: Mapping[str, np.ndarray]
+    ) -> LinearStart:
+        """Return what `arrays` gave."""
+        prefix = "programs."
+        own = {key.removeprefix(prefix): v for key, v in arrays.items() if key.startswith(prefix)}
+        programs = GenePrograms.from_arrays(own) if own else None
+        return cls(uses, arrays["weight"], arrays["bias"], programs)
 
 
 def fit_line(
     patients: Patients, preparation: Preparation, uses: Collection[Modality]
 ) -> LinearStart:
-    """Fit the line on training patients."""
+    """Fit the line, and what it goes by where genes are missing, on training patients."""
     kept = frozenset(uses)
-    weight, bias = _fit(line_inputs(patients, preparation, kept), patients.targets, kept)
-    return LinearStart(kept, weight, bias)
+    genes, images = line_inputs(patients, preparation, kept)
+    inputs = np.concatenate([np.nan_to_num(genes), images], axis=1)
+    weight, bias = _fit(inputs, patients.targets, kept)
+    programs = learn_programs(genes, images) if Modality.GENES in kept else None
+    return LinearStart(kept, weight, bias, programs)
 
 
 def choose_trust(
@@ -102,23 +139,26 @@ def _at_best_temperature(
     return logits * math.exp(float(found.x))
 
 
-def line_inputs(patients: Patients, preparation: Preparation, uses: frozenset[Modality]) -> Inputs:
-    """Return centred log expression, then tile means and spreads, each block of unit variance.
+def line_inputs(
+    patients: Patients, preparation: Preparation, uses: frozenset[Modality]
+) -> tuple[Float[np.ndarray, "patients genes"], Float[np.ndarray, "patients columns"]]:
+    """Return centred log expression, and tile means and spreads; each block of unit variance.
 
-    Expression is not divided by each gene's spread here: genes that vary more say more.
+    Unmeasured genes are NaN; a modality that is not used has no columns. Expression is not divided
+    by each gene's spread here: genes that vary more say more.
     """
-    parts: list[np.ndarray] = []
+    genes = images = np.zeros((len(patients), 0))
     if Modality.GENES in uses:
         spread = preparation.gene_spread.astype(np.float64)
         size = np.sqrt((spread**2).sum()) or 1.0
-        parts.append(np.nan_to_num(preparation.genes(patients.genes)) * (spread / size))
+        genes = preparation.measured_genes(patients.genes) * (spread / size)
     if Modality.IMAGE in uses:
         summary = preparation.bag_summary(patients).astype(np.float64)
         n_features = summary.shape[1] // 2
         summary[:, n_features:] *= SPREAD_WEIGHT
         weight = IMAGE_WEIGHT_BESIDE_GENES if Modality.GENES in uses else 1.0
-        parts.append(summary * (weight / np.sqrt(n_features)))
-    return np.concatenate(parts, axis=1)
+        images = summary * (weight / np.sqrt(n_features))
+    return genes, images
 
 
 def _fit(

@@ -16,6 +16,7 @@ from crosstype.errors import TrainingError
 from crosstype.models.catalog import NETWORKS, make_network
 from crosstype.models.interface import Network, Sizes
 from crosstype.models.spec import ModelSpec
+from crosstype.terms import Modality
 from crosstype.training.bags import Patients
 from crosstype.training.classifiers import (
     Arrays,
@@ -95,10 +96,16 @@ class NetworkClassifier(Classifier):
         ]
 
     def logits(self, patients: Patients) -> Float[Tensor, "patients logits"]:
-        """Return the line's logits plus the trusted share of the networks' mean correction."""
+        """Return the line's logits plus the trusted share of the networks' mean correction.
+
+        Trust was decided on whole expression, so it fades with the share of genes measured.
+        """
         prepared = Prepared(patients, self.preparation, self._line(self.start, patients))
+        if self.start and not self.trust:
+            return prepared.start
         each = torch.stack([predict_logits(network, prepared) for network in self.networks])
-        return prepared.start + self.trust * (each.mean(dim=0) - prepared.start)
+        trust = self.trust * self._measured_share(prepared)
+        return prepared.start + trust * (each.mean(dim=0) - prepared.start)
 
     def predict(self, patients: Patients) -> Probabilities:
         """Return probabilities."""
@@ -108,7 +115,7 @@ class NetworkClassifier(Classifier):
         """Return preparation, line and every network's weights."""
         arrays, steps = self.preparation.state()
         if self.start:
-            arrays |= {"start.weight": self.start.weight, "start.bias": self.start.bias}
+            arrays |= {f"start.{key}": value for key, value in self.start.arrays().items()}
         for number, network in enumerate(self.networks):
             weights = {f"{number}.{k}": v.numpy() for k, v in network.state_dict().items()}
             arrays |= weights
@@ -123,7 +130,7 @@ class NetworkClassifier(Classifier):
         self.trust = float(settings["trust"])
         uses = NETWORKS[self.name].uses
         if "start.weight" in arrays:
-            self.start = LinearStart(uses, arrays["start.weight"], arrays["start.bias"])
+            self.start = LinearStart.from_arrays(uses, below(arrays, "start."))
         for number in range(int(settings["n_networks"])):
             network = make_network(self.name, Sizes(**settings["sizes"]), model)
             weights = below(arrays, f"{number}.")
@@ -131,6 +138,13 @@ class NetworkClassifier(Classifier):
             network.eval()
             self.networks.append(network)
             self.inner_logits.append(torch.from_numpy(arrays[f"inner_logits.{number}"]))
+
+    def _measured_share(self, prepared: Prepared) -> Tensor:
+        """Return which share of a patient's genes was measured, patients x 1; 1 if none is used."""
+        if Modality.GENES not in NETWORKS[self.name].uses or self.start is None:
+            return torch.ones(len(prepared), 1)
+        share = (~np.isnan(prepared.genes)).mean(axis=1, keepdims=True)
+        return torch.from_numpy(share.astype(np.float32))
 
     def _line(
         self, start: LinearStart | None, patients: Patients

@@ -46,6 +46,13 @@ class Preparation:
         """Return prepared expression."""
         return np.asarray(self.expression.transform(raw), dtype=np.float32)
 
+    def measured_genes(
+        self, raw: Float32[np.ndarray, "patients genes"]
+    ) -> Float32[np.ndarray, "patients kept_genes"]:
+        """Return prepared expression with NaN where a gene was not measured, nothing imputed."""
+        steps = self.expression[:-1] if "impute" in self.expression.named_steps else self.expression
+        return np.asarray(steps.transform(raw), dtype=np.float32)
+
     def tiles(
         self, bag: Float32[np.ndarray, "tiles features"]
     ) -> Float32[np.ndarray, "tiles features"]:
