@@ -85,6 +85,21 @@ OUTLIERS: Columns = {
     "n_removed": pl.Float64,
     "share": pl.Float64,
 }
+RNA_LOSS: Columns = {
+    "model": pl.String,
+    "pattern": pl.String,
+    "level": pl.Float64,
+    "value": pl.Float64,
+    **INTERVAL,
+}
+RNA_LOSS_COMPARISONS: Columns = {
+    "model_a": pl.String,
+    "model_b": pl.String,
+    "pattern": pl.String,
+    "level": pl.Float64,
+    "difference": pl.Float64,
+    **INTERVAL,
+}
 MACRO_METRICS = ("f1", "pr_auc", "auroc", "brier")
 
 
@@ -105,6 +120,8 @@ class RunContent:
         left_out: left_out.csv.
         features: features.csv; no rows if it is not there.
         outliers: outliers.csv; no rows if it is not there.
+        rna_loss: rna_loss.csv; no rows if it is not there.
+        rna_loss_comparisons: the same of rna_loss_comparisons.csv.
     """
 
     run: Mapping[str, Any]
@@ -119,6 +136,8 @@ class RunContent:
     left_out: pl.DataFrame
     features: pl.DataFrame
     outliers: pl.DataFrame
+    rna_loss: pl.DataFrame
+    rna_loss_comparisons: pl.DataFrame
 
     @cached_property
     def models(self) -> tuple[str, ...]:
@@ -192,6 +211,8 @@ def read_content(out: Path) -> RunContent:
         left_out=read_stage_table(out / "left_out.csv", LEFT_OUT),
         features=_read_if_there(out / "features.csv", FEATURES),
         outliers=_read_if_there(out / "outliers.csv", OUTLIERS),
+        rna_loss=_read_if_there(out / "rna_loss.csv", RNA_LOSS),
+        rna_loss_comparisons=_read_if_there(out / "rna_loss_comparisons.csv", RNA_LOSS_COMPARISONS),
     )
 
 

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from crosstype.files import write_text
-from crosstype.report import figures, page_tables
+from crosstype.report import figures, page_tables, rna_loss
 from crosstype.report.content import RunContent, read_content
 from crosstype.report.curves import MOST_REPEATS_DRAWN
 from crosstype.report.spec import ReportSpec
@@ -81,6 +81,7 @@ def _context(content: RunContent, spec: ReportSpec) -> dict[str, Any]:
         "comparisons": [page_tables.comparison_table(content, name) for name in references],
         "trust": page_tables.trust_table(content),
         "modality": page_tables.modality_table(content),
+        "losses": rna_loss.loss_tables(content),
         "sites": page_tables.site_table(content),
         "faults": page_tables.fault_table(content),
         "outliers": page_tables.outlier_table(content),
@@ -105,6 +106,15 @@ def _figures(content: RunContent, references: list[str]) -> dict[str, list[PageF
         "differences": [],
         "modality": [],
         "training": [],
+        "losses": [
+            _draw(
+                content,
+                f"loss-{pattern}",
+                partial(rna_loss.plot_rna_loss, pattern=pattern),
+                f"AUROC over the share of genes lost; {rna_loss.PATTERNS[pattern]}.",
+            )
+            for pattern in rna_loss.patterns_of(content)
+        ],
     }
     for place, of in enumerate(shown):
         about = f"Receiver operating characteristic, {of} against the rest.{averaged}"
