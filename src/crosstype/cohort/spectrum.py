@@ -48,7 +48,7 @@ def spectrum_of(
             f"Genes of the sets are such as {first!r}, of the table such as "
             f"{expression.genes[0]!r}. Name genes alike, or lower [expression] least_genes."
         )
-    spectra = _spectra(expression.values, matched, least)
+    spectra = functional_spectra(expression.values, matched, least).astype(np.float32)
     notes = [
         f"representation: functional spectrum of {len(matched.names)} gene sets in place of "
         f"{len(expression.genes)} genes (ssGSEA by gseapy, each sample by itself)",
@@ -67,9 +67,17 @@ def spectrum_of(
     return replace(expression, values=spectra, genes=matched.names, unit="log"), notes
 
 
-def _spectra(values: np.ndarray, matched: MatchedSets, least: int) -> np.ndarray:
-    """Return (n_samples, n_sets); samples that lack the same genes are computed together."""
-    spectra = np.full((len(values), len(matched.names)), np.nan, dtype=np.float32)
+def functional_spectra(values: np.ndarray, matched: MatchedSets, least: int) -> np.ndarray:
+    """Return float64 (n_samples, n_sets) as gseapy computes them, NaN where a set lacks genes.
+
+    Samples that lack the same genes are computed together, which changes no number.
+
+    Args:
+        values: (n_samples, n_genes), NaN where missing.
+        matched: the sets among these genes.
+        least: a set needs so many genes measured in the sample.
+    """
+    spectra = np.full((len(values), len(matched.names)), np.nan)
     patterns, pattern_of = np.unique(~np.isnan(values), axis=0, return_inverse=True)
     for number, present in enumerate(patterns):
         rows = np.flatnonzero(pattern_of.reshape(-1) == number)
