@@ -11,7 +11,7 @@ from crosstype.models.spec import ModelSpec
 
 N_HIDDEN = 8
 """Hidden values of one set's map. A dense map from 20,000 genes to 50 tokens of width 64 would have
-64 million weights; 50 sets of 150 genes through 8 hidden values have 86,000."""
+64 million weights; 50 sets of 150 genes through 8 hidden values have 89,000."""
 
 
 class GeneSetTokens(nn.Module):
