@@ -12,6 +12,7 @@ from crosstype.cohort.cohort import Cohort, build_cohort, write_cohort, write_le
 from crosstype.cohort.expression_cache import ExpressionCache, expression_files
 from crosstype.cohort.folds import fold_cohort
 from crosstype.cohort.genes import outlier_cost
+from crosstype.cohort.genesets import read_gene_sets
 from crosstype.cohort.preprocess import ShiftLog
 from crosstype.cohort.protocol import Protocol
 from crosstype.cohort.spec import ExpressionSpec
@@ -23,6 +24,8 @@ from crosstype.tables import write_table
 
 OUTPUTS = ("cohort.csv", "left_out.csv", "folds.csv", "expression.npz", "outliers.csv")
 
+LEAST_GENES = ExpressionSpec().least_genes
+
 
 def cohort_stage(
     spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger
@@ -33,7 +36,8 @@ def cohort_stage(
         rows = read_feature_rows(out / "features.csv")
         cache = ExpressionCache(out / ".stages" / "expression", ledger.hashes.sha256_of)
         least = spec.folds.n_folds if spec.folds.file is None else 1
-        cohort = build_cohort(spec.cohort, spec.expression, rows, least, cache.read)
+        cohort = build_cohort(spec.cohort, _of_genes(spec.expression), rows, least, cache.read)
+        cohort = _represented(cohort, spec.expression)
         cohort, folds, fold_notes = fold_cohort(cohort, spec.folds, protocol)
         write_table(out / "folds.csv", folds)
         write_splits(out / "splits", folds, cohort, spec.folds.write)
@@ -53,7 +57,23 @@ def cohort_stage(
 
 def unplaced_expression(spec: ExpressionSpec) -> ExpressionSpec:
     """Return the settings without paths: the files' contents count instead."""
-    return replace(spec, gene_names=None, sample_sheet=None)
+    return replace(spec, gene_names=None, sample_sheet=None, gene_sets=None)
+
+
+def _of_genes(spec: ExpressionSpec) -> ExpressionSpec:
+    """Return the settings by which genes are read; the representation plays no part."""
+    return replace(spec, representation="genes", gene_sets=None, least_genes=LEAST_GENES)
+
+
+def _represented(cohort: Cohort, spec: ExpressionSpec) -> Cohort:
+    """Return the cohort with what models see of its genes; withheld genes are gone by now."""
+    if spec.representation == "genes" or spec.gene_sets is None:
+        return cohort
+    from crosstype.cohort.spectrum import spectrum_of
+
+    gene_sets = read_gene_sets(spec.gene_sets)
+    spectra, notes = spectrum_of(cohort.expression, gene_sets, spec.least_genes)
+    return replace(cohort, expression=spectra, notes=(*cohort.notes, *notes))
 
 
 def _inputs(spec: RunSpec, out: Path) -> dict[str, Path]:
@@ -62,6 +82,7 @@ def _inputs(spec: RunSpec, out: Path) -> dict[str, Path]:
         "labels": spec.cohort.labels,
         "gene_names": spec.expression.gene_names,
         "sample_sheet": spec.expression.sample_sheet,
+        "gene_sets": spec.expression.gene_sets,
     }
     inputs = {f"{key}: {path.name}": path for key, path in tables.items() if path is not None}
     if spec.cohort.expression is not None:

@@ -149,7 +149,7 @@ def _train(run: Run, ledger: Ledger) -> dict[str, Any]:
     def work() -> Mapping[str, Any]:
         from crosstype.training.crossval import cross_validate, write_losses, write_predictions
 
-        plan = _plan(run, ledger)
+        plan, notes = _plan(run, ledger)
         jobs = cross_validate(plan, run.n_workers, run.watcher)
         (out / "stressed_predictions.csv").unlink(missing_ok=True)  # of a run that shuffled
         write_predictions(plan, jobs)
@@ -157,25 +157,31 @@ def _train(run: Run, ledger: Ledger) -> dict[str, Any]:
         if plan.n_losses:
             write_losses(plan, jobs)
         _mark(run, MARKED)
-        return {"jobs": len(jobs)}
+        return {"jobs": len(jobs), "notes": notes}
 
     names = ("cohort.csv", "folds.csv", "expression.npz", "features.csv")
     folds = replace(spec.folds, file=None, write=())  # folds.csv holds what they say
     settings = [
-        run.classes, unplaced_expression(spec.expression), spec.models, spec.training, folds,
-        spec.evaluation.n_shuffles, _n_losses(spec),
+        run.classes, unplaced_expression(spec.expression), replace(spec.models, gene_sets=None),
+        spec.training, folds, spec.evaluation.n_shuffles, _n_losses(spec),
     ]  # fmt: skip
+    inputs = {name: out / name for name in names}
+    if spec.models.gene_sets is not None:
+        inputs[f"gene_sets: {spec.models.gene_sets.name}"] = spec.models.gene_sets
     outputs = [name for name in MARKED if spec.evaluation.n_shuffles or "stressed" not in name]
     outputs += LOSSES[:1] if _n_losses(spec) else ()
-    return ledger.do(Stage("train", settings, {n: out / n for n in names}, outputs), work)
+    return ledger.do(Stage("train", settings, inputs, outputs), work)
 
 
 def _n_losses(spec: RunSpec) -> int:
     return spec.evaluation.n_losses if spec.evaluation.rna_loss else 0
 
 
-def _plan(run: Run, ledger: Ledger) -> Any:
-    """Return what the training jobs need to know."""
+def _plan(run: Run, ledger: Ledger) -> tuple[Any, list[str]]:
+    """Return what the training jobs need to know, and what was found of the gene sets."""
+    from crosstype.cohort.aligned import load_expression
+    from crosstype.cohort.genesets import read_token_sets
+    from crosstype.cohort_stage import unplaced_expression
     from crosstype.feature_stage import feature_files
     from crosstype.features.store import read_feature_rows
     from crosstype.files import hash_of
@@ -186,19 +192,25 @@ def _plan(run: Run, ledger: Ledger) -> Any:
     usable = {row.slide_id for row in read_feature_rows(out / "features.csv") if not row.fault}
     files = feature_files(spec, out, usable)
     names = ("cohort.csv", "expression.npz", "features.csv")
-    return Plan(
+    gene_sets, notes = None, list[str]()
+    if spec.models.gene_sets is not None:
+        genes = load_expression(out / "expression.npz").genes
+        gene_sets, notes = read_token_sets(spec.models.gene_sets, genes, spec.models.least_genes)
+    plan = Plan(
         out=out,
         classes=run.classes,
         slides={patient: paths for patient, paths in files.items() if patient in cohort},
         protocol=run.protocol,
-        expression=spec.expression,
-        model=spec.models,
+        expression=unplaced_expression(spec.expression),
+        model=replace(spec.models, gene_sets=None),
         training=spec.training,
         seed=spec.folds.seed,
         n_shuffles=spec.evaluation.n_shuffles,
         n_losses=_n_losses(spec),
         inputs=hash_of([ledger.hashes.sha256_of(out / name) for name in names]),
+        gene_sets=gene_sets,
     )
+    return plan, notes
 
 
 def _evaluate(run: Run, ledger: Ledger) -> dict[str, Any]:
@@ -271,11 +283,20 @@ def _write_run_json(run: Run, records: Mapping[str, Mapping[str, Any]]) -> None:
         "labels_provenance": "made up with the patients"
         if run.spec.cohort.synthetic
         else records["cohort"]["notes"]["provenance"],
-        "notes": [*records["features"]["notes"]["checks"], *records["cohort"]["notes"]["notes"]],
+        "notes": [
+            *records["features"]["notes"]["checks"],
+            *records["cohort"]["notes"]["notes"],
+            *records["train"]["notes"]["notes"],
+        ],
         "faults": run.faults,
         "versions": {"crosstype": __version__, "python": platform.python_version()}
         | {name: version(name) for name in REPORTED_VERSIONS},
-        "inputs": records["cohort"]["inputs"],
+        "inputs": records["cohort"]["inputs"] | _given(records["train"]["inputs"]),
         "stages": {name: {cost: one[cost] for cost in costs} for name, one in records.items()},
     }
     write_text(run.out / "run.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+
+
+def _given(inputs: Mapping[str, str]) -> dict[str, str]:
+    """Return those of a stage's inputs that the user gave; the others are another stage's."""
+    return {name: sha256 for name, sha256 in inputs.items() if ": " in name}

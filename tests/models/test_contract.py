@@ -21,7 +21,12 @@ LENGTHS = (6, 3, 1, 4, 2)
 PAPER = ("paper_concat", "paper_cross_attention")
 WITH_TILE_ATTENTION = ("image_only", "concat", "cross_attention")
 
-each_network = pytest.mark.parametrize("name", NETWORKS)
+SETS, OUTSIDE = "cross_attention of gene sets", "cross_attention of gene sets and outside genes"
+NAMED = {SETS: SMALL, OUTSIDE: replace(SMALL, n_outside_tokens=2)}
+GENES_OF_SETS = ((0, 1, 2, 3), (2, 7), (1, 4, 5, 6, 8))
+"""Sets that share genes, one that the second patient lacks in part; genes 9 to 11 are in none."""
+
+each_network = pytest.mark.parametrize("name", [*NETWORKS, *NAMED])
 each_paper_network = pytest.mark.parametrize("name", PAPER)
 
 
@@ -31,6 +36,23 @@ def _kept_chance() -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(3)
         yield
+
+
+def kind_of(name: str) -> str:
+    return "cross_attention" if name in NAMED else name
+
+
+def make_membership(n_genes: int = GENES) -> Tensor:
+    membership = torch.zeros(len(GENES_OF_SETS), n_genes, dtype=torch.bool)
+    for row, genes in enumerate(GENES_OF_SETS):
+        membership[row, list(genes)] = True
+    return membership
+
+
+def make(name: str, n_classes: int = 2, n_genes: int = GENES) -> Network:
+    membership = make_membership(n_genes) if name in NAMED else None
+    sizes = Sizes(FEATURES, n_genes, n_classes, membership)
+    return make_network(kind_of(name), sizes, NAMED.get(name, SMALL))
 
 
 def make_batch(n: int = N, genes: int = GENES) -> Batch:
@@ -45,7 +67,7 @@ def make_batch(n: int = N, genes: int = GENES) -> Batch:
 def make_moved(name: str, n_classes: int = 2, n_genes: int = GENES) -> Network:
     """Return a network in its prediction mode whose heads no longer stand at their start of 0."""
     torch.manual_seed(17)
-    network = make_network(name, Sizes(FEATURES, n_genes, n_classes), SMALL)
+    network = make(name, n_classes, n_genes)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(torch.randn(parameter.shape) * 0.1)
@@ -85,10 +107,11 @@ def test_shapes(name: str, n_classes: int, n_logits: int) -> None:
     assert output.logits.shape == (N, n_logits)
     assert output.logits.isfinite().all()
     assert all(vote.shape == (N, n_logits) for vote in output.votes.values())
-    assert set(output.votes) <= NETWORKS[name].uses
-    assert (output.tile_attention is not None) == (name in WITH_TILE_ATTENTION)
+    assert set(output.votes) <= NETWORKS[kind_of(name)].uses
+    assert (output.tile_attention is not None) == (kind_of(name) in WITH_TILE_ATTENTION)
     if output.gene_attention is not None:
-        assert output.gene_attention.shape == (N, SMALL.n_gene_tokens, TILES)
+        n_tokens = {SETS: 3, OUTSIDE: 5}.get(name, SMALL.n_gene_tokens)
+        assert output.gene_attention.shape == (N, n_tokens, TILES)
 
 
 @each_network
@@ -183,7 +206,7 @@ def test_same_seed_same_numbers(name: str) -> None:
     outputs = []
     for seed in (5, 5, 6):
         torch.manual_seed(seed)
-        network = make_network(name, Sizes(FEATURES, GENES, 2), SMALL)
+        network = make(name)
         train(network, batch, targets, 3)
         outputs.append(said(network, batch).logits)
     assert torch.equal(outputs[0], outputs[1])
@@ -193,7 +216,7 @@ def test_same_seed_same_numbers(name: str) -> None:
 @each_network
 def test_eight_patients_are_learned_by_heart(name: str) -> None:
     torch.manual_seed(1)
-    network = make_network(name, Sizes(FEATURES, GENES, 2), SMALL)
+    network = make(name)
     steps = 60 if name in PAPER else 200
     loss = train(network, make_batch(8), torch.tensor([0.0, 1, 1, 0, 1, 0, 0, 1]), steps)
     assert loss < 0.05

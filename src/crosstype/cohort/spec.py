@@ -116,6 +116,16 @@ class ExpressionSpec:
     """The 50 PAM50 genes, former symbols included, are withheld from every model, baselines
     included. Labels that were called from these genes cannot then be read off them."""
 
+    representation: Literal["genes", "spectrum"] = "genes"
+    """What models see of expression. genes: each gene; spectrum: each gene set's enrichment in the
+    sample by itself (ssGSEA), after `exclude_pam50`; needs `gene_sets`."""
+
+    gene_sets: Path | None = None
+    """GMT file (gz or not) of the gene sets that make the spectrum."""
+
+    least_genes: int = 5
+    """Gene sets of which the table has fewer genes than this are left out of the spectrum."""
+
 
 @dataclass(frozen=True)
 class FoldsSpec:

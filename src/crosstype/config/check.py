@@ -12,6 +12,7 @@ from crosstype.models.spec import MODEL_NAMES
 RANGES: dict[tuple[str, str], tuple[float, float]] = {
     ("expression", "outlier_factor"): (0, inf),
     ("expression", "n_genes"): (0, inf),
+    ("expression", "least_genes"): (1, 100_000),
     ("tissue", "thumbnail_mpp"): (0.5, 64),
     ("tissue", "minimum_speck_um2"): (0, inf),
     ("tissue", "minimum_hole_um2"): (0, inf),
@@ -40,6 +41,8 @@ RANGES: dict[tuple[str, str], tuple[float, float]] = {
     ("models", "dropout"): (0, 0.95),
     ("models", "gene_dropout"): (0, 0.99),
     ("models", "tile_dropout"): (0, 0.99),
+    ("models", "least_genes"): (1, 100_000),
+    ("models", "n_outside_tokens"): (0, 1024),
     ("training", "learning_rate"): (1e-8, 1),
     ("training", "weight_decay"): (0, 100),
     ("training", "batch_size"): (2, 100_000),
@@ -69,6 +72,10 @@ def check_ready(spec: RunSpec, *, needs_labels: bool) -> None:
             raise ConfigError(f"[cohort] {key} is not set. Name the {key} table.")
         if path is not None and not (path.is_file() or (key == "expression" and path.is_dir())):
             raise ConfigError(f"[cohort] {key}: found {str(path)!r}, which is not there.")
+    for section in ("expression", "models"):
+        path = getattr(spec, section).gene_sets
+        if path is not None and not path.is_file():
+            raise ConfigError(f"[{section}] gene_sets: found {str(path)!r}, which is not there.")
     if spec.folds.file is not None and not spec.folds.file.exists():
         raise ConfigError(f"[folds] file: found {str(spec.folds.file)!r}, which is not there.")
     if len(spec.cohort.classes) < 2:
@@ -113,6 +120,7 @@ def check_run(spec: RunSpec, file_name: str) -> None:
             f"{file_name}: models.width: found {spec.models.width}, expected a multiple of "
             f"models.n_heads ({spec.models.n_heads})."
         )
+    _check_gene_sets(spec, file_name)
     for name in spec.training.models:
         if name not in MODEL_NAMES:
             near = get_close_matches(name, MODEL_NAMES, n=1, cutoff=0.3)
@@ -121,3 +129,27 @@ def check_run(spec: RunSpec, file_name: str) -> None:
                 f"{file_name}: training.models: found {name!r}, expected some of "
                 f"{', '.join(MODEL_NAMES)}. {hint}".rstrip()
             )
+
+
+def _check_gene_sets(spec: RunSpec, file_name: str) -> None:
+    """Raise ConfigError for settings of gene sets that contradict each other or mean nothing."""
+    expression, models = spec.expression, spec.models
+    spectrum = expression.representation == "spectrum"
+    key, found, remedy = "", "", ""
+    if spectrum and expression.gene_sets is None:
+        key, found = "expression.gene_sets", "none"
+        remedy = 'a GMT file, for representation = "spectrum" is made of gene sets'
+    elif not spectrum and expression.gene_sets is not None:
+        key, found = "expression.gene_sets", f"{expression.gene_sets.name!r}"
+        remedy = 'none, for representation is "genes"; gene tokens take theirs from [models]'
+    elif spectrum and expression.drop_zero_genes:
+        key, found = "expression.drop_zero_genes", "true"
+        remedy = 'false, for under representation = "spectrum" there are no genes to drop'
+    elif spectrum and models.gene_sets is not None:
+        key, found = "models.gene_sets", f"{models.gene_sets.name!r}"
+        remedy = 'none, for under representation = "spectrum" the gene sets stand in for the genes'
+    elif models.gene_sets is None and models.n_outside_tokens:
+        key, found = "models.n_outside_tokens", f"{models.n_outside_tokens}"
+        remedy = "0, for without models.gene_sets every token is learned (n_gene_tokens)"
+    if key:
+        raise ConfigError(f"{file_name}: {key}: found {found}, expected {remedy}.")

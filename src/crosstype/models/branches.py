@@ -12,6 +12,7 @@ from crosstype.models.layers import (
     GeneInput,
     Head,
     TileEncoder,
+    rescaled,
 )
 from crosstype.models.spec import ModelSpec
 
@@ -57,9 +58,17 @@ class GeneBranch(nn.Module):
         self, genes: Float[Tensor, "patients genes"], mask: Bool[Tensor, "patients genes"]
     ) -> tuple[Float[Tensor, "patients width"], Float[Tensor, "patients logits"]]:
         """Return the encoded vector and the genes' own logits (0 for a patient without genes)."""
-        shown = self.input(genes, mask)
+        return self.encode(genes, self.input.shown(mask), mask)
+
+    def encode(
+        self,
+        genes: Float[Tensor, "patients genes"],
+        shown: Bool[Tensor, "patients genes"],
+        mask: Bool[Tensor, "patients genes"],
+    ) -> tuple[Float[Tensor, "patients width"], Float[Tensor, "patients logits"]]:
+        """Return the same for the genes to look at (`shown`) of those measured (`mask`)."""
         present = mask.any(dim=1, keepdim=True)
-        vector = self.encoder(shown) * present
+        vector = self.encoder(rescaled(genes, shown)) * present
         logits: Tensor = self.head(vector)
         return vector, logits * present
 

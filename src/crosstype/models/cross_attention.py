@@ -9,8 +9,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from crosstype.models.branches import GeneBranch, ImageBranch, joined
+from crosstype.models.gene_tokens import GeneSetTokens, OutsidePrograms, n_outside_tokens
 from crosstype.models.interface import Batch, Network, Output, Sizes
-from crosstype.models.layers import Head, MultiHeadAttention
+from crosstype.models.layers import Head, MultiHeadAttention, masked_mean
 from crosstype.models.spec import ModelSpec
 from crosstype.terms import Modality
 
@@ -45,12 +46,13 @@ class CrossBlock(nn.Module):
 
 
 class CrossAttention(Network):
-    """Bidirectional multi-head cross-attention between tiles and learned gene programs.
+    """Bidirectional multi-head cross-attention between tiles and gene tokens.
 
-    Each gene token is a learned program: a non-linear summary of the genes through a narrow layer
-    (a direct map from 20,000 genes to many tokens would cost more than all the rest). The fused
-    vector corrects the sum of both modalities' own votes, so that a modality without a message
-    costs nothing.
+    Without gene sets each gene token is a learned program: a non-linear summary of the genes
+    through a narrow layer (a direct map from 20,000 genes to many tokens would cost more than all
+    the rest). With gene sets each token is made from one set's genes only, in the order of the
+    sets; learned programs over the genes in no set may follow them. The fused vector corrects the
+    sum of both modalities' own votes, so that a modality without a message costs nothing.
 
     Raises:
         ValueError: for fewer than two gene tokens: a softmax over one key is always 1, and the
@@ -58,19 +60,27 @@ class CrossAttention(Network):
     """
 
     uses: ClassVar[frozenset[Modality]] = frozenset({Modality.IMAGE, Modality.GENES})
+    sees_gene_sets: ClassVar[bool] = True
 
     def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:
         """Make the network."""
         super().__init__(sizes)
-        if spec.n_gene_tokens < 2:
+        membership = sizes.membership
+        n_outside = 0 if membership is None else n_outside_tokens(membership, spec)
+        n_tokens = spec.n_gene_tokens if membership is None else len(membership) + n_outside
+        if n_tokens < 2:
             raise ValueError(
-                f"cross_attention needs at least 2 gene tokens, found {spec.n_gene_tokens}: "
+                f"cross_attention needs at least 2 gene tokens, found {n_tokens}: "
                 "attention over one token ignores the image"
             )
         self.image = ImageBranch(sizes, spec)
         self.genes = GeneBranch(sizes, spec)
-        self.programs = nn.Linear(spec.width, spec.n_gene_tokens * spec.width)
-        self.program_names = nn.Parameter(torch.randn(spec.n_gene_tokens, spec.width) * 0.1)
+        if membership is None:
+            self.programs = nn.Linear(spec.width, n_tokens * spec.width)
+            self.program_names = nn.Parameter(torch.randn(n_tokens, spec.width) * 0.1)
+        else:
+            self.sets = GeneSetTokens(membership, spec)
+            self.outside = OutsidePrograms(membership, spec) if n_outside else None
         self.blocks = nn.ModuleList(CrossBlock(spec) for _ in range(spec.n_blocks))
         self.mix = nn.Sequential(nn.Linear(2 * spec.width, spec.width), nn.GELU())
         self.head = Head(spec.width, sizes.n_logits, spec.dropout)
@@ -78,19 +88,38 @@ class CrossAttention(Network):
     def forward(self, batch: Batch) -> Output:
         """Return logits, tile attention, attention per gene token, and both votes."""
         tiles, kept = self.image.tokens(batch.tiles, batch.tile_mask)
-        vector, gene_vote = self.genes(batch.genes, batch.gene_mask)
-        tokens = self.programs(vector).view(len(vector), *self.program_names.shape)
-        tokens = tokens + self.program_names
-        token_mask = batch.gene_mask.any(dim=1, keepdim=True).expand(tokens.shape[:2])
+        shown = self.genes.input.shown(batch.gene_mask)
+        vector, gene_vote = self.genes.encode(batch.genes, shown, batch.gene_mask)
+        tokens, token_mask = self._tokens(batch, vector, shown)
         gene_attention = tokens.new_zeros(())
         for block in self.blocks:
             tokens, tiles, gene_attention = block(tokens, token_mask, tiles, kept)
         pooled, attention = self.image.pool(tiles, kept)
         image_vote = self.image.vote(pooled, kept)
-        fused = self.head(self.mix(joined(pooled, tokens.mean(dim=1))))
+        named = self.sizes.membership is not None
+        gathered = masked_mean(tokens, token_mask) if named else tokens.mean(dim=1)
+        fused = self.head(self.mix(joined(pooled, gathered)))
         return Output(
             gene_vote + image_vote + fused,
             attention,
             gene_attention,
             votes={Modality.IMAGE: image_vote, Modality.GENES: gene_vote},
         )
+
+    def _tokens(
+        self,
+        batch: Batch,
+        vector: Float[Tensor, "patients width"],
+        shown: Bool[Tensor, "patients genes"],
+    ) -> tuple[Float[Tensor, "patients tokens width"], Bool[Tensor, "patients tokens"]]:
+        """Return the gene tokens, and which of them rest on any gene."""
+        if self.sizes.membership is None:
+            learned = self.programs(vector).view(len(vector), *self.program_names.shape)
+            learned = learned + self.program_names
+            present = batch.gene_mask.any(dim=1, keepdim=True)
+            return learned, present.expand(learned.shape[:2])
+        tokens, measured = self.sets(batch.genes, shown)
+        if self.outside is not None:
+            more, there = self.outside(batch.genes, shown)
+            tokens, measured = torch.cat([tokens, more], 1), torch.cat([measured, there], 1)
+        return tokens, measured

@@ -58,11 +58,14 @@ class Sizes:
         n_features: width of a tile's feature vector.
         n_genes: number of genes after preprocessing.
         n_classes: number of classes, at least 2.
+        membership: which gene is in which gene set, for networks with `sees_gene_sets`; None:
+            gene tokens are learned programs.
     """
 
     n_features: int
     n_genes: int
     n_classes: int
+    membership: Bool[Tensor, "sets genes"] | None = field(default=None, compare=False)
 
     @property
     def n_logits(self) -> int:
@@ -77,10 +80,12 @@ class Network(nn.Module, ABC):
         uses: the modalities that can change its output.
         corrects_line: whether training may let it correct a fitted line instead of starting from
             nothing; the published models have no line.
+        sees_gene_sets: whether it can make its gene tokens from named gene sets.
     """
 
     uses: ClassVar[frozenset[Modality]]
     corrects_line: ClassVar[bool] = True
+    sees_gene_sets: ClassVar[bool] = False
 
     def __init__(self, sizes: Sizes) -> None:
         """Remember the sizes that the data dictated."""

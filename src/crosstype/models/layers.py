@@ -121,11 +121,20 @@ class GeneInput(nn.Module):
 
         The rescaling by sqrt(genes / measured genes) keeps the spread of a weighted sum of genes.
         """
-        if self.training and self.gene_dropout > 0:
-            mask = hide(mask, self.gene_dropout)
-        kept = mask.to(genes.dtype)
-        left = kept.mean(dim=1, keepdim=True).clamp(min=1.0 / genes.shape[1])
-        return genes * kept * left.rsqrt()
+        return rescaled(genes, self.shown(mask))
+
+    def shown(self, mask: Bool[Tensor, "patients genes"]) -> Bool[Tensor, "patients genes"]:
+        """Return which genes to look at; while training a share of the measured ones is hidden."""
+        return hide(mask, self.gene_dropout) if self.training and self.gene_dropout > 0 else mask
+
+
+def rescaled(
+    genes: Float[Tensor, "*batch genes"], mask: Bool[Tensor, "*batch genes"]
+) -> Float[Tensor, "*batch genes"]:
+    """Return the genes with those under the mask at 0, times sqrt(genes / genes that are left)."""
+    kept = mask.to(genes.dtype)
+    left = kept.mean(dim=-1, keepdim=True).clamp(min=1.0 / genes.shape[-1])
+    return genes * kept * left.rsqrt()
 
 
 class Head(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 MODEL_NAMES = (
     "image_only",
@@ -24,7 +25,8 @@ class ModelSpec:
     """Length of every token and hidden vector."""
 
     n_gene_tokens: int = 16
-    """Number of learned gene programs that cross-attention sees as tokens; at least 2."""
+    """Number of learned gene programs that cross-attention sees as tokens where no `gene_sets` are
+    given; at least 2."""
 
     n_heads: int = 4
     """Attention heads; `width` must be a multiple of it."""
@@ -40,3 +42,13 @@ class ModelSpec:
 
     tile_dropout: float = 0.3
     """Share of tiles hidden from each patient while training, 0 to 1."""
+
+    gene_sets: Path | None = None
+    """GMT file (gz or not): each gene set is then one token of cross-attention, made from that
+    set's genes only, in place of learned programs."""
+
+    least_genes: int = 5
+    """Gene sets with fewer genes than this, among those that a fold keeps, make no token."""
+
+    n_outside_tokens: int = 0
+    """With `gene_sets`: learned programs beside them, over the genes that stand in no set."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from crosstype.cohort.genesets import MatchedSets
 from crosstype.models.baselines import BASELINES, fit_baseline, predict_baseline
 from crosstype.models.spec import ModelSpec
 from crosstype.training.bags import Patients
@@ -52,12 +53,15 @@ class Recipe:
         model: sizes of the networks.
         preparing: how expression and features are prepared.
         seed: from which every random number of this fit derives.
+        gene_sets: the gene sets among the table's genes, for networks that see them; None: they
+            learn programs of their own.
     """
 
     training: TrainingSpec
     model: ModelSpec
     preparing: Preparing
     seed: tuple[int, ...]
+    gene_sets: MatchedSets | None = None
 
     def seeds(self, name: str, member: int) -> np.random.SeedSequence:
         """Return the seed of one member of one model, the same in whatever order they run."""

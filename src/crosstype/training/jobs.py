@@ -14,11 +14,13 @@ import numpy as np
 from crosstype import __version__
 from crosstype.cohort.aligned import load_expression
 from crosstype.cohort.folds import Fold, folds_of, read_folds
+from crosstype.cohort.genesets import GeneSets, MatchedSets
 from crosstype.cohort.protocol import Protocol
 from crosstype.cohort.spec import ExpressionSpec
 from crosstype.cohort.unit import Unit
 from crosstype.errors import CheckpointError
 from crosstype.files import hash_of, write_text
+from crosstype.models.catalog import NETWORKS
 from crosstype.models.spec import ModelSpec
 from crosstype.tables import read_stage_table
 from crosstype.training.bags import Bags, Patients
@@ -58,6 +60,7 @@ class Plan:
         n_shuffles: how often each modality is shuffled between test patients.
         n_losses: how often genes are lost at each level; 0: the study is not made.
         inputs: one hash over cohort, expression and features.
+        gene_sets: what cross-attention's gene tokens are made of; None: learned programs.
     """
 
     out: Path
@@ -71,6 +74,7 @@ class Plan:
     n_shuffles: int
     n_losses: int
     inputs: str
+    gene_sets: GeneSets | None = None
 
     def checkpoint(self, job: Job) -> Path:
         """Return where the job's model is kept."""
@@ -87,7 +91,9 @@ class Plan:
     def hash_of(self, job: Job, fold: Fold) -> str:
         """Return a hash over all that the job's result depends on."""
         training = {k: v for k, v in asdict(self.training).items() if k != "models"}
-        specs = [self.classes, self.protocol, self.expression, self.model, training]
+        specs: list[Any] = [self.classes, self.protocol, self.expression, self.model, training]
+        network = NETWORKS.get(job.model)
+        specs.append(self.gene_sets if network and network.sees_gene_sets else None)
         chance = [self.n_shuffles, self.n_losses]
         return hash_of([__version__, specs, self.seed, chance, self.inputs, job, fold])
 
@@ -122,6 +128,14 @@ class Bench:
         return load_expression(self.plan.out / "expression.npz").unit
 
     @cached_property
+    def gene_sets(self) -> MatchedSets | None:
+        """Return the plan's gene sets among the cohort's genes."""
+        if self.plan.gene_sets is None:
+            return None
+        genes = load_expression(self.plan.out / "expression.npz").genes
+        return self.plan.gene_sets.matched(genes, self.plan.model.least_genes)
+
+    @cached_property
     def folds(self) -> dict[tuple[int, int], Fold]:
         """Return the folds by repeat and fold."""
         table = read_folds(self.plan.out / "folds.csv")
@@ -131,7 +145,7 @@ class Bench:
         """Return the settings and the seed of a job."""
         preparing = Preparing(self.plan.expression, self.plan.protocol, self.unit)
         seed = (self.plan.seed, job.repeat, job.fold)
-        return Recipe(self.plan.training, self.plan.model, preparing, seed)
+        return Recipe(self.plan.training, self.plan.model, preparing, seed, self.gene_sets)
 
     def splits(self, fold: Fold) -> list[Split]:
         """Return one split per inner fold, or the leaking one of a protocol that leaks."""

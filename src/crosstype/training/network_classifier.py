@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from crosstype.cohort.genesets import MatchedSets
 from crosstype.errors import TrainingError
 from crosstype.models.catalog import NETWORKS, make_network
 from crosstype.models.interface import Network, Sizes
@@ -38,6 +39,8 @@ from crosstype.training.fit import (
 from crosstype.training.linear_start import LinearStart, choose_trust, fit_line
 from crosstype.training.preparation import Preparation
 
+MEMBERSHIP = "gene_sets.membership"
+
 
 class NetworkClassifier(Classifier):
     """A line, and several copies of one network that correct it; their logits are averaged.
@@ -51,6 +54,8 @@ class NetworkClassifier(Classifier):
         trust: share of the networks' mean correction that is added to the line, 0 to 1.
         inner_logits: for each split, the logits of its validation patients, none of which taught
             the line or the network that said them.
+        set_names: names of the gene sets that are the network's first gene tokens, in their order.
+        membership: gene sets x kept genes, what each of those tokens sees; None: learned programs.
     """
 
     preparation: Preparation
@@ -61,12 +66,16 @@ class NetworkClassifier(Classifier):
         self.start: LinearStart | None = None
         self.networks: list[Network] = []
         self.inner_logits: list[Tensor] = []
+        self.set_names: tuple[str, ...] = ()
+        self.membership: Bool[np.ndarray, "sets genes"] | None = None
 
     def fit(self, splits: Sequence[Split], recipe: Recipe) -> None:
         """Fit line and networks, then decide how far the networks are trusted."""
         patients = training_patients(splits, recipe)
         self.preparation = recipe.preparing.fit(splits[0].everyone or patients)
         kind = NETWORKS[self.name]
+        if kind.sees_gene_sets and recipe.gene_sets is not None:
+            self._match(recipe.gene_sets, recipe.model)
         starts: list[LinearStart | None] = [None] * len(splits)
         if recipe.training.start == "linear" and kind.corrects_line:
             self.start = fit_line(patients, self.preparation, kind.uses)
@@ -120,8 +129,10 @@ class NetworkClassifier(Classifier):
             weights = {f"{number}.{k}": v.numpy() for k, v in network.state_dict().items()}
             arrays |= weights
             arrays[f"inner_logits.{number}"] = self.inner_logits[number].numpy()
-        sizes = asdict(self.networks[0].sizes)
-        settings = {"preparation": steps, "sizes": sizes, "trust": self.trust}
+        settings = {"preparation": steps, "sizes": _sizes(self.networks[0]), "trust": self.trust}
+        if self.membership is not None:
+            arrays[MEMBERSHIP] = self.membership
+            settings["gene_sets"] = list(self.set_names)
         return arrays, settings | {"n_networks": len(self.networks)}
 
     def restore(self, arrays: Arrays, settings: dict[str, Any], model: ModelSpec) -> None:
@@ -131,8 +142,11 @@ class NetworkClassifier(Classifier):
         uses = NETWORKS[self.name].uses
         if "start.weight" in arrays:
             self.start = LinearStart.from_arrays(uses, below(arrays, "start."))
+        self.set_names = tuple(settings.get("gene_sets", ()))
+        self.membership = arrays.get(MEMBERSHIP)
+        sizes = Sizes(**settings["sizes"], membership=_tensor(self.membership))
         for number in range(int(settings["n_networks"])):
-            network = make_network(self.name, Sizes(**settings["sizes"]), model)
+            network = make_network(self.name, sizes, model)
             weights = below(arrays, f"{number}.")
             network.load_state_dict({key: torch.from_numpy(v) for key, v in weights.items()})
             network.eval()
@@ -151,13 +165,25 @@ class NetworkClassifier(Classifier):
     ) -> Float[np.ndarray, "patients logits"] | None:
         return start.logits(patients, self.preparation) if start else None
 
+    def _match(self, gene_sets: MatchedSets, model: ModelSpec) -> None:
+        """Keep the gene sets that still have enough genes after this fold's choice of genes."""
+        kept = self.preparation.kept
+        names, membership = gene_sets.restricted(kept, model.least_genes)
+        if len(names) < 2:
+            raise TrainingError(
+                f"{self.name}: {len(names)} of {len(gene_sets.names)} gene sets keep at least "
+                f"{model.least_genes} of the {int(kept.sum())} genes that this fold chose; "
+                "expected two or more. Lower [models] least_genes, or raise [expression] n_genes."
+            )
+        self.set_names, self.membership = names, membership
+
     def _member(self, number: int, train: Prepared, validation: Prepared, recipe: Recipe) -> Member:
         """Return a freshly initialised network with its patients and its own chance."""
         seeds = recipe.seeds(self.name, number)
         torch.manual_seed(int(seeds.generate_state(1)[0]))
-        sizes = Sizes(
-            len(self.preparation.feature_mean), train.genes.shape[1], len(train.patients.classes)
-        )
+        n_features, n_genes = len(self.preparation.feature_mean), train.genes.shape[1]
+        membership = _tensor(self.membership)
+        sizes = Sizes(n_features, n_genes, len(train.patients.classes), membership)
         network = make_network(self.name, sizes, recipe.model)
         return Member(network, train, validation, np.random.default_rng(seeds))
 
@@ -181,3 +207,13 @@ class NetworkClassifier(Classifier):
         start = torch.cat([one.start for one in held])
         correction = torch.cat(list(said)) - start
         self.trust = choose_trust(start, correction, lambda logits: loss.each(logits, targets))
+
+
+def _sizes(network: Network) -> dict[str, int]:
+    """Return the network's sizes as JSON holds them; membership is an array of its own."""
+    names = [one.name for one in fields(network.sizes) if one.name != "membership"]
+    return {name: getattr(network.sizes, name) for name in names}
+
+
+def _tensor(membership: Bool[np.ndarray, "sets genes"] | None) -> Bool[Tensor, "sets genes"] | None:
+    return None if membership is None else torch.from_numpy(membership)

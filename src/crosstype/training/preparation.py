@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Float, Float32
 
 from crosstype.cohort.genes import pipeline_from_state, pipeline_state
 from crosstype.cohort.preprocess import make_preprocessing
@@ -65,6 +65,18 @@ class Preparation:
         raw = np.stack([patients.bags.summary(one) for one in patients.bag_of])
         scaled: np.ndarray = (raw - self.summary_mean) / self.summary_scale
         return scaled.astype(np.float32)
+
+    @property
+    def kept(self) -> Bool[np.ndarray, " genes"]:
+        """Return which genes of the table the fitted steps keep."""
+        steps = [step for _, step in self.expression.steps]
+        kept = np.zeros(steps[0].n_features_in_, dtype=bool)
+        places = np.arange(len(kept))
+        for step in steps:
+            if hasattr(step, "get_support"):
+                places = places[step.get_support()]
+        kept[places] = True
+        return kept
 
     @property
     def gene_spread(self) -> Float32[np.ndarray, " kept_genes"]:

@@ -1,0 +1,104 @@
+"""Gene tokens from named gene sets: each token sees the genes of one set and no other."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from crosstype.models.layers import rescaled
+from crosstype.models.spec import ModelSpec
+
+N_HIDDEN = 8
+"""Hidden values of one set's map. A dense map from 20,000 genes to 50 tokens of width 64 would have
+64 million weights; 50 sets of 150 genes through 8 hidden values have 89,000."""
+
+
+class GeneSetTokens(nn.Module):
+    """Genes to one token per gene set: a small map of its own for each set.
+
+    A set's token is name + map(GELU(map(genes of the set))). Genes that were not measured count as
+    the training mean, and the others are rescaled, set by set; a set of which no gene was measured
+    is masked.
+    """
+
+    places: Int[Tensor, "sets longest"]
+    inside: Bool[Tensor, "sets longest"]
+
+    def __init__(self, membership: Bool[Tensor, "sets genes"], spec: ModelSpec) -> None:
+        """Make the maps.
+
+        Args:
+            membership: which gene is in which set.
+            spec: width and dropout.
+
+        Raises:
+            ValueError: a set has no gene.
+        """
+        super().__init__()
+        sizes = membership.sum(dim=1)
+        if len(sizes) and int(sizes.min()) == 0:
+            raise ValueError("a gene set without genes makes no token")
+        n_sets, longest = len(sizes), int(sizes.max()) if len(sizes) else 0
+        # Members first, in the genes' order; the rest of a row is padding.
+        places = torch.argsort((~membership).to(torch.int8), dim=1, stable=True)[:, :longest]
+        # Membership is kept once for all networks of a checkpoint, so it is no state of this one.
+        self.register_buffer("places", places, persistent=False)
+        self.register_buffer("inside", membership.gather(1, places), persistent=False)
+        bound = sizes.clamp(min=1).to(torch.float32).rsqrt()[:, None, None]
+        drawn = (torch.rand(n_sets, longest, N_HIDDEN) * 2 - 1) * bound
+        self.first = nn.Parameter(drawn * self.inside[:, :, None])
+        self.first_bias = nn.Parameter(torch.zeros(n_sets, N_HIDDEN))
+        drawn = (torch.rand(n_sets, N_HIDDEN, spec.width) * 2 - 1) * N_HIDDEN**-0.5
+        self.second = nn.Parameter(drawn)
+        self.names = nn.Parameter(torch.randn(n_sets, spec.width) * 0.1)
+        self.dropout = nn.Dropout(spec.dropout)
+
+    def forward(
+        self, genes: Float[Tensor, "patients genes"], shown: Bool[Tensor, "patients genes"]
+    ) -> tuple[Float[Tensor, "patients sets width"], Bool[Tensor, "patients sets"]]:
+        """Return one token per set, and which of them rest on any gene."""
+        size = (len(genes), *self.places.shape)
+        flat = self.places.reshape(-1)
+        values = genes.index_select(1, flat).view(size)
+        seen = shown.index_select(1, flat).view(size) & self.inside
+        measured = seen.any(dim=2)
+        # The padding of a row is no gene that was missed: only the set's own genes are counted.
+        padding = (self.places.shape[1] / self.inside.sum(dim=1).to(genes.dtype)).rsqrt()
+        values = rescaled(values, seen) * padding[:, None]
+        # One small matrix product per set: sets x patients x genes of the set.
+        hidden = torch.baddbmm(self.first_bias[:, None], values.transpose(0, 1), self.first)
+        hidden = self.dropout(nn.functional.gelu(hidden))
+        tokens = torch.baddbmm(self.names[:, None], hidden, self.second)
+        return tokens.transpose(0, 1), measured
+
+
+def n_outside_tokens(membership: Bool[Tensor, "sets genes"], spec: ModelSpec) -> int:
+    """Return how many learned programs stand beside the sets: none if every gene is in a set."""
+    return 0 if bool(membership.any(dim=0).all()) else spec.n_outside_tokens
+
+
+class OutsidePrograms(nn.Module):
+    """Learned programs over the genes that stand in no set."""
+
+    outside: Int[Tensor, " outside"]
+
+    def __init__(self, membership: Bool[Tensor, "sets genes"], spec: ModelSpec) -> None:
+        """Make the layers; at least one gene stands in no set."""
+        super().__init__()
+        outside = torch.nonzero(~membership.any(dim=0)).view(-1)
+        self.register_buffer("outside", outside, persistent=False)
+        self.encoder = nn.Sequential(
+            nn.Linear(len(outside), spec.width), nn.GELU(), nn.Dropout(spec.dropout)
+        )
+        self.programs = nn.Linear(spec.width, spec.n_outside_tokens * spec.width)
+        self.names = nn.Parameter(torch.randn(spec.n_outside_tokens, spec.width) * 0.1)
+
+    def forward(
+        self, genes: Float[Tensor, "patients genes"], shown: Bool[Tensor, "patients genes"]
+    ) -> tuple[Float[Tensor, "patients tokens width"], Bool[Tensor, "patients tokens"]]:
+        """Return the programs' tokens, and which of them rest on any gene."""
+        seen = shown.index_select(1, self.outside)
+        vector = self.encoder(rescaled(genes.index_select(1, self.outside), seen))
+        tokens = self.programs(vector).view(len(genes), *self.names.shape) + self.names
+        return tokens, seen.any(dim=1, keepdim=True).expand(tokens.shape[:2])
