@@ -25,11 +25,11 @@ from crosstype.files import write_text
 from crosstype.progress import Silence, Watcher
 from crosstype.stages import Ledger, Stage
 from crosstype.tables import read_table, write_table
+from crosstype.train_stage import LOSSES, MARKED, train_stage
 from crosstype.training.spec import published
 
 REPORTED_VERSIONS = ("torch", "numpy", "scikit-learn", "scipy", "polars", "h5py", "matplotlib")
-MARKED = ("predictions.csv", "stressed_predictions.csv", "training.csv")
-LOSSES = ("rna_loss.npz", "rna_loss.csv", "rna_loss_comparisons.csv")
+LOST = ("rna_loss.csv", "rna_loss_comparisons.csv")
 JUDGED = ("metrics.csv", "comparisons.csv", "modality_use.csv")
 
 
@@ -142,75 +142,14 @@ def _cohort(run: Run, ledger: Ledger) -> dict[str, Any]:
 
 def _train(run: Run, ledger: Ledger) -> dict[str, Any]:
     """Cross-validate every model: models/, predictions.csv and its companions."""
-    from crosstype.cohort_stage import unplaced_expression
-
-    spec, out = run.spec, run.out
+    stage, train = train_stage(run.spec, run.protocol, run.out, ledger)
 
     def work() -> Mapping[str, Any]:
-        from crosstype.training.crossval import cross_validate, write_losses, write_predictions
-
-        plan, notes = _plan(run, ledger)
-        jobs = cross_validate(plan, run.n_workers, run.watcher)
-        (out / "stressed_predictions.csv").unlink(missing_ok=True)  # of a run that shuffled
-        write_predictions(plan, jobs)
-        (out / LOSSES[0]).unlink(missing_ok=True)
-        if plan.n_losses:
-            write_losses(plan, jobs)
+        notes = train(run.n_workers, run.watcher)
         _mark(run, MARKED)
-        return {"jobs": len(jobs), "notes": notes}
+        return notes
 
-    names = ("cohort.csv", "folds.csv", "expression.npz", "features.csv")
-    folds = replace(spec.folds, file=None, write=())  # folds.csv holds what they say
-    settings = [
-        run.classes, unplaced_expression(spec.expression), replace(spec.models, gene_sets=None),
-        spec.training, folds, spec.evaluation.n_shuffles, _n_losses(spec),
-    ]  # fmt: skip
-    inputs = {name: out / name for name in names}
-    if spec.models.gene_sets is not None:
-        inputs[f"gene_sets: {spec.models.gene_sets.name}"] = spec.models.gene_sets
-    outputs = [name for name in MARKED if spec.evaluation.n_shuffles or "stressed" not in name]
-    outputs += LOSSES[:1] if _n_losses(spec) else ()
-    return ledger.do(Stage("train", settings, inputs, outputs), work)
-
-
-def _n_losses(spec: RunSpec) -> int:
-    return spec.evaluation.n_losses if spec.evaluation.rna_loss else 0
-
-
-def _plan(run: Run, ledger: Ledger) -> tuple[Any, list[str]]:
-    """Return what the training jobs need to know, and what was found of the gene sets."""
-    from crosstype.cohort.aligned import load_expression
-    from crosstype.cohort.genesets import read_token_sets
-    from crosstype.cohort_stage import unplaced_expression
-    from crosstype.feature_stage import feature_files
-    from crosstype.features.store import read_feature_rows
-    from crosstype.files import hash_of
-    from crosstype.training.jobs import Plan
-
-    spec, out = run.spec, run.out
-    cohort = set(read_table(out / "cohort.csv")["patient_id"])
-    usable = {row.slide_id for row in read_feature_rows(out / "features.csv") if not row.fault}
-    files = feature_files(spec, out, usable)
-    names = ("cohort.csv", "expression.npz", "features.csv")
-    gene_sets, notes = None, list[str]()
-    if spec.models.gene_sets is not None:
-        genes = load_expression(out / "expression.npz").genes
-        gene_sets, notes = read_token_sets(spec.models.gene_sets, genes, spec.models.least_genes)
-    plan = Plan(
-        out=out,
-        classes=run.classes,
-        slides={patient: paths for patient, paths in files.items() if patient in cohort},
-        protocol=run.protocol,
-        expression=unplaced_expression(spec.expression),
-        model=replace(spec.models, gene_sets=None),
-        training=spec.training,
-        seed=spec.folds.seed,
-        n_shuffles=spec.evaluation.n_shuffles,
-        n_losses=_n_losses(spec),
-        inputs=hash_of([ledger.hashes.sha256_of(out / name) for name in names]),
-        gene_sets=gene_sets,
-    )
-    return plan, notes
+    return ledger.do(stage, work)
 
 
 def _evaluate(run: Run, ledger: Ledger) -> dict[str, Any]:
@@ -222,13 +161,13 @@ def _evaluate(run: Run, ledger: Ledger) -> dict[str, Any]:
 
     def work() -> Mapping[str, Any]:
         evaluate(run.out, spec.evaluation, run.classes, spec.folds.seed)
-        _mark(run, (*JUDGED, *LOSSES[1:]))
+        _mark(run, (*JUDGED, *LOST))
         return {}
 
-    read = (*MARKED[:2], LOSSES[0])
+    read = (*MARKED[:2], LOSSES)
     inputs = {name: run.out / name for name in read if (run.out / name).exists()}
     settings = [spec.evaluation, run.classes, spec.folds.seed, run.protocol]
-    outputs = [*JUDGED, *(LOSSES[1:] if spec.evaluation.rna_loss else ())]
+    outputs = [*JUDGED, *(LOST if spec.evaluation.rna_loss else ())]
     record = ledger.do(Stage("evaluate", settings, inputs, outputs), work)
     run.watcher.step("metrics, comparisons, modality use")
     return record
