@@ -64,7 +64,7 @@ def pam50_profiles(
     if len(genes) < least:
         raise CohortError(
             f"{file_name}: found {found}, expected at least {least}. Missing: {', '.join(absent)}. "
-            "If genes are named otherwise, give a table of names with --gene-names."
+            "If genes are named otherwise, give a table of identifiers and symbols (gene_names)."
         )
     if absent:
         notes.append(f"warning: found {found}; calls are made without {', '.join(absent)}")
@@ -73,7 +73,7 @@ def pam50_profiles(
         if (values < 0).any():
             raise CohortError(
                 f"{file_name}: amounts ({expression.measure}) of the PAM50 genes are negative, "
-                f"down to {np.nanmin(values):.4g}. If the values are logarithms, say --unit log."
+                f"down to {np.nanmin(values):.4g}. If they are logarithms, say so (unit: log)."
             )
         values = np.log2(values + 1)
         notes.append(f"amounts ({expression.measure}) taken to log2(x + 1)")

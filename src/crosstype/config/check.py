@@ -62,15 +62,19 @@ def check_ready(spec: RunSpec, *, needs_labels: bool) -> None:
     _check_image_input(spec)
     if not needs_labels:
         return
+    called = spec.cohort.labels_from_pam50 is not None
+    if called and spec.cohort.labels is not None:
+        raise ConfigError("[cohort] labels and labels_from_pam50 are both set. Keep one of them.")
+    optional = ("slides", "labels") if called else ("slides",)
     for key in ("labels", "expression", "slides"):
         path = getattr(spec.cohort, key)
-        if path is None and key != "slides":
+        if path is None and key not in optional:
             raise ConfigError(f"[cohort] {key} is not set. Name the {key} table.")
         if path is not None and not (path.is_file() or (key == "expression" and path.is_dir())):
             raise ConfigError(f"[cohort] {key}: found {str(path)!r}, which is not there.")
     if spec.folds.file is not None and not spec.folds.file.exists():
         raise ConfigError(f"[folds] file: found {str(spec.folds.file)!r}, which is not there.")
-    if spec.cohort.label_column is None:
+    if spec.cohort.label_column is None and not called:
         raise ConfigError("[cohort] label_column is not set. Name the column of the label.")
     if len(spec.cohort.classes) < 2:
         raise ConfigError(
