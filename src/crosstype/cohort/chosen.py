@@ -1,6 +1,9 @@
 """Which slides and which sample of a patient are used: primary tumours, and the first of several.
 
-TCGA barcodes say what tissue a slide or sample is of; ids that say nothing are taken as tumours.
+The rule for several samples of a patient: only tumours (TCGA sample types 01 to 09) that are no
+metastases (06, 07) are used; of those with any value the first in sorted barcode order, so 01 goes
+first. Slides follow the same rule for tissue, and all of a patient's make one bag. Ids that are no
+TCGA barcodes say nothing of the tissue and are taken as tumours.
 """
 
 from __future__ import annotations

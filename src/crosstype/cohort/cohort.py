@@ -82,10 +82,8 @@ def build_cohort(
 ) -> Cohort:
     """Join labels, slides and expression by patient.
 
-    The rule for several samples of a patient: only tumours (TCGA sample types 01 to 09) that are
-    no metastases (06, 07) are used; of those with any value the first in sorted barcode order, so
-    01 goes first. Slides follow the same rule for tissue, and all of a patient's make one bag.
-    A patient is left out at the first of these steps that fails: labels, site, slides, expression.
+    Which samples and slides of a patient are used, `chosen` says. A patient is left out at the
+    first of these steps that fails: labels, site, slides, expression.
 
     Args:
         spec: tables, columns, classes and sites.
@@ -98,17 +96,15 @@ def build_cohort(
         ConfigError, TableError: a table is not set or damaged; the classes contradict themselves.
         CohortError: nobody is in common, or a class is too small for the folds.
     """
+    labels = read_labels(spec) if spec.labels_from_pam50 is None else None
     if spec.expression is None:
         raise ConfigError("[cohort] expression is not set. Name the expression table.")
-    labels = read_labels(spec) if spec.labels_from_pam50 is None else None
     people = {row.patient_id for row in slides}
-    if labels is not None:
-        people |= {*labels.class_of, *labels.left_out}
+    people |= {*labels.class_of, *labels.left_out} if labels is not None else set()
     expression = read(spec.expression, expression_spec, people)
     usable, slide_reasons, notes = usable_slides(slides)
     samples, sample_reasons, sample_notes = chosen_samples(expression)
-    if labels is None:
-        labels = labels_from_calls(spec, expression, samples)
+    labels = labels or labels_from_calls(spec, expression, samples)
     everyone, reasons = people.union(samples, sample_reasons), (slide_reasons, sample_reasons)
     kept = sorted(set(labels.class_of) & set(usable) & set(samples))
     if not kept:
