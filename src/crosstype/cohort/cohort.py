@@ -80,10 +80,9 @@ def build_cohort(
     n_folds: int,
     read: ReadExpression = read_expression,
 ) -> Cohort:
-    """Join labels, slides and expression by patient.
+    """Join labels, slides and expression by patient; `chosen` says which slides and samples.
 
-    Which samples and slides of a patient are used, `chosen` says. A patient is left out at the
-    first of these steps that fails: labels, site, slides, expression.
+    Left out is who fails at any of these steps, in this order: labels, site, slides, expression.
 
     Args:
         spec: tables, columns, classes and sites.
@@ -96,11 +95,10 @@ def build_cohort(
         ConfigError, TableError: a table is not set or damaged; the classes contradict themselves.
         CohortError: nobody is in common, or a class is too small for the folds.
     """
-    labels = read_labels(spec) if spec.labels_from_pam50 is None else None
     if spec.expression is None:
         raise ConfigError("[cohort] expression is not set. Name the expression table.")
-    people = {row.patient_id for row in slides}
-    people |= {*labels.class_of, *labels.left_out} if labels is not None else set()
+    labels = read_labels(spec) if spec.labels_from_pam50 is None else None
+    people = {row.patient_id for row in slides} | (_labelled(labels) if labels else set())
     expression = read(spec.expression, expression_spec, people)
     usable, slide_reasons, notes = usable_slides(slides)
     samples, sample_reasons, sample_notes = chosen_samples(expression)
@@ -125,6 +123,11 @@ def build_cohort(
         left_out=_left_out(everyone.difference(kept), labels, reasons, usable),
         provenance=labels.provenance,
     )
+
+
+def _labelled(labels: Labels) -> set[str]:
+    """Return everyone whom the label table names."""
+    return {*labels.class_of, *labels.left_out}
 
 
 def check_class_sizes(labels: Sequence[str], classes: Sequence[str], n_folds: int) -> None:
