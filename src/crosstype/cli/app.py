@@ -12,6 +12,7 @@ import typer
 
 from crosstype import __version__
 from crosstype.cli.fetch import fetch
+from crosstype.cli.pam50 import EXAMPLE, pam50
 from crosstype.errors import CrosstypeError, UsageError
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 
 app.add_typer(fetch, name="fetch")
+app.command(epilog=EXAMPLE)(pam50)
 
 INTERRUPTED = 130  # typer turns Ctrl-C into this status
 

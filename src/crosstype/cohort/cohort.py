@@ -6,19 +6,19 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
-import numpy as np
 import polars as pl
 
 from crosstype.cohort.aligned import AlignedExpression, load_expression, save_expression
+from crosstype.cohort.called_labels import labels_from_calls
+from crosstype.cohort.chosen import SlideRow, chosen_samples, usable_slides
 from crosstype.cohort.expression import Expression, read_expression
-from crosstype.cohort.labels import Labels, is_tumour, read_labels, tissue_of
+from crosstype.cohort.labels import Labels, read_labels
 from crosstype.cohort.spec import CohortSpec, ExpressionSpec
 from crosstype.cohort.withheld import withhold_genes
 from crosstype.errors import CohortError, ConfigError
 from crosstype.tables import write_table
-from crosstype.terms import aliquot_order, patient_of, sample_type_of
 
 __all__ = [
     "AlignedExpression",
@@ -35,30 +35,6 @@ __all__ = [
 
 ReadExpression = Callable[[Path, ExpressionSpec, Collection[str]], Expression]
 Step = Literal["labels", "site", "slides", "expression", "folds"]
-
-
-class SlideRow(Protocol):
-    """What the cohort needs to know of a slide; `features.store.FeatureRow` is one."""
-
-    @property
-    def slide_id(self) -> str:
-        """File name without extension."""
-        ...
-
-    @property
-    def patient_id(self) -> str:
-        """Whose slide it is."""
-        ...
-
-    @property
-    def n_tiles(self) -> int:
-        """Number of tiles."""
-        ...
-
-    @property
-    def fault(self) -> str:
-        """Why the slide cannot be used; empty if it can."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -104,12 +80,9 @@ def build_cohort(
     n_folds: int,
     read: ReadExpression = read_expression,
 ) -> Cohort:
-    """Join labels, slides and expression by patient.
+    """Join labels, slides and expression by patient; `chosen` says which slides and samples.
 
-    The rule for several samples of a patient: only tumours (TCGA sample types 01 to 09) that are
-    no metastases (06, 07) are used; of those with any value the first by `terms.aliquot_order`, so
-    01 goes first. Slides follow the same rule for tissue, and all of a patient's make one bag.
-    A patient is left out at the first of these steps that fails: labels, site, slides, expression.
+    Left out is who fails at any of these steps, in this order: labels, site, slides, expression.
 
     Args:
         spec: tables, columns, classes and sites.
@@ -122,13 +95,14 @@ def build_cohort(
         ConfigError, TableError: a table is not set or damaged; the classes contradict themselves.
         CohortError: nobody is in common, or a class is too small for the folds.
     """
-    labels = read_labels(spec)
     if spec.expression is None:
         raise ConfigError("[cohort] expression is not set. Name the expression table.")
-    people = set(labels.class_of) | set(labels.left_out) | {row.patient_id for row in slides}
+    labels = read_labels(spec) if spec.labels_from_pam50 is None else None
+    people = {row.patient_id for row in slides} | (_labelled(labels) if labels else set())
     expression = read(spec.expression, expression_spec, people)
-    usable, slide_reasons, notes = _usable_slides(slides)
-    samples, sample_reasons, sample_notes = _chosen_samples(expression)
+    usable, slide_reasons, notes = usable_slides(slides)
+    samples, sample_reasons, sample_notes = chosen_samples(expression)
+    labels = labels or labels_from_calls(spec, expression, samples)
     everyone, reasons = people.union(samples, sample_reasons), (slide_reasons, sample_reasons)
     kept = sorted(set(labels.class_of) & set(usable) & set(samples))
     if not kept:
@@ -145,10 +119,15 @@ def build_cohort(
         slide_ids=tuple(tuple(row.slide_id for row in usable[patient]) for patient in kept),
         n_tiles=tuple(sum(row.n_tiles for row in usable[patient]) for patient in kept),
         expression=aligned,
-        notes=(*expression.notes, *notes, *sample_notes, *gene_notes),
+        notes=(*expression.notes, *notes, *sample_notes, *labels.notes, *gene_notes),
         left_out=_left_out(everyone.difference(kept), labels, reasons, usable),
         provenance=labels.provenance,
     )
+
+
+def _labelled(labels: Labels) -> set[str]:
+    """Return everyone whom the label table names."""
+    return {*labels.class_of, *labels.left_out}
 
 
 def check_class_sizes(labels: Sequence[str], classes: Sequence[str], n_folds: int) -> None:
@@ -170,67 +149,6 @@ def check_class_sizes(labels: Sequence[str], classes: Sequence[str], n_folds: in
         )
 
 
-def _usable_slides(
-    slides: Sequence[SlideRow],
-) -> tuple[dict[str, list[SlideRow]], dict[str, str], list[str]]:
-    """Return each patient's usable slides, sorted; why others have none; and notes."""
-    usable: dict[str, list[SlideRow]] = {}
-    faults: dict[str, list[str]] = {}
-    for row in sorted(slides, key=lambda row: row.slide_id):
-        if row.fault:
-            faults.setdefault(row.patient_id, []).append(row.fault)
-        elif not is_tumour(row.slide_id):
-            text = f"slide {row.slide_id} is of {tissue_of(row.slide_id)}"
-            faults.setdefault(row.patient_id, []).append(text)
-        else:
-            usable.setdefault(row.patient_id, []).append(row)
-    reasons = {
-        patient: f"no usable slide: {'; '.join(found)}"
-        for patient, found in faults.items()
-        if patient not in usable
-    }
-    notes = [
-        f"{patient}: a slide is left out: {text}"
-        for patient, found in sorted(faults.items())
-        if patient in usable
-        for text in found
-    ]
-    n_several = sum(len(found) > 1 for found in usable.values())
-    if n_several:
-        notes.append(f"{n_several} patients have several slides, joined into one bag each")
-    return usable, reasons, notes
-
-
-def _chosen_samples(expression: Expression) -> tuple[dict[str, int], dict[str, str], list[str]]:
-    """Return each patient's row of the table; why others have none; and notes."""
-    present = ~np.isnan(expression.values).all(axis=1)
-    order = sorted(range(len(present)), key=lambda i: aliquot_order(expression.sample_ids[i]))
-    chosen: dict[str, int] = {}
-    reasons: dict[str, str] = {}
-    several: list[str] = []
-    for i in order:
-        sample = expression.sample_ids[i]
-        patient = patient_of(sample)
-        if not is_tumour(sample):
-            reasons.setdefault(patient, f"sample {sample} is of {tissue_of(sample)}")
-        elif not present[i]:
-            reasons.setdefault(patient, f"expression of sample {sample} is missing entirely")
-        elif patient in chosen:
-            several.append(sample)
-        else:
-            chosen[patient] = i
-    notes = []
-    if any(sample_type_of(sample) for sample in expression.sample_ids):
-        notes.append(
-            "samples: primary tumours only; of several the first vial, and of that the latest plate"
-        )
-    if several:
-        notes.append(f"further samples of the same patient not used: {', '.join(several)}")
-    used = {patient: reason for patient, reason in reasons.items() if patient in chosen}
-    notes += [f"{patient}: {reason}; another sample is used" for patient, reason in used.items()]
-    return chosen, {p: r for p, r in reasons.items() if p not in chosen}, notes
-
-
 def _left_out(
     patients: Collection[str],
     labels: Labels,
@@ -243,6 +161,11 @@ def _left_out(
         if patient in labels.left_out:
             step, reason = labels.left_out[patient]
             found.append(LeftOut(patient, _step(step), reason))
+        elif patient not in labels.class_of and labels.called:
+            reason = reasons[1].get(patient, "not in the expression table")
+            found.append(
+                LeftOut(patient, "labels", f"no expression to call a label from: {reason}")
+            )
         elif patient not in labels.class_of:
             found.append(LeftOut(patient, "labels", "not in the label table"))
         elif patient not in usable:

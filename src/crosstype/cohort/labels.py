@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from crosstype.cohort.spec import CohortSpec
@@ -18,6 +18,7 @@ PAM50_LABEL = re.compile(
     r"normal([ _-]?like)?)$",
     re.IGNORECASE,
 )
+PAM50_PREFIX = re.compile(r"^(brca|pam50)[._ -]", re.IGNORECASE)
 FROM_RNA = (
     "computed from RNA: PAM50 labels are derived from the expression of 50 genes, so that models "
     "which see the genes are judged by a label made of them"
@@ -33,12 +34,16 @@ class Labels:
         site_of: tissue source site of every patient of the table, empty where unknown.
         left_out: (step, reason) of every patient of the table without class, or of another site.
         provenance: where the labels come from, as far as they show it.
+        called: whether they were called from expression by this run.
+        notes: what was found while calling them.
     """
 
     class_of: dict[str, str]
     site_of: dict[str, str]
     left_out: dict[str, tuple[str, str]]
     provenance: str
+    called: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def read_labels(spec: CohortSpec) -> Labels:
@@ -54,7 +59,7 @@ def read_labels(spec: CohortSpec) -> Labels:
     """
     if spec.labels is None:
         raise ConfigError("[cohort] labels is not set. Name the label table.")
-    class_of_label = _class_of_label(spec)
+    class_of_label = class_of_each_label(spec)
     table = open_table(spec.labels)
     rows = _patient_rows(table, spec.patient_column)
     texts = table.column(spec.label_column or find_label_column(table, list(class_of_label)))
@@ -67,7 +72,7 @@ def read_labels(spec: CohortSpec) -> Labels:
             class_of[patient] = class_of_label[found[0]]
         else:
             left_out[patient] = ("labels", reason)
-    _check_classes_found(table.path.name, spec, class_of, texts)
+    check_classes_found(table.path.name, spec, class_of, texts)
     kept = {patient: name for patient, name in class_of.items() if patient not in left_out}
     return Labels(kept, sites, left_out, provenance_of(texts))
 
@@ -95,7 +100,7 @@ def tissue_of(identifier: str) -> str:
     return f"{'metastasis' if kind in METASTASES else 'normal tissue'} (sample type {kind})"
 
 
-def _class_of_label(spec: CohortSpec) -> dict[str, str]:
+def class_of_each_label(spec: CohortSpec) -> dict[str, str]:
     """Return the class of each label; raise on contradictions."""
     names = [one.name for one in spec.classes]
     if len(names) < 2:
@@ -187,24 +192,37 @@ def _sites(
     found = {p: _distinct(cells, own) if column else [site_of(p) or ""] for p, own in rows.items()}
     sites = {p: own[0] if len(own) == 1 else "" for p, own in found.items()}
     left_out = {p: ("site", f"two sites: {', '.join(o)}") for p, o in found.items() if len(o) > 1}
+    left_out |= {
+        p: own for p, own in other_sites(spec, sites, table.path.name).items() if p not in left_out
+    }
+    return sites, left_out
+
+
+def other_sites(
+    spec: CohortSpec, sites: Mapping[str, str], file_name: str
+) -> dict[str, tuple[str, str]]:
+    """Return (step, reason) of each patient whose site is not asked for.
+
+    Raises:
+        ConfigError: a site is named that nobody has.
+    """
     known = sorted(set(sites.values()) - {""})
     for key, asked in (("sites", spec.sites), ("exclude_sites", spec.exclude_sites)):
         for site in asked:
             if site not in known:
                 shown = ", ".join(known) or "none"
                 raise ConfigError(
-                    f"[cohort] {key}: found {site!r}, which no patient of {table.path.name} has. "
+                    f"[cohort] {key}: found {site!r}, which no patient of {file_name} has. "
                     f"Known sites: {shown}."
                 )
-    for patient, site in sites.items():
-        if patient in left_out:
-            continue
-        if (spec.sites and site not in spec.sites) or site in spec.exclude_sites:
-            left_out[patient] = ("site", f"site {site or 'unknown'} is not asked for")
-    return sites, left_out
+    return {
+        patient: ("site", f"site {site or 'unknown'} is not asked for")
+        for patient, site in sites.items()
+        if (spec.sites and site not in spec.sites) or site in spec.exclude_sites
+    }
 
 
-def _check_classes_found(
+def check_classes_found(
     file_name: str, spec: CohortSpec, class_of: dict[str, str], labels: Sequence[str]
 ) -> None:
     """Raise if a class has no patient in the table."""

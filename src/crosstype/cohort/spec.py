@@ -32,6 +32,11 @@ class CohortSpec:
     label_column: str | None = None
     """Column of the label table that holds the label; unset: the one with the classes' labels."""
 
+    labels_from_pam50: Literal["none", "median", "robust", "er-balanced"] | None = None
+    """Instead of a label table: labels are PAM50 calls of the expression table, centred so
+    (`docs/pam50.md`). Classes then name LumA, LumB, Basal, Her2 and Normal, with or without
+    `BRCA.` before it."""
+
     slides: Path | None = None
     """Slides table: the patient column and FILENAME (or slide_id), one row per slide."""
 

@@ -66,23 +66,36 @@ def check_ready(spec: RunSpec, *, needs_labels: bool) -> None:
     _check_image_input(spec)
     if not needs_labels:
         return
+    called = spec.cohort.labels_from_pam50 is not None
+    if called and spec.cohort.labels is not None:
+        raise ConfigError("[cohort] labels and labels_from_pam50 are both set. Keep one of them.")
+    optional = ("slides", "labels") if called else ("slides",)
     for key in ("labels", "expression", "slides"):
         path = getattr(spec.cohort, key)
-        if path is None and key != "slides":
+        if path is None and key not in optional:
             raise ConfigError(f"[cohort] {key} is not set. Name the {key} table.")
         if path is not None and not (path.is_file() or (key == "expression" and path.is_dir())):
             raise ConfigError(f"[cohort] {key}: found {str(path)!r}, which is not there.")
-    for section in ("expression", "models"):
-        path = getattr(spec, section).gene_sets
-        if path is not None and not path.is_file():
-            raise ConfigError(f"[{section}] gene_sets: found {str(path)!r}, which is not there.")
-    if spec.folds.file is not None and not spec.folds.file.exists():
-        raise ConfigError(f"[folds] file: found {str(spec.folds.file)!r}, which is not there.")
+    _check_side_files(spec)
     if len(spec.cohort.classes) < 2:
         raise ConfigError(
             f"[[cohort.classes]]: found {len(spec.cohort.classes)} classes, expected at least two, "
             "each with a name and labels."
         )
+
+
+def _check_side_files(spec: RunSpec) -> None:
+    """Raise for a file, named beside the tables, that is not there."""
+    named = {
+        "[expression] gene_names": spec.expression.gene_names,
+        "[expression] sample_sheet": spec.expression.sample_sheet,
+        "[expression] gene_sets": spec.expression.gene_sets,
+        "[models] gene_sets": spec.models.gene_sets,
+        "[folds] file": spec.folds.file,
+    }
+    for key, path in named.items():
+        if path is not None and not path.exists():
+            raise ConfigError(f"{key}: found {str(path)!r}, which is not there.")
 
 
 def _check_image_input(spec: RunSpec) -> None:

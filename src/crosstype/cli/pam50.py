@@ -1,0 +1,161 @@
+"""`crosstype pam50`: the five subtypes from expression, with an open choice of centring."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from crosstype.errors import UsageError
+
+if TYPE_CHECKING:
+    from crosstype.cohort.pam50 import CohortCentring, Pam50Calls
+    from crosstype.cohort.spec import ExpressionSpec
+
+EXAMPLE = "Example: crosstype pam50 expression.tsv.gz --centring er-balanced --out calls.csv"
+
+Table = Annotated[
+    Path,
+    typer.Argument(
+        metavar="EXPRESSION", help="Expression table, h5ad, h5mu, or folder of GDC counts."
+    ),
+]
+OutFile = Annotated[Path, typer.Option("--out", help="Table of calls to write (csv).")]
+CentringName = Annotated[
+    Literal["none", "median", "robust", "er-balanced"] | None,
+    typer.Option("--centring", help="Where a gene's zero is; docs/pam50.md says how to choose."),
+]
+CentroidsFile = Annotated[
+    Path | None, typer.Option("--centroids", help="Other centroids than the published ones.")
+]
+ErTable = Annotated[
+    Path | None,
+    typer.Option(
+        "--er-table", help="Table of ER status, samples or patients first; unset: told from ESR1."
+    ),
+]
+ErColumn = Annotated[
+    str, typer.Option("--er-column", help="Column of --er-table: positive or negative.")
+]
+Reference = Annotated[
+    Path | None,
+    typer.Option("--reference", help="Call each sample on its own, by these stored medians."),
+]
+NewReference = Annotated[
+    Path | None,
+    typer.Option("--write-reference", help="Store the cohort's medians; needs --assay."),
+]
+Assay = Annotated[
+    str, typer.Option("--assay", help="Name of the assay and preparation of the samples.")
+]
+UnitName = Annotated[
+    Literal["auto", "counts", "tpm", "fpkm", "rsem", "linear", "log", "zscore"],
+    typer.Option("--unit", help="Unit of the values; auto: recognised, and said."),
+]
+Names = Annotated[
+    Path | None,
+    typer.Option("--gene-names", help="Table of two columns, identifier and symbol."),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Chance of er-balanced derives from it.")]
+
+
+def pam50(
+    expression: Table,
+    out: OutFile,
+    centring: CentringName = None,
+    centroids: CentroidsFile = None,
+    er_table: ErTable = None,
+    er_column: ErColumn = "ER",
+    reference: Reference = None,
+    write_reference: NewReference = None,
+    assay: Assay = "",
+    unit: UnitName = "auto",
+    gene_names: Names = None,
+    seed: Seed = 0,
+) -> None:
+    """Call PAM50 subtypes: sample_id, call, confidence and the correlation with each subtype."""
+    from crosstype.cohort.er_status import er_from_table
+    from crosstype.cohort.pam50 import CohortCentring, write_calls
+    from crosstype.cohort.pam50_reference import write_reference as store
+    from crosstype.cohort.spec import ExpressionSpec
+
+    if write_reference is not None and (reference is not None or not assay.strip()):
+        raise UsageError(
+            "--write-reference: stores the medians of the cohort at hand under the name of its "
+            "assay. Give --assay, and leave --reference out."
+        )
+    spec = ExpressionSpec(unit=unit, gene_names=gene_names)
+    if reference is not None:
+        calls = _alone(expression, spec, reference, centroids, (centring, assay.strip()))
+    elif centring is not None:
+        er = partial(er_from_table, er_table, er_column) if er_table is not None else None
+        calls = _cohort(expression, spec, CohortCentring(centring, er, seed), centroids)
+    else:
+        raise UsageError(
+            "--centring is not set. Name none, median, robust or er-balanced, or give --reference."
+        )
+    if write_reference is not None:
+        store(write_reference, calls.zero, assay)
+    write_calls(out, calls)
+    _tell(calls, out)
+
+
+def _cohort(
+    expression: Path, spec: ExpressionSpec, how: CohortCentring, centroids: Path | None
+) -> Pam50Calls:
+    """Call a cohort that is centred on itself."""
+    from crosstype.cohort.expression import read_expression
+    from crosstype.cohort.pam50 import call_cohort
+    from crosstype.cohort.pam50_centroids import read_centroids
+
+    table = read_centroids(centroids)
+    found = read_expression(expression, spec, ())
+    _note(found.notes)
+    return call_cohort(expression.name, found, how, table)
+
+
+def _alone(
+    expression: Path,
+    spec: ExpressionSpec,
+    reference: Path,
+    centroids: Path | None,
+    stated: tuple[str | None, str],
+) -> Pam50Calls:
+    """Call samples by stored medians; what the user stated must be what the file says."""
+    from crosstype.cohort.expression import read_expression
+    from crosstype.cohort.pam50 import call_by_reference
+    from crosstype.cohort.pam50_centroids import read_centroids
+    from crosstype.cohort.pam50_reference import read_reference
+
+    table, zero = read_centroids(centroids), read_reference(reference)
+    for option, wanted, found in zip(
+        ("--centring", "--assay"), stated, (zero.centring, zero.assay), strict=True
+    ):
+        if wanted and wanted != found:
+            raise UsageError(
+                f"{option}: found {wanted!r}, but {reference.name} holds medians of {found!r}. "
+                "Give the reference of the samples' own assay."
+            )
+    samples = read_expression(expression, spec, ())
+    _note(samples.notes)
+    return call_by_reference(expression.name, samples, zero, table)
+
+
+def _note(notes: tuple[str, ...]) -> None:
+    for note in notes:
+        word, text = "Note", note
+        if note.startswith("warning: "):
+            word, text = "Warning", note.removeprefix("warning: ")
+        typer.echo(f"{word}: {text}.", err=True)
+
+
+def _tell(calls: Pam50Calls, out: Path) -> None:
+    """Say what was found on stderr, and how many of each subtype there are on stdout."""
+    _note(calls.notes)
+    n_samples = len(calls.sample_ids)
+    for name, n in calls.counts().items():
+        if name or n:
+            typer.echo(f"{name or 'no call':<8}{n:6d}  {n / n_samples:6.1%}")
+    typer.echo(f"{n_samples} samples called by {calls.zero.centring} centring in {out}")
