@@ -27,7 +27,6 @@ app = typer.Typer(
 )
 
 app.add_typer(fetch, name="fetch")
-app.command(epilog=EXAMPLE)(pam50)
 
 INTERRUPTED = 130  # typer turns Ctrl-C into this status
 
@@ -67,7 +66,7 @@ def run(config: Config, out: Out = None, workers: Workers = 0) -> None:
 
 @app.command(epilog="Example: crosstype features brca.toml --out results")
 def features(config: Config, out: Out = None) -> None:
-    """Look through the feature files: OUT/features.csv. Needs no labels."""
+    """Extract features from slides, or look through those that exist. Needs no labels."""
     _run_until("features", config, out, 1)
 
 
@@ -93,6 +92,9 @@ def evaluate(config: Config, out: Out = None, workers: Workers = 0) -> None:
 def report(config: Config, out: Out = None, workers: Workers = 0) -> None:
     """Write OUT/report.html, running whatever it still needs."""
     _run_until("report", config, out, workers)
+
+
+app.command(epilog=EXAMPLE)(pam50)
 
 
 @app.command(epilog="Example: crosstype convert out/features/uni trident_uni --to trident")

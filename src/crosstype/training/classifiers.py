@@ -83,6 +83,11 @@ class Classifier(ABC):
         self.curves: list[list[Epoch]] = []
         self.trust = 1.0
 
+    @property
+    def sees_genes(self) -> bool:
+        """Whether expression can change a prediction."""
+        return True
+
     @abstractmethod
     def fit(self, splits: Sequence[Split], recipe: Recipe) -> None:
         """Learn from the splits."""
@@ -106,6 +111,11 @@ class BaselineClassifier(Classifier):
     preparation: Preparation
     parameters: Arrays
     n_classes: int
+
+    @property
+    def sees_genes(self) -> bool:
+        """Whether expression can change a prediction."""
+        return BASELINES[self.name].genes
 
     def fit(self, splits: Sequence[Split], recipe: Recipe) -> None:
         """Fit on all training patients; leaving those for validation out would handicap it."""

@@ -69,6 +69,11 @@ class NetworkClassifier(Classifier):
         self.set_names: tuple[str, ...] = ()
         self.membership: Bool[np.ndarray, "sets genes"] | None = None
 
+    @property
+    def sees_genes(self) -> bool:
+        """Whether expression can change a prediction."""
+        return Modality.GENES in NETWORKS[self.name].uses
+
     def fit(self, splits: Sequence[Split], recipe: Recipe) -> None:
         """Fit line and networks, then decide how far the networks are trusted."""
         patients = training_patients(splits, recipe)
@@ -155,7 +160,7 @@ class NetworkClassifier(Classifier):
 
     def _measured_share(self, prepared: Prepared) -> Tensor:
         """Return which share of a patient's genes was measured, patients x 1; 1 if none is used."""
-        if Modality.GENES not in NETWORKS[self.name].uses or self.start is None:
+        if not self.sees_genes or self.start is None:
             return torch.ones(len(prepared), 1)
         share = (~np.isnan(prepared.genes)).mean(axis=1, keepdims=True)
         return torch.from_numpy(share.astype(np.float32))

@@ -71,7 +71,10 @@ def predict_losses(
     classifier: Classifier, test: Patients, n_draws: int, seed: tuple[int, int, int]
 ) -> Float32[np.ndarray, "losses patients classes"]:
     """Return probabilities of the test patients under every loss, in the order of `losses`."""
-    said = [classifier.predict(lose_genes(test, one, seed)) for one in losses(n_draws)]
+    ways = losses(n_draws)
+    if not classifier.sees_genes:
+        return np.stack([classifier.predict(test)] * len(ways)).astype(np.float32)
+    said = [classifier.predict(lose_genes(test, one, seed)) for one in ways]
     return np.stack(said).astype(np.float32)
 
 
