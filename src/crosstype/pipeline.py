@@ -160,6 +160,8 @@ def _evaluate(run: Run, ledger: Ledger) -> dict[str, Any]:
     run.watcher.start("evaluate", 1)
 
     def work() -> Mapping[str, Any]:
+        for name in LOST:  # of a run that made the study
+            (run.out / name).unlink(missing_ok=True)
         evaluate(run.out, spec.evaluation, run.classes, spec.folds.seed)
         _mark(run, (*JUDGED, *LOST))
         return {}
@@ -178,16 +180,8 @@ def _report(run: Run, ledger: Ledger) -> None:
     from crosstype.report.page import write_report
 
     run.watcher.start("report", 1)
-    names = [
-        *MARKED,
-        *JUDGED,
-        *LOSSES[1:],
-        "cohort.csv",
-        "left_out.csv",
-        "folds.csv",
-        "features.csv",
-    ]
-    names += ["outliers.csv", "run.json", "config.toml"]
+    names = [*MARKED, *JUDGED, *LOST, "cohort.csv", "left_out.csv", "folds.csv"]
+    names += ["features.csv", "outliers.csv", "run.json", "config.toml"]
     inputs = {name: run.out / name for name in names if (run.out / name).exists()}
 
     def work() -> Mapping[str, Any]:

@@ -26,6 +26,8 @@ from crosstype.training.preparation import Preparation
 STRENGTH = {Modality.GENES: 10.0, Modality.IMAGE: 5.0}
 IMAGE_WEIGHT_BESIDE_GENES = 0.5
 SPREAD_WEIGHT = 0.5
+IMAGE_ALONE_WEIGHT = 0.5
+"""Weight of what the image says by itself where no gene was measured; decision 0005."""
 TRUSTS = (0.25, 0.5, 0.75, 1.0)
 N_STANDARD_ERRORS = 2.0
 
@@ -42,19 +44,24 @@ class LinearStart:
         weight: logits x columns, genes first.
         bias: logits.
         programs: what it goes by where genes were not measured; None if it sees no genes.
+        image_alone: a line over the image, heard as far as genes are missing; None if it does not
+            see both.
     """
 
     uses: frozenset[Modality]
     weight: Float[np.ndarray, "logits columns"]
     bias: Float[np.ndarray, " logits"]
-    programs: GenePrograms | None
+    programs: GenePrograms | None = None
+    image_alone: LinearStart | None = None
 
     def logits(self, patients: Patients, preparation: Preparation) -> Logits:
         """Return the line's logits; one per patient for two classes, else one per class.
 
         For a patient with unmeasured genes: what the line is expected to say given the measured
         genes and the image, drawn towards 0 as far as that is uncertain (MacKay 1992, The evidence
-        framework applied to classification networks: logit / sqrt(1 + pi variance / 8)).
+        framework applied to classification networks: logit / sqrt(1 + pi variance / 8)). To that
+        is added what the image says by itself, weighted by the share of the line that the
+        measured genes leave open.
         """
         genes, images = line_inputs(patients, preparation, self.uses)
         inputs = np.concatenate([np.nan_to_num(genes), images], axis=1)
@@ -63,17 +70,27 @@ class LinearStart:
         if self.programs is None or not lacking.any():
             return logits
         n_genes = genes.shape[1]
-        expected, variance = self.programs.logits(
-            self.weight[:, :n_genes], genes[lacking], images[lacking]
-        )
+        line = self.weight[:, :n_genes]
+        expected, variance = self.programs.logits(line, genes[lacking], images[lacking])
         seen = expected + images[lacking] @ self.weight[:, n_genes:].T + self.bias
         logits[lacking] = seen / np.sqrt(1 + np.pi * variance / 8)
+        if self.image_alone is not None:
+            nothing = np.full((1, n_genes), np.nan)
+            _, most = self.programs.logits(line, nothing, images[:1])
+            alone = self.image_alone.logits(patients.take(np.flatnonzero(lacking)), preparation)
+            left_open = variance / np.maximum(most, 1e-12)
+            logits[lacking] += IMAGE_ALONE_WEIGHT * left_open * alone
         return logits
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what `from_arrays` understands."""
-        programs = self.programs.arrays() if self.programs else {}
-        named = {f"programs.{key}": value for key, value in programs.items()}
+        parts = {"programs": self.programs, "image_alone": self.image_alone}
+        named = {
+            f"{name}.{key}": value
+            for name, part in parts.items()
+            if part is not None
+            for key, value in part.arrays().items()
+        }
         return {"weight": self.weight, "bias": self.bias, **named}
 
     @classmethod
@@ -81,10 +98,19 @@ class LinearStart:
         cls, uses: frozenset[Modality], arrays: Mapping[str, np.ndarray]
     ) -> LinearStart:
         """Return what `arrays` gave."""
-        prefix = "programs."
-        own = {key.removeprefix(prefix): v for key, v in arrays.items() if key.startswith(prefix)}
-        programs = GenePrograms.from_arrays(own) if own else None
-        return cls(uses, arrays["weight"], arrays["bias"], programs)
+        programs, alone = (_below(arrays, name) for name in ("programs.", "image_alone."))
+        image = frozenset({Modality.IMAGE})
+        return cls(
+            uses,
+            arrays["weight"],
+            arrays["bias"],
+            GenePrograms.from_arrays(programs) if programs else None,
+            cls.from_arrays(image, alone) if alone else None,
+        )
+
+
+def _below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {key.removeprefix(prefix): v for key, v in arrays.items() if key.startswith(prefix)}
 
 
 def fit_line(
@@ -96,7 +122,9 @@ def fit_line(
     inputs = np.concatenate([np.nan_to_num(genes), images], axis=1)
     weight, bias = _fit(inputs, patients.targets, kept)
     programs = learn_programs(genes, images) if Modality.GENES in kept else None
-    return LinearStart(kept, weight, bias, programs)
+    both = kept == frozenset(Modality)
+    alone = fit_line(patients, preparation, {Modality.IMAGE}) if both else None
+    return LinearStart(kept, weight, bias, programs, alone)
 
 
 def choose_trust(
