@@ -188,9 +188,9 @@ class Handler(BaseHTTPRequestHandler):
         elif fault == "waf":
             self.send(202, b"", {"x-amzn-waf-action": "challenge"})
         elif fault == "redirect":
-            self.send(302, b"", {"Location": f"/moved{path}"})
-            content = self.server_of_test.content
+            content = self.server_of_test.content  # there before the answer: clients are quick
             content[f"/moved{path}"] = content.get(path, b"")
+            self.send(302, b"", {"Location": f"/moved{path}"})
         elif fault.startswith("to "):
             self.send(302, b"", {"Location": fault[3:]})
         elif fault == "stall":
