@@ -84,6 +84,9 @@ def _opened(path: Path, spec: ExpressionSpec) -> tuple[Any, str]:
     import anndata
     import mudata
 
+    # anndata offers this error nowhere else; it descends from no error of Python's.
+    from anndata._io.specs.registry import IORegistryError
+
     _check_heaps(path)
     try:
         with warnings.catch_warnings():
@@ -91,7 +94,7 @@ def _opened(path: Path, spec: ExpressionSpec) -> tuple[Any, str]:
             if path.suffix.lower() != ".h5mu":
                 return anndata.read_h5ad(path), "AnnData"
             modalities = mudata.read_h5mu(path).mod
-    except UNREADABLE as error:
+    except (*UNREADABLE, IORegistryError) as error:
         first = (str(error).splitlines() or ["no message"])[0][:120]
         found = f"not a readable {path.suffix} file ({first})"
         raise TableError(Fault(path.name, found, "Copy or write it again.")) from None
