@@ -38,7 +38,7 @@ def train_stage(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) ->
             (out / name).unlink(missing_ok=True)
         write_predictions(plan, jobs)
         if plan.n_losses:
-            write_losses(plan, jobs)
+            write_losses(plan, jobs, out / LOSSES)
         return {"jobs": len(jobs), "notes": notes}
 
     n_shuffles, n_losses = spec.evaluation.n_shuffles, _n_losses(spec)

@@ -6,7 +6,7 @@ A name is changed only where there is no doubt; every kind of change is a note.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +62,10 @@ def name_genes(names: Sequence[str], spec: ExpressionSpec, notes: list[str]) -> 
     return tuple(_renamed(found, former, "former symbols of PAM50 genes", notes))
 
 
-def _changed(names: list[str], change: object, what: str, notes: list[str]) -> list[str]:
-    changed = [change(name) for name in names]  # type: ignore[operator]
+def _changed(
+    names: list[str], change: Callable[[str], str], what: str, notes: list[str]
+) -> list[str]:
+    changed = [change(name) for name in names]
     n_changed = sum(a != b for a, b in zip(names, changed, strict=True))
     if n_changed:
         notes.append(f"{n_changed} genes: {what}")

@@ -12,6 +12,7 @@ import signal
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -24,7 +25,6 @@ from crosstype.tables import write_table
 from crosstype.training.jobs import Bench, Job, Plan, is_done, records_of, run_job
 from crosstype.training.rna_loss import join_losses
 
-LOSSES = "rna_loss.npz"
 LAST = "late"  # stacks image_only and gene_only, so it runs once they are saved
 
 
@@ -85,8 +85,8 @@ def write_predictions(plan: Plan, jobs: Sequence[Job]) -> None:
     write_table(plan.out / "training.csv", pl.DataFrame(curves, schema=CURVE_SCHEMA))
 
 
-def write_losses(plan: Plan, jobs: Sequence[Job]) -> None:
-    """Write rna_loss.npz: what every model says under every loss of genes."""
+def write_losses(plan: Plan, jobs: Sequence[Job], path: Path) -> None:
+    """Write what every model says under every loss of genes."""
     records = records_of(plan, jobs)
     label_of = {
         patient: plan.classes.index(label)
@@ -97,7 +97,7 @@ def write_losses(plan: Plan, jobs: Sequence[Job]) -> None:
     folds = [(job.model, job.repeat, one["patients"], plan.losses(job)) for job, one in records]
     labels = [label_of[patient] for patient in patients]
     joined = join_losses(folds, patients, labels, plan.n_losses)
-    with replacing(plan.out / LOSSES) as temporary, temporary.open("wb") as handle:
+    with replacing(path) as temporary, temporary.open("wb") as handle:
         np.savez(handle, **joined)  # type: ignore[arg-type]
 
 

@@ -10,7 +10,7 @@ networks' correction is then trusted is decided on the same inner folds.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from crosstype.terms import Modality
 from crosstype.training.bags import Patients
+from crosstype.training.classifiers import below
 from crosstype.training.gene_programs import GenePrograms, learn_programs
 from crosstype.training.preparation import Preparation
 
@@ -94,11 +95,9 @@ class LinearStart:
         return {"weight": self.weight, "bias": self.bias, **named}
 
     @classmethod
-    def from_arrays(
-        cls, uses: frozenset[Modality], arrays: Mapping[str, np.ndarray]
-    ) -> LinearStart:
+    def from_arrays(cls, uses: frozenset[Modality], arrays: dict[str, np.ndarray]) -> LinearStart:
         """Return what `arrays` gave."""
-        programs, alone = (_below(arrays, name) for name in ("programs.", "image_alone."))
+        programs, alone = (below(arrays, name) for name in ("programs.", "image_alone."))
         image = frozenset({Modality.IMAGE})
         return cls(
             uses,
@@ -107,10 +106,6 @@ class LinearStart:
             GenePrograms.from_arrays(programs) if programs else None,
             cls.from_arrays(image, alone) if alone else None,
         )
-
-
-def _below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {key.removeprefix(prefix): v for key, v in arrays.items() if key.startswith(prefix)}
 
 
 def fit_line(
