@@ -133,6 +133,11 @@ def check_run(spec: RunSpec, file_name: str) -> None:
             f"{file_name}: models.width: found {spec.models.width}, expected a multiple of "
             f"models.n_heads ({spec.models.n_heads})."
         )
+    if spec.models.block == "transformer" and spec.models.direction != "both":
+        raise ConfigError(
+            f"{file_name}: models.direction: found {spec.models.direction!r}, expected 'both', for "
+            'under block = "transformer" all tokens see each other.'
+        )
     _check_gene_sets(spec, file_name)
     for name in spec.training.models:
         if name not in MODEL_NAMES:

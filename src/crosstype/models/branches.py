@@ -11,6 +11,7 @@ from crosstype.models.layers import (
     GatedAttentionPool,
     GeneInput,
     Head,
+    Silent,
     TileEncoder,
     rescaled,
 )
@@ -20,12 +21,12 @@ from crosstype.models.spec import ModelSpec
 class ImageBranch(nn.Module):
     """Tiles to tokens, a pooled vector, its attention and a vote."""
 
-    def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:
-        """Make the branch."""
+    def __init__(self, sizes: Sizes, spec: ModelSpec, *, votes: bool = True) -> None:
+        """Make the branch; without `votes` its vote is 0 and has no weights."""
         super().__init__()
         self.encoder = TileEncoder(sizes.n_features, spec.width, spec.dropout, spec.tile_dropout)
         self.pool = GatedAttentionPool(spec.width)
-        self.head = Head(spec.width, sizes.n_logits, spec.dropout)
+        self.head = _vote_head(sizes, spec) if votes else Silent(sizes.n_logits)
 
     def tokens(
         self, tiles: Float[Tensor, "patients tiles features"], mask: Bool[Tensor, "patients tiles"]
@@ -45,14 +46,14 @@ class ImageBranch(nn.Module):
 class GeneBranch(nn.Module):
     """Expression to a vector and a vote; a narrow layer keeps 20,000 genes affordable."""
 
-    def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:
-        """Make the branch."""
+    def __init__(self, sizes: Sizes, spec: ModelSpec, *, votes: bool = True) -> None:
+        """Make the branch; without `votes` its vote is 0 and has no weights."""
         super().__init__()
         self.input = GeneInput(spec.gene_dropout)
         self.encoder = nn.Sequential(
             nn.Linear(sizes.n_genes, spec.width), nn.GELU(), nn.Dropout(spec.dropout)
         )
-        self.head = Head(spec.width, sizes.n_logits, spec.dropout)
+        self.head = _vote_head(sizes, spec) if votes else Silent(sizes.n_logits)
 
     def forward(
         self, genes: Float[Tensor, "patients genes"], mask: Bool[Tensor, "patients genes"]
@@ -71,6 +72,10 @@ class GeneBranch(nn.Module):
         vector = self.encoder(rescaled(genes, shown)) * present
         logits: Tensor = self.head(vector)
         return vector, logits * present
+
+
+def _vote_head(sizes: Sizes, spec: ModelSpec) -> Head | Silent:
+    return Head(spec.width, sizes.n_logits, spec.dropout)
 
 
 def joined(*vectors: Tensor) -> Tensor:

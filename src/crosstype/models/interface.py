@@ -40,7 +40,8 @@ class Output:
         logits: one per patient for two classes (higher means the positive, second class),
             else one per class.
         tile_attention: patients x tiles; sums to 1 over a patient's real tiles, 0 on padding.
-        gene_attention: patients x gene tokens x tiles; the same for each gene token.
+        gene_attention: patients x gene tokens x tiles; the same for each gene token, in the last
+            round. None where gene tokens do not look at tiles.
         votes: logits that each modality gives by itself, for networks that form them.
     """
 

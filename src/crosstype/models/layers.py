@@ -54,15 +54,20 @@ class GatedAttentionPool(nn.Module):
         return torch.bmm(attention.unsqueeze(1), tokens).squeeze(1), attention
 
 
+def head_width(width: int, n_heads: int) -> int:
+    """Return the width of each of so many heads; raises ValueError if they do not divide it."""
+    if width % n_heads:
+        raise ValueError(f"width {width} is not a multiple of n_heads {n_heads}")
+    return width // n_heads
+
+
 class MultiHeadAttention(nn.Module):
     """Multi-head attention from queries to keys (Vaswani et al. 2017) that gives its weights."""
 
     def __init__(self, width: int, n_heads: int) -> None:
         """Make the layer; `width` must be a multiple of `n_heads`."""
         super().__init__()
-        if width % n_heads:
-            raise ValueError(f"width {width} is not a multiple of n_heads {n_heads}")
-        self.n_heads = n_heads
+        self.n_heads, self.head_width = n_heads, head_width(width, n_heads)
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width, bias=False)
@@ -75,12 +80,12 @@ class MultiHeadAttention(nn.Module):
     ) -> tuple[Float[Tensor, "patients queries width"], Float[Tensor, "patients queries keys"]]:
         """Return what each query gathered (exactly 0 where no key is real), and mean weights."""
         n, n_queries, width = queries.shape
-        size = (n, -1, self.n_heads, width // self.n_heads)
+        size = (n, -1, self.n_heads, self.head_width)
         query = self.query(queries).view(size).transpose(1, 2)
         key, value = (
             part.view(size).transpose(1, 2) for part in self.key_value(keys).chunk(2, dim=-1)
         )
-        weights = query @ key.transpose(2, 3) / size[-1] ** 0.5
+        weights = query @ key.transpose(2, 3) / self.head_width**0.5
         attention = masked_softmax(weights, key_mask[:, None, None, :])
         gathered = (attention @ value).transpose(1, 2).reshape(n, n_queries, width)
         return self.out(gathered), attention.mean(dim=1)
@@ -152,3 +157,16 @@ class Head(nn.Module):
         """Return the logits."""
         logits: Tensor = self.layers(vector)
         return logits
+
+
+class Silent(nn.Module):
+    """In place of a head where nobody votes: logits of 0, and no weights."""
+
+    def __init__(self, n_logits: int) -> None:
+        """Make the layer."""
+        super().__init__()
+        self.n_logits = n_logits
+
+    def forward(self, vector: Float[Tensor, "patients width"]) -> Float[Tensor, "patients logits"]:
+        """Return zeros."""
+        return vector.new_zeros(len(vector), self.n_logits)

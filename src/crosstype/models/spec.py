@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 MODEL_NAMES = (
     "image_only",
@@ -32,7 +33,21 @@ class ModelSpec:
     """Attention heads; `width` must be a multiple of it."""
 
     n_blocks: int = 1
-    """Rounds of bidirectional cross-attention."""
+    """Rounds of cross_attention, one after the other; `block` says what a round is."""
+
+    block: Literal["cross", "transformer"] = "cross"
+    """What such a round is. cross: tile tokens and gene tokens gather from each other, never from
+    their own kind. transformer: self-attention over all tokens of both kinds together, then a
+    feed-forward layer."""
+
+    direction: Literal["both", "genes_from_tiles", "tiles_from_genes"] = "both"
+    """Who gathers from whom in a `cross` round: both, or only gene tokens from tiles, or only tiles
+    from gene tokens."""
+
+    fusion: Literal["vote", "gated"] = "vote"
+    """How cross_attention comes to its logits. vote: the votes of both modalities, and a head over
+    both vectors. gated: nobody votes; a gate weighs, patient by patient, the image's vector against
+    the genes' (gated multimodal unit)."""
 
     dropout: float = 0.25
     """Share of hidden values dropped while training, 0 to 1."""
