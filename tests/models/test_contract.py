@@ -1,4 +1,4 @@
-"""The contract of DESIGN section 4, over every network."""
+"""The contract of DESIGN section 4, over every network and every option of cross_attention."""
 
 from __future__ import annotations
 
@@ -7,26 +7,33 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
-from torch import Tensor, nn
+from safetensors.torch import load, save
 
 from crosstype.models.catalog import NETWORKS, make_network
-from crosstype.models.interface import Batch, Network, Output, Sizes
+from crosstype.models.interface import Batch, Sizes
 from crosstype.models.layers import hide
 from crosstype.models.spec import MODEL_NAMES, ModelSpec
 from crosstype.terms import Modality
 
-N, TILES, FEATURES, GENES = 5, 6, 4, 12
-SMALL = ModelSpec(width=8, n_gene_tokens=3, n_heads=2)
-LENGTHS = (6, 3, 1, 4, 2)
+from .networks import (
+    FEATURES,
+    GENES_OF_SETS,
+    SMALL,
+    TILES,
+    VARIANTS,
+    N,
+    make,
+    make_batch,
+    make_moved,
+    said,
+    same,
+    train,
+)
+
 PAPER = ("paper_concat", "paper_cross_attention")
 WITH_TILE_ATTENTION = ("image_only", "concat", "cross_attention")
 
-SETS, OUTSIDE = "cross_attention of gene sets", "cross_attention of gene sets and outside genes"
-NAMED = {SETS: SMALL, OUTSIDE: replace(SMALL, n_outside_tokens=2)}
-GENES_OF_SETS = ((0, 1, 2, 3), (2, 7), (1, 4, 5, 6, 8))
-"""Sets that share genes, one that the second patient lacks in part; genes 9 to 11 are in none."""
-
-each_network = pytest.mark.parametrize("name", [*NETWORKS, *NAMED])
+each_network = pytest.mark.parametrize("name", VARIANTS)
 each_paper_network = pytest.mark.parametrize("name", PAPER)
 
 
@@ -38,68 +45,6 @@ def _kept_chance() -> Iterator[None]:
         yield
 
 
-def kind_of(name: str) -> str:
-    return "cross_attention" if name in NAMED else name
-
-
-def make_membership(n_genes: int = GENES) -> Tensor:
-    membership = torch.zeros(len(GENES_OF_SETS), n_genes, dtype=torch.bool)
-    for row, genes in enumerate(GENES_OF_SETS):
-        membership[row, list(genes)] = True
-    return membership
-
-
-def make(name: str, n_classes: int = 2, n_genes: int = GENES) -> Network:
-    membership = make_membership(n_genes) if name in NAMED else None
-    sizes = Sizes(FEATURES, n_genes, n_classes, membership)
-    return make_network(kind_of(name), sizes, NAMED.get(name, SMALL))
-
-
-def make_batch(n: int = N, genes: int = GENES) -> Batch:
-    lengths = torch.tensor([LENGTHS[i % len(LENGTHS)] for i in range(n)])
-    mask = torch.arange(TILES)[None, :] < lengths[:, None]
-    measured = torch.ones(n, genes, dtype=torch.bool)
-    measured[1, :3] = False
-    tiles = torch.randn(n, TILES, FEATURES)
-    return Batch(tiles, mask, torch.randn(n, genes) * measured, measured)
-
-
-def make_moved(name: str, n_classes: int = 2, n_genes: int = GENES) -> Network:
-    """Return a network in its prediction mode whose heads no longer stand at their start of 0."""
-    torch.manual_seed(17)
-    network = make(name, n_classes, n_genes)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(torch.randn(parameter.shape) * 0.1)
-    return network.eval()
-
-
-def said(network: Network, batch: Batch) -> Output:
-    with torch.no_grad():
-        return network(batch)
-
-
-def same(one: Tensor, other: Tensor) -> bool:
-    return torch.allclose(one, other, rtol=1e-4, atol=1e-5)
-
-
-def loss_of(network: Network, batch: Batch, targets: Tensor) -> Tensor:
-    logits = network(batch).logits[:, 0]
-    return nn.functional.binary_cross_entropy_with_logits(logits, targets)
-
-
-def train(network: Network, batch: Batch, targets: Tensor, steps: int) -> float:
-    optimiser = torch.optim.Adam(network.parameters(), 0.01)
-    network.train()
-    for _ in range(steps):
-        optimiser.zero_grad()
-        loss_of(network, batch, targets).backward()
-        optimiser.step()
-    network.eval()
-    with torch.no_grad():
-        return float(loss_of(network, batch, targets))
-
-
 @each_network
 @pytest.mark.parametrize(("n_classes", "n_logits"), [(2, 1), (4, 4)])
 def test_shapes(name: str, n_classes: int, n_logits: int) -> None:
@@ -107,10 +52,15 @@ def test_shapes(name: str, n_classes: int, n_logits: int) -> None:
     assert output.logits.shape == (N, n_logits)
     assert output.logits.isfinite().all()
     assert all(vote.shape == (N, n_logits) for vote in output.votes.values())
-    assert set(output.votes) <= NETWORKS[kind_of(name)].uses
-    assert (output.tile_attention is not None) == (kind_of(name) in WITH_TILE_ATTENTION)
+    kind, spec = VARIANTS[name].kind, VARIANTS[name].spec
+    assert set(output.votes) <= NETWORKS[kind].uses
+    assert not (output.votes and spec.fusion == "gated")
+    assert (output.tile_attention is not None) == (kind in WITH_TILE_ATTENTION)
+    looks = kind == "cross_attention" and spec.direction != "tiles_from_genes"
+    assert (output.gene_attention is not None) == looks
     if output.gene_attention is not None:
-        n_tokens = {SETS: 3, OUTSIDE: 5}.get(name, SMALL.n_gene_tokens)
+        n_programs, n_sets = spec.n_gene_tokens, len(GENES_OF_SETS) + spec.n_outside_tokens
+        n_tokens = n_sets if VARIANTS[name].sets else n_programs
         assert output.gene_attention.shape == (N, n_tokens, TILES)
 
 
@@ -140,6 +90,8 @@ def test_padding_changes_nothing(name: str) -> None:
     assert same(before.logits, after.logits)
     if before.tile_attention is not None and after.tile_attention is not None:
         assert same(before.tile_attention, after.tile_attention[:, :TILES])
+    if before.gene_attention is not None and after.gene_attention is not None:
+        assert same(before.gene_attention, after.gene_attention[:, :, :TILES])
 
 
 @each_network
@@ -171,6 +123,8 @@ def test_tile_order_changes_nothing(name: str) -> None:
     assert same(before.logits, after.logits)
     if before.tile_attention is not None and after.tile_attention is not None:
         assert same(before.tile_attention[:, order], after.tile_attention)
+    if before.gene_attention is not None and after.gene_attention is not None:
+        assert same(before.gene_attention[:, :, order], after.gene_attention)
 
 
 @each_network
@@ -214,12 +168,20 @@ def test_same_seed_same_numbers(name: str) -> None:
 
 
 @each_network
+def test_saved_and_loaded_it_says_the_same(name: str) -> None:
+    network, batch = make_moved(name), make_batch()
+    other = make(name).eval()
+    other.load_state_dict(load(save(network.state_dict())))
+    assert torch.equal(said(network, batch).logits, said(other, batch).logits)
+
+
+@each_network
 def test_eight_patients_are_learned_by_heart(name: str) -> None:
     torch.manual_seed(1)
     network = make(name)
-    steps = 60 if name in PAPER else 200
-    loss = train(network, make_batch(8), torch.tensor([0.0, 1, 1, 0, 1, 0, 0, 1]), steps)
-    assert loss < 0.05
+    batch, targets = make_batch(8), torch.tensor([0.0, 1, 1, 0, 1, 0, 0, 1])
+    losses = (train(network, batch, targets, 50) for _ in range(4))
+    assert any(loss < 0.05 for loss in losses)  # stops as soon as one is
 
 
 @each_network
