@@ -15,6 +15,7 @@ from crosstype.cohort.called_labels import labels_from_calls
 from crosstype.cohort.chosen import SlideRow, chosen_samples, usable_slides
 from crosstype.cohort.expression import Expression, read_expression
 from crosstype.cohort.labels import Labels, read_labels
+from crosstype.cohort.normal_like import normal_like_rows
 from crosstype.cohort.spec import CohortSpec, ExpressionSpec
 from crosstype.cohort.withheld import withhold_genes
 from crosstype.errors import CohortError, ConfigError
@@ -60,6 +61,7 @@ class Cohort:
         notes: what was found and decided, in words.
         left_out: everyone else of any table, sorted by patient.
         provenance: where the labels come from, as far as they show it.
+        normal_like: normal-like samples of the table, of nobody in the cohort, same genes.
     """
 
     patient_ids: tuple[str, ...]
@@ -71,6 +73,7 @@ class Cohort:
     notes: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
     provenance: str
+    normal_like: AlignedExpression | None = None
 
 
 def build_cohort(
@@ -122,7 +125,19 @@ def build_cohort(
         notes=(*expression.notes, *notes, *sample_notes, *labels.notes, *gene_notes),
         left_out=_left_out(everyone.difference(kept), labels, reasons, usable),
         provenance=labels.provenance,
+        normal_like=_normal_like(expression, samples, labels, aligned),
     )
+
+
+def _normal_like(
+    expression: Expression, samples: Mapping[str, int], labels: Labels, cohort: AlignedExpression
+) -> AlignedExpression:
+    """Return the table's normal-like samples of nobody in the cohort; no row if there are none."""
+    rows = normal_like_rows(expression, samples, labels.normal_like, cohort.patient_ids)
+    place = {gene: column for column, gene in enumerate(expression.genes)}
+    columns = [place[gene] for gene in cohort.genes]
+    values = expression.values[list(rows.values())][:, columns]
+    return AlignedExpression(values, tuple(rows), cohort.genes, cohort.unit)
 
 
 def _labelled(labels: Labels) -> set[str]:
