@@ -1,4 +1,4 @@
-"""The section on lost genes: a figure per pattern with degrees, tables of curves and differences."""
+"""The section on lost genes: curves of patterns with degrees, and tables of all of them."""
 
 from __future__ import annotations
 
@@ -57,6 +57,8 @@ LOOKS = {
 FUSION = ("cross_attention", "late", "concat")
 """The first of these that was trained is set against the better unimodal model."""
 BETTER = "the better unimodal model"
+FEW = 30
+"""On fewer patients an interval holds too little of what may happen."""
 
 
 def plot_rna_loss(content: RunContent, pattern: str) -> Figure:
@@ -117,7 +119,8 @@ def real_loss_table(content: RunContent) -> PageTable:
         name = Cell(PATTERNS[pattern].title, level_words(pattern, level))
         values = [_cell(of_model[model], "value") for model in models]
         gap = _cell(gaps.get((pattern, level)), "difference")
-        rows.append((name, Cell(str(n_patients), "", n_patients), *values, gap))
+        few = "too few to tell" if n_patients < FEW else ""
+        rows.append((name, Cell(str(n_patients), few, n_patients), *values, gap))
     columns = ("Loss", "Patients", *models)
     last = f"{fusion} minus {BETTER}" if fusion else "No fusion model"
     return PageTable("AUROC under real-life losses", (*columns, last), tuple(rows))

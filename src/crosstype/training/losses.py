@@ -193,7 +193,7 @@ def _measured(other: AlignedExpression) -> str:
     """Return how much of the cohort another assay measured."""
     n_genes = int((~np.isnan(other.values)).any(axis=0).sum())
     n_patients = len(other.patient_ids)
-    return f"{n_patients} of the patients and {n_genes} of the {len(other.genes)} genes"
+    return f"{n_patients} patients and {n_genes} of the {len(other.genes)} genes measured"
 
 
 def _no_amounts(tables: LossTables) -> str:
