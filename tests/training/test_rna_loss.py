@@ -125,7 +125,7 @@ def test_a_study_of_the_tiny_cohort(tiny: Any, tmp_path: Path) -> None:
     assert "pattern normal_like is left out" in page
     for words in (
         "Lost genes: each patient loses its own genes",
-        "Lost genes: Gaussian noise on amounts",
+        "Gaussian noise on amounts",
         "AUROC minus that of the unimodal models",
         "AUROC under real-life losses",
         "stand-in: the table does not have the 21 genes",
@@ -154,7 +154,7 @@ def test_normal_like_patients_are_mixed_in_and_are_nobody_of_the_cohort(
     curves = pl.read_csv(tmp_path / "out" / "rna_loss.csv").filter(pattern="normal_like")
     assert set(curves["level"]) == set(MIXED)
     assert set(curves["note"]) == {
-        "profile: mean of 1 tumours labelled normal-like, of nobody in the cohort"
+        "the mean of 1 tumours labelled normal-like, of nobody in the cohort"
     }
     normal = load_expression(tmp_path / "out" / "normal_like.npz")
     cohort = load_expression(tmp_path / "out" / "expression.npz")

@@ -55,4 +55,4 @@ def normal_like_words(samples: Collection[str]) -> str:
     """Return in words what samples `normal_like_rows` found."""
     is_tissue = any((sample_type_of(sample) or "") >= NORMAL_TISSUE[0] for sample in samples)
     what = "samples of normal tissue" if is_tissue else "tumours labelled normal-like"
-    return f"profile: mean of {len(samples)} {what}, of nobody in the cohort"
+    return f"the mean of {len(samples)} {what}, of nobody in the cohort"

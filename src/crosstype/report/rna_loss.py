@@ -27,24 +27,33 @@ class Words:
         title: what happens to the patients.
         axis: what its levels are; empty: it has no degrees.
         level: how a level is written.
+        stand_in: what happens instead where the table lacks the genes that have to be named.
     """
 
     title: str
     axis: str = ""
     level: str = PERCENT
+    stand_in: str = ""
 
 
 PATTERNS: Mapping[str, Words] = {
-    "each": Words("each patient loses its own genes", "Genes lost"),
-    "same": Words("all lose the same genes", "Genes lost"),
-    "noise": Words("Gaussian noise on amounts", "Noise, in means of the gene", "{:g}"),
-    "normal_like": Words("mixed with a normal-like profile", "Share of the sample"),
-    "panel": Words("only a 21-gene panel is measured"),
-    "pam50_withheld": Words("PAM50 and its most correlated genes withheld", "Genes withheld"),
-    "other_assay": Words("another assay, as it comes"),
-    "other_assay_scaled": Words("another assay, each patient scaled"),
+    "each": Words("Lost genes: each patient loses its own genes", "Share of genes lost"),
+    "same": Words("Lost genes: all lose the same genes", "Share of genes lost"),
+    "noise": Words("Gaussian noise on amounts", "Noise (SD, in means of the gene)", "{:g}"),
+    "normal_like": Words("Mixed with a normal-like profile", "Normal-like share of the sample"),
+    "panel": Words(
+        "Only the 21-gene panel", stand_in="Only 21 genes drawn at random (stand-in for a panel)"
+    ),
+    "pam50_withheld": Words(
+        "PAM50 and most correlated genes withheld",
+        "Share of genes withheld",
+        stand_in="Most telling genes withheld (stand-in for PAM50)",
+    ),
+    "other_assay": Words("Another assay, as it comes"),
+    "other_assay_scaled": Words("Another assay, each patient scaled"),
 }
-CURVES = ("each", "same", "noise", "normal_like")
+SHARES_LOST = ("each", "same")
+CURVES = (*SHARES_LOST, "noise", "normal_like")
 REAL = ("panel", "pam50_withheld", "other_assay", "other_assay_scaled")
 """Patterns that happen in real life, told in one table."""
 LOOKS = {
@@ -54,9 +63,12 @@ LOOKS = {
     "cross_attention": (GREEN, "^"),
 }
 """Models of the figure; the table has all."""
+STAND_IN = "stand-in"
+"""How the note of a pattern begins that is not what its name says."""
 FUSION = ("cross_attention", "late", "concat")
 """The first of these that was trained is set against the better unimodal model."""
 BETTER = "the better unimodal model"
+NOTHING = "Nothing lost"
 FEW = 30
 """On fewer patients an interval holds too little of what may happen."""
 
@@ -65,7 +77,7 @@ def plot_rna_loss(content: RunContent, pattern: str) -> Figure:
     """Plot AUROC, with intervals, over how much is lost."""
     rows = content.rna_loss.filter(pattern=pattern, metric="auroc").sort("level")
     levels = rows["level"].unique().sort().to_list()
-    figure = new_figure(3.4)
+    figure = new_figure(3.4 if pattern in SHARES_LOST else 2.7)
     axes = figure.add_subplot()
     for model, (colour, marker) in LOOKS.items():
         own = rows.filter(model=model)
@@ -80,16 +92,16 @@ def plot_rna_loss(content: RunContent, pattern: str) -> Figure:
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
     axes.set_xlabel(PATTERNS[pattern].axis)
     axes.set_ylabel(f"AUROC, {content.confidence:.0%} interval")
-    title = f"Lost genes: {PATTERNS[pattern].title}"
+    title = PATTERNS[pattern].title
     axes.set_title(f"{title}\n{content.mark}" if content.mark else title)
-    figure.legend(loc="outside lower center", ncols=2)
+    figure.legend(loc="outside lower center", ncols=len(LOOKS))
     return figure
 
 
 def caption_of(pattern: str) -> str:
     """Return the caption of a pattern's figure."""
     axis = PATTERNS[pattern].axis
-    return f"AUROC over {axis[0].lower()}{axis[1:]}; {PATTERNS[pattern].title}."
+    return f"{PATTERNS[pattern].title}: AUROC over the {axis[0].lower()}{axis[1:]}."
 
 
 def level_words(pattern: str, level: float) -> str:
@@ -101,10 +113,11 @@ def level_words(pattern: str, level: float) -> str:
 def real_loss_table(content: RunContent) -> PageTable:
     """Return what a fusion model and the unimodal ones are worth under real-life losses.
 
-    One row per loss; the last columns are the fusion model minus the better unimodal one with its
-    interval.
+    One row per loss, nothing lost first; the last column is the fusion model minus the better
+    unimodal one with its interval.
     """
     found = content.rna_loss.filter(pl.col("pattern").is_in(REAL), metric="auroc")
+    found = found.sort(pl.col("level") > 0, maintain_order=True)
     models = [name for name in LOOKS if name in set(found["model"])]
     fusion = next((name for name in FUSION if name in models), "")
     gaps = {
@@ -116,38 +129,45 @@ def real_loss_table(content: RunContent) -> PageTable:
         pattern, level = str(key[0]), float(str(key[1]))
         of_model = {row["model"]: row for row in part.to_dicts()}
         n_patients = int(part["n"][0])
-        name = Cell(PATTERNS[pattern].title, level_words(pattern, level))
+        title, shown = title_of(pattern, part["note"][0]), level_words(pattern, level)
+        name = Cell(title, f"{shown} of all genes" if shown else "") if level else Cell(NOTHING)
         values = [_cell(of_model[model], "value") for model in models]
         gap = _cell(gaps.get((pattern, level)), "difference")
         few = "too few to tell" if n_patients < FEW else ""
         rows.append((name, Cell(str(n_patients), few, n_patients), *values, gap))
-    columns = ("Loss", "Patients", *models)
-    last = f"{fusion} minus {BETTER}" if fusion else "No fusion model"
-    return PageTable("AUROC under real-life losses", (*columns, last), tuple(rows))
+    caption = "AUROC under real-life losses"
+    if fusion:
+        caption += f"; difference: {fusion} minus {BETTER}"
+    return PageTable(caption, ("Loss", "Patients", *models, "Difference"), tuple(rows))
 
 
 def notes_of(content: RunContent) -> list[str]:
     """Return how each pattern was made, where that needs saying."""
     told = content.rna_loss.unique("pattern", keep="first", maintain_order=True)
     pairs = told.select("pattern", "note").iter_rows()
-    return [f"{PATTERNS[pattern].title}: {note}." for pattern, note in pairs if note]
+    return [f"{title_of(pattern, note)}: {note}." for pattern, note in pairs if note]
+
+
+def title_of(pattern: str, note: str | None) -> str:
+    """Return what happens to the patients, and not what was to happen where that cannot be."""
+    words = PATTERNS[pattern]
+    return words.stand_in if (note or "").startswith(STAND_IN) else words.title
 
 
 def loss_tables(content: RunContent) -> list[PageTable]:
     """Return, per pattern, every model's metrics by level, and the differences to the unimodal."""
     tables = []
     for pattern in content.rna_loss["pattern"].unique(maintain_order=True):
-        about = PATTERNS[pattern].title
-        for (metric,), rows in content.rna_loss.filter(pattern=pattern).group_by(
-            "metric", maintain_order=True
-        ):
+        own = content.rna_loss.filter(pattern=pattern)
+        about = title_of(pattern, own["note"][0])
+        for (metric,), rows in own.group_by("metric", maintain_order=True):
             shown = METRIC_NAMES.get(str(metric), str(metric))
-            tables.append(_table(f"{shown}; {about}", rows, "model", "value"))
+            tables.append(_table(f"{about}: {shown}", rows, "model", "value"))
         gaps = content.rna_loss_comparisons.filter(pattern=pattern)
         gaps = gaps.filter(~pl.col("model_a").is_in(BASELINE_NAMES))
         gaps = gaps.with_columns(pair=pl.col("model_a") + " minus " + pl.col("model_b"))
         if not gaps.is_empty():
-            caption = f"AUROC minus that of the unimodal models, same patients; {about}"
+            caption = f"{about}: AUROC minus that of the unimodal models, same patients"
             tables.append(_table(caption, gaps, "pair", "difference"))
     return tables
 
@@ -161,7 +181,7 @@ def _table(caption: str, rows: pl.DataFrame, name: str, of: str) -> PageTable:
     for model in rows[name].unique(maintain_order=True):
         by_level = {row["level"]: row for row in rows.filter(pl.col(name) == model).to_dicts()}
         body.append((Cell(model), *(_cell(by_level.get(level), of) for level in levels)))
-    caption = f"{caption}; columns: {axis[0].lower()}{axis[1:]}" if axis else caption
+    caption = f"{caption}, by {axis[0].lower()}{axis[1:]}" if axis else caption
     return PageTable(caption, columns, tuple(body))
 
 

@@ -132,7 +132,8 @@ def _noise(tables: LossTables) -> Offer:
     if why:
         return Offer(why, is_made=False)
     return Offer(
-        "standard deviation: level x the gene's mean over training patients; clipped at 0",
+        "the standard deviation is so many times the gene's mean over training patients; amounts "
+        "below 0 become 0",
         is_chance=True,
     )
 
@@ -176,7 +177,7 @@ def _pam50_withheld(tables: LossTables) -> Offer:
 def _other_assay(tables: LossTables) -> Offer:
     if tables.other is None:
         return Offer("other_expression is not set", is_made=False, is_asked=False)
-    return Offer(f"{_measured(tables.other)}; as it comes")
+    return Offer(_measured(tables.other))
 
 
 def _other_assay_scaled(tables: LossTables) -> Offer:
@@ -185,7 +186,7 @@ def _other_assay_scaled(tables: LossTables) -> Offer:
     why = _no_amounts(tables)
     if why:
         return Offer(why, is_made=False)
-    how = "each patient scaled to the level of the training patients"
+    how = "each multiplied by one number, to the level of the training patients"
     return Offer(f"{_measured(tables.other)}; {how}")
 
 
