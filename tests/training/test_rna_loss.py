@@ -128,7 +128,7 @@ def test_a_study_of_the_tiny_cohort(tiny: Any, tmp_path: Path) -> None:
         "Gaussian noise on amounts",
         "AUROC minus that of the unimodal models",
         "AUROC under real-life losses",
-        "stand-in: the table does not have the 21 genes",
+        "Only 21 genes drawn at random (stand-in for a panel): the table does not have",
     ):
         assert words in page
     held = read_losses(tmp_path / "a" / "rna_loss.npz")

@@ -14,6 +14,7 @@ from crosstype.cohort.aligned import AlignedExpression, load_expression, save_ex
 from crosstype.cohort.called_labels import labels_from_calls
 from crosstype.cohort.chosen import SlideRow, chosen_samples, usable_slides
 from crosstype.cohort.expression import Expression, read_expression
+from crosstype.cohort.genes import align_genes
 from crosstype.cohort.labels import Labels, read_labels
 from crosstype.cohort.normal_like import normal_like_rows
 from crosstype.cohort.spec import CohortSpec, ExpressionSpec
@@ -112,8 +113,7 @@ def build_cohort(
         raise CohortError(_nobody_in_common(spec, labels, usable, samples))
     classes = tuple(labels.class_of[patient] for patient in kept)
     check_class_sizes(classes, [one.name for one in spec.classes], n_folds)
-    values = expression.values[[samples[patient] for patient in kept]]
-    aligned = AlignedExpression(values, tuple(kept), expression.genes, expression.unit)
+    aligned = _aligned(expression, {patient: samples[patient] for patient in kept})
     aligned, gene_notes = withhold_genes(aligned, expression_spec)
     return Cohort(
         patient_ids=tuple(kept),
@@ -134,10 +134,14 @@ def _normal_like(
 ) -> AlignedExpression:
     """Return the table's normal-like samples of nobody in the cohort; no row if there are none."""
     rows = normal_like_rows(expression, samples, labels.normal_like, cohort.patient_ids)
-    place = {gene: column for column, gene in enumerate(expression.genes)}
-    columns = [place[gene] for gene in cohort.genes]
-    values = expression.values[list(rows.values())][:, columns]
+    values, _ = align_genes(_aligned(expression, rows).values, expression.genes, cohort.genes)
     return AlignedExpression(values, tuple(rows), cohort.genes, cohort.unit)
+
+
+def _aligned(expression: Expression, rows: Mapping[str, int]) -> AlignedExpression:
+    """Return these rows of the table, each under its name."""
+    values = expression.values[list(rows.values())]
+    return AlignedExpression(values, tuple(rows), expression.genes, expression.unit)
 
 
 def _labelled(labels: Labels) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from crosstype.cohort.cohort import ReadExpression
 from crosstype.cohort.genes import align_genes
 from crosstype.cohort.linear_scale import linear_scale_of
 from crosstype.cohort.spec import ExpressionSpec
+from crosstype.cohort.unit import Unit
 from crosstype.errors import CohortError
 
 LEAST_PATIENTS = 2
@@ -47,21 +48,10 @@ def read_other_assay(
     """
     where = f"[evaluation] other_expression: {path.name}"
     found = read(path, replace(spec, unit="auto", counts="auto"), labels)
-    if (found.unit == "zscore") != (cohort.unit == "zscore"):
-        raise CohortError(
-            f"{where}: found unit {found.unit}, which cannot be brought to the cohort's unit "
-            f"{cohort.unit}. Give a table of amounts or logarithms where the cohort's is one, of "
-            "z-scores where it is not."
-        )
+    _check_unit(where, found.unit, cohort.unit)
     samples, _, _ = chosen_samples(found)
     patients = [patient for patient in cohort.patient_ids if patient in samples]
-    counts = Counter(labels[patient] for patient in patients)
-    rare = min(sorted(set(labels.values())), key=lambda name: counts[name])
-    if counts[rare] < LEAST_PATIENTS:
-        raise CohortError(
-            f"{where}: found {len(patients)} patients of the cohort, of class {rare!r} "
-            f"{counts[rare]}; expected at least {LEAST_PATIENTS} of each class. Give another table."
-        )
+    _check_classes(where, patients, labels)
     values, share = align_genes(
         found.values[[samples[patient] for patient in patients]], found.genes, cohort.genes
     )
@@ -78,3 +68,24 @@ def read_other_assay(
         f"{round(share * len(cohort.genes))} of {len(cohort.genes)} genes, unit {found.measure}"
     )
     return AlignedExpression(amounts, tuple(patients), cohort.genes, unit), note
+
+
+def _check_unit(where: str, found: Unit, wanted: Unit) -> None:
+    """Raise CohortError if one table is of z-scores and the other is not."""
+    if (found == "zscore") != (wanted == "zscore"):
+        raise CohortError(
+            f"{where}: found unit {found}, which cannot be brought to the cohort's unit {wanted}. "
+            "Give a table of amounts or logarithms where the cohort's is one, of z-scores where it "
+            "is of z-scores."
+        )
+
+
+def _check_classes(where: str, patients: Sequence[str], labels: Mapping[str, str]) -> None:
+    """Raise CohortError unless there are a few patients of each class, or no metric exists."""
+    counts = Counter(labels[patient] for patient in patients)
+    rare = min(sorted(set(labels.values())), key=lambda name: counts[name])
+    if counts[rare] < LEAST_PATIENTS:
+        raise CohortError(
+            f"{where}: found {len(patients)} patients of the cohort, of class {rare!r} "
+            f"{counts[rare]}; expected at least {LEAST_PATIENTS} of each class. Give another table."
+        )

@@ -145,7 +145,8 @@ def notes_of(content: RunContent) -> list[str]:
     """Return how each pattern was made, where that needs saying."""
     told = content.rna_loss.unique("pattern", keep="first", maintain_order=True)
     pairs = told.select("pattern", "note").iter_rows()
-    return [f"{title_of(pattern, note)}: {note}." for pattern, note in pairs if note]
+    said = {title_of(pattern, note): note for pattern, note in pairs if note}
+    return [f"{title}: {note.removeprefix(f'{STAND_IN}: ')}." for title, note in said.items()]
 
 
 def title_of(pattern: str, note: str | None) -> str:
