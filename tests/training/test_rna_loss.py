@@ -92,9 +92,10 @@ def write_other_assay(folder: Path, n_patients: int) -> None:
     (folder / "other.tsv").write_text("\n".join(rows) + "\n")
 
 
-def study(tiny: Any, more: str = "") -> None:
+def study(tiny: Any, more: str = "", protocol: str = "strict") -> None:
     """Set the tiny cohort's config to a study of lost expression."""
-    tiny.change(models=("image_only", "gene_only", "cross_attention"), n_shuffles=0)
+    models = ("image_only", "gene_only", "cross_attention")
+    tiny.change(models=models, n_shuffles=0, protocol=protocol)
     text = f"[evaluation]\nrna_loss = true\nn_losses = 2\n{more}"
     tiny.config.write_text(tiny.config.read_text().replace("[evaluation]\n", text))
 
@@ -221,3 +222,26 @@ def test_another_assay_without_a_study_is_refused(tiny: Any) -> None:
     tiny.config.write_text(tiny.config.read_text().replace("[evaluation]\n", setting))
     with pytest.raises(ConfigError, match="expected none, or rna_loss = true"):
         read_config(tiny.config)
+
+
+@pytest.mark.parametrize("protocol", ["strict", "site"])
+def test_a_poisoned_test_patient_changes_no_loss_of_the_others(
+    tiny: Any, tmp_path: Path, protocol: str
+) -> None:
+    """Means, profiles and correlations are those of training patients: 1e9 in a test patient."""
+    study(tiny, protocol=protocol)
+    tiny.run(tmp_path / "clean", "train")
+    folds = pl.read_csv(tmp_path / "clean" / "folds.csv").filter(role="test", fold=0)
+    poisoned, *others = sorted(folds["patient_id"])
+    lines = (tiny.folder / "expression.tsv").read_text().splitlines()
+    column = lines[0].split("\t").index(poisoned)
+    cells = [line.split("\t") for line in lines]
+    for row in cells[1:]:
+        row[column] = "1e9"
+    (tiny.folder / "expression.tsv").write_text("\n".join(map("\t".join, cells)) + "\n")
+    tiny.run(tmp_path / "poisoned", "train")
+    held = [np.load(tmp_path / name / "rna_loss.npz") for name in ("clean", "poisoned")]
+    rows = np.isin(held[0]["patient_id"], others)
+    for model in ("gene_only", "cross_attention", "logistic_genes"):
+        clean, after = (one[f"model.{model}"][:, :, rows] for one in held)
+        np.testing.assert_array_equal(clean, after)
