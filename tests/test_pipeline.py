@@ -28,7 +28,15 @@ COLUMNS = {
     "modality_use.csv": "model modality condition level metric drop low high",
     "training.csv": "model repeat fold epoch train_loss validation_loss",
 }
-OTHERS = {"config.toml", "expression.npz", "run.json", "report.html", "models", ".stages"}
+OTHERS = {
+    "config.toml",
+    "expression.npz",
+    "normal_like.npz",
+    "run.json",
+    "report.html",
+    "models",
+    ".stages",
+}
 MADE_UNDER_THE_PROTOCOL = (
     "folds.csv", "predictions.csv", "stressed_predictions.csv", "training.csv", "metrics.csv",
     "comparisons.csv", "modality_use.csv",

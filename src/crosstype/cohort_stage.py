@@ -22,7 +22,14 @@ from crosstype.features.store import read_feature_rows
 from crosstype.stages import Ledger, Stage
 from crosstype.tables import write_table
 
-OUTPUTS = ("cohort.csv", "left_out.csv", "folds.csv", "expression.npz", "outliers.csv")
+OUTPUTS = (
+    "cohort.csv",
+    "left_out.csv",
+    "folds.csv",
+    "expression.npz",
+    "normal_like.npz",
+    "outliers.csv",
+)
 
 LEAST_GENES = ExpressionSpec().least_genes
 
@@ -36,7 +43,7 @@ def cohort_stage(
         rows = read_feature_rows(out / "features.csv")
         cache = ExpressionCache(out / ".stages" / "expression", ledger.hashes.sha256_of)
         least = spec.folds.n_folds if spec.folds.file is None else 1
-        cohort = build_cohort(spec.cohort, _of_genes(spec.expression), rows, least, cache.read)
+        cohort = build_cohort(spec.cohort, of_genes(spec.expression), rows, least, cache.read)
         cohort = _represented(cohort, spec.expression)
         cohort, folds, fold_notes = fold_cohort(cohort, spec.folds, protocol)
         write_table(out / "folds.csv", folds)
@@ -60,7 +67,7 @@ def unplaced_expression(spec: ExpressionSpec) -> ExpressionSpec:
     return replace(spec, gene_names=None, sample_sheet=None, gene_sets=None)
 
 
-def _of_genes(spec: ExpressionSpec) -> ExpressionSpec:
+def of_genes(spec: ExpressionSpec) -> ExpressionSpec:
     """Return the settings by which genes are read; the representation plays no part."""
     return replace(spec, representation="genes", gene_sets=None, least_genes=LEAST_GENES)
 
@@ -98,6 +105,8 @@ def _write(cohort: Cohort, spec: RunSpec, out: Path) -> None:
     write_cohort(out / "cohort.csv", cohort)
     write_left_out(out / "left_out.csv", cohort.left_out)
     save_expression(out / "expression.npz", cohort.expression)
+    if cohort.normal_like is not None:
+        save_expression(out / "normal_like.npz", cohort.normal_like)
     held = cohort.expression
     logged = ShiftLog().fit_transform(held.values) if held.unit == "linear" else held.values
     cost = outlier_cost(logged, cohort.labels, held.genes, spec.expression.outlier_factor)

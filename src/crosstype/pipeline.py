@@ -168,7 +168,8 @@ def _evaluate(run: Run, ledger: Ledger) -> dict[str, Any]:
 
     read = (*MARKED[:2], LOSSES)
     inputs = {name: run.out / name for name in read if (run.out / name).exists()}
-    settings = [spec.evaluation, run.classes, spec.folds.seed, run.protocol]
+    judging = replace(spec.evaluation, other_expression=None)  # rna_loss.npz holds what it says
+    settings = [judging, run.classes, spec.folds.seed, run.protocol]
     outputs = [*JUDGED, *(LOST if spec.evaluation.rna_loss else ())]
     record = ledger.do(Stage("evaluate", settings, inputs, outputs), work)
     run.watcher.step("metrics, comparisons, modality use")

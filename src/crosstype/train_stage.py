@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 from crosstype.cohort.protocol import Protocol
 from crosstype.cohort.spec import ExpressionSpec
 from crosstype.config.spec import RunSpec
+from crosstype.files import hash_of
 from crosstype.progress import Watcher
 from crosstype.stages import Ledger, Stage
 
 if TYPE_CHECKING:
     from crosstype.training.jobs import Plan
+    from crosstype.training.losses import Study
 
 MARKED = ("predictions.csv", "stressed_predictions.csv", "training.csv")
 LOSSES = "rna_loss.npz"
+NORMAL_LIKE = "normal_like.npz"
 READ = ("cohort.csv", "folds.csv", "expression.npz", "features.csv")
 
 Work = Callable[[int, Watcher], Mapping[str, Any]]
@@ -37,7 +40,7 @@ def train_stage(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) ->
         for name in ("stressed_predictions.csv", LOSSES):  # of a run that made them
             (out / name).unlink(missing_ok=True)
         write_predictions(plan, jobs)
-        if plan.n_losses:
+        if plan.study:
             write_losses(plan, jobs, out / LOSSES)
         return {"jobs": len(jobs), "notes": notes}
 
@@ -52,11 +55,57 @@ def train_stage(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) ->
         n_shuffles,
         n_losses,
     ]
+    from crosstype.cohort.expression_cache import expression_files
+
     inputs = {name: out / name for name in READ}
+    if spec.evaluation.rna_loss:
+        inputs[NORMAL_LIKE] = out / NORMAL_LIKE
+    other = spec.evaluation.other_expression
+    if other is not None:
+        inputs |= {f"other_expression: {one.name}": one for one in expression_files(other)}
     if spec.models.gene_sets is not None:
         inputs[f"gene_sets: {spec.models.gene_sets.name}"] = spec.models.gene_sets
     outputs = [name for name in MARKED if n_shuffles or "stressed" not in name]
     return Stage("train", settings, inputs, outputs + ([LOSSES] if n_losses else [])), work
+
+
+def _study(spec: RunSpec, out: Path, ledger: Ledger, notes: list[str]) -> Study:
+    """Return the losses of expression to be made; what cannot be made is noted.
+
+    Reads the other assay's table, if one is given, into OUT.
+    """
+    from crosstype.training.loss_tables import OTHER, read_loss_tables
+    from crosstype.training.losses import make_study
+
+    (out / OTHER).unlink(missing_ok=True)  # of a run that had one
+    if spec.evaluation.other_expression is not None:
+        notes.append(_write_other_assay(spec, out, ledger, out / OTHER))
+    tables = [out / name for name in (NORMAL_LIKE, OTHER) if (out / name).exists()]
+    inputs = [[path.name, ledger.hashes.sha256_of(path)] for path in tables]
+    n_draws = spec.evaluation.n_losses
+    study = make_study(read_loss_tables(out, spec.expression), n_draws, hash_of(inputs))
+    notes += study.left_out
+    return study
+
+
+def _write_other_assay(spec: RunSpec, out: Path, ledger: Ledger, path: Path) -> str:
+    """Write the cohort's patients as the other assay measured them; return a note."""
+    from crosstype.cohort.aligned import load_expression, save_expression
+    from crosstype.cohort.expression_cache import ExpressionCache
+    from crosstype.cohort.other_assay import read_other_assay
+    from crosstype.cohort_stage import of_genes
+    from crosstype.tables import read_stage_table
+
+    assert spec.evaluation.other_expression is not None
+    table = read_stage_table(out / "cohort.csv", ["patient_id", "label"])
+    labels = dict(table.select("patient_id", "label").iter_rows())
+    cache = ExpressionCache(out / ".stages" / "expression", ledger.hashes.sha256_of)
+    cohort = load_expression(out / "expression.npz")
+    other, note = read_other_assay(
+        spec.evaluation.other_expression, of_genes(spec.expression), cohort, labels, cache.read
+    )
+    save_expression(path, other)
+    return f"rna_loss: other assay: {note}"
 
 
 def _n_losses(spec: RunSpec) -> int:
@@ -75,7 +124,6 @@ def _plan(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) -> tuple
     from crosstype.cohort.genesets import read_token_sets
     from crosstype.feature_stage import feature_files
     from crosstype.features.store import read_feature_rows
-    from crosstype.files import hash_of
     from crosstype.tables import read_table
     from crosstype.training.jobs import Plan
 
@@ -87,6 +135,7 @@ def _plan(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) -> tuple
     if spec.models.gene_sets is not None:
         genes = load_expression(out / "expression.npz").genes
         gene_sets, notes = read_token_sets(spec.models.gene_sets, genes, spec.models.least_genes)
+    study = _study(spec, out, ledger, notes) if spec.evaluation.rna_loss else None
     plan = Plan(
         out=out,
         classes=tuple(one.name for one in spec.cohort.classes),
@@ -97,7 +146,7 @@ def _plan(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) -> tuple
         training=spec.training,
         seed=spec.folds.seed,
         n_shuffles=spec.evaluation.n_shuffles,
-        n_losses=_n_losses(spec),
+        study=study,
         inputs=hash_of([ledger.hashes.sha256_of(out / name) for name in names]),
         gene_sets=gene_sets,
     )

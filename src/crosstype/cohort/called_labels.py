@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from crosstype.cohort.expression import Expression
 from crosstype.cohort.labels import (
@@ -13,6 +14,7 @@ from crosstype.cohort.labels import (
     other_sites,
     provenance_of,
 )
+from crosstype.cohort.normal_like import normal_like_among
 from crosstype.cohort.pam50 import CohortCentring, call_cohort
 from crosstype.cohort.pam50_centroids import read_centroids
 from crosstype.cohort.spec import CohortSpec
@@ -66,7 +68,9 @@ def labels_from_calls(
     kept = {patient: name for patient, name in class_of.items() if patient not in left_out}
     counts = ", ".join(f"{name or 'no call'} {n}" for name, n in found.counts().items() if n)
     notes = (*found.notes, f"labels called from {file_name} (PAM50, {centring}): {counts}")
-    return Labels(kept, sites, left_out, _provenance(centring), called=True, notes=notes)
+    said = Labels(kept, sites, left_out, _provenance(centring), called=True, notes=notes)
+    calls = dict(zip(patients, found.calls, strict=True))
+    return replace(said, normal_like=normal_like_among(calls))
 
 
 def _class_of_each_call(spec: CohortSpec) -> dict[str, str]:

@@ -14,7 +14,9 @@ from crosstype.cohort.aligned import AlignedExpression, load_expression, save_ex
 from crosstype.cohort.called_labels import labels_from_calls
 from crosstype.cohort.chosen import SlideRow, chosen_samples, usable_slides
 from crosstype.cohort.expression import Expression, read_expression
+from crosstype.cohort.genes import align_genes
 from crosstype.cohort.labels import Labels, read_labels
+from crosstype.cohort.normal_like import normal_like_rows
 from crosstype.cohort.spec import CohortSpec, ExpressionSpec
 from crosstype.cohort.withheld import withhold_genes
 from crosstype.errors import CohortError, ConfigError
@@ -60,6 +62,7 @@ class Cohort:
         notes: what was found and decided, in words.
         left_out: everyone else of any table, sorted by patient.
         provenance: where the labels come from, as far as they show it.
+        normal_like: normal-like samples of the table, of nobody in the cohort, same genes.
     """
 
     patient_ids: tuple[str, ...]
@@ -71,6 +74,7 @@ class Cohort:
     notes: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
     provenance: str
+    normal_like: AlignedExpression | None = None
 
 
 def build_cohort(
@@ -109,8 +113,7 @@ def build_cohort(
         raise CohortError(_nobody_in_common(spec, labels, usable, samples))
     classes = tuple(labels.class_of[patient] for patient in kept)
     check_class_sizes(classes, [one.name for one in spec.classes], n_folds)
-    values = expression.values[[samples[patient] for patient in kept]]
-    aligned = AlignedExpression(values, tuple(kept), expression.genes, expression.unit)
+    aligned = _aligned(expression, {patient: samples[patient] for patient in kept})
     aligned, gene_notes = withhold_genes(aligned, expression_spec)
     return Cohort(
         patient_ids=tuple(kept),
@@ -122,7 +125,23 @@ def build_cohort(
         notes=(*expression.notes, *notes, *sample_notes, *labels.notes, *gene_notes),
         left_out=_left_out(everyone.difference(kept), labels, reasons, usable),
         provenance=labels.provenance,
+        normal_like=_normal_like(expression, samples, labels, aligned),
     )
+
+
+def _normal_like(
+    expression: Expression, samples: Mapping[str, int], labels: Labels, cohort: AlignedExpression
+) -> AlignedExpression:
+    """Return the table's normal-like samples of nobody in the cohort; no row if there are none."""
+    rows = normal_like_rows(expression, samples, labels.normal_like, cohort.patient_ids)
+    values, _ = align_genes(_aligned(expression, rows).values, expression.genes, cohort.genes)
+    return AlignedExpression(values, tuple(rows), cohort.genes, cohort.unit)
+
+
+def _aligned(expression: Expression, rows: Mapping[str, int]) -> AlignedExpression:
+    """Return these rows of the table, each under its name."""
+    values = expression.values[list(rows.values())]
+    return AlignedExpression(values, tuple(rows), expression.genes, expression.unit)
 
 
 def _labelled(labels: Labels) -> set[str]:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from crosstype.cohort.normal_like import normal_like_among
 from crosstype.cohort.spec import CohortSpec
 from crosstype.errors import CohortError, ConfigError, Fault, TableError
 from crosstype.tables import Table, open_table
@@ -36,6 +37,7 @@ class Labels:
         provenance: where the labels come from, as far as they show it.
         called: whether they were called from expression by this run.
         notes: what was found while calling them.
+        normal_like: patients whose label says normal-like, whether or not a class has it.
     """
 
     class_of: dict[str, str]
@@ -44,6 +46,7 @@ class Labels:
     provenance: str
     called: bool = False
     notes: tuple[str, ...] = ()
+    normal_like: frozenset[str] = frozenset()
 
 
 def read_labels(spec: CohortSpec) -> Labels:
@@ -74,7 +77,9 @@ def read_labels(spec: CohortSpec) -> Labels:
             left_out[patient] = ("labels", reason)
     check_classes_found(table.path.name, spec, class_of, texts)
     kept = {patient: name for patient, name in class_of.items() if patient not in left_out}
-    return Labels(kept, sites, left_out, provenance_of(texts))
+    single = {patient: found[0] for patient, found in labels.items() if len(found) == 1}
+    normal_like = normal_like_among(single)
+    return Labels(kept, sites, left_out, provenance_of(texts), normal_like=normal_like)
 
 
 def provenance_of(labels: Collection[str]) -> str:

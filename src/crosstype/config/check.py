@@ -92,6 +92,7 @@ def _check_side_files(spec: RunSpec) -> None:
         "[expression] gene_sets": spec.expression.gene_sets,
         "[models] gene_sets": spec.models.gene_sets,
         "[folds] file": spec.folds.file,
+        "[evaluation] other_expression": spec.evaluation.other_expression,
     }
     for key, path in named.items():
         if path is not None and not path.exists():
@@ -139,6 +140,7 @@ def check_run(spec: RunSpec, file_name: str) -> None:
             'under block = "transformer" all tokens see each other.'
         )
     _check_gene_sets(spec, file_name)
+    _check_other_expression(spec, file_name)
     for name in spec.training.models:
         if name not in MODEL_NAMES:
             near = get_close_matches(name, MODEL_NAMES, n=1, cutoff=0.3)
@@ -147,6 +149,22 @@ def check_run(spec: RunSpec, file_name: str) -> None:
                 f"{file_name}: training.models: found {name!r}, expected some of "
                 f"{', '.join(MODEL_NAMES)}. {hint}".rstrip()
             )
+
+
+def _check_other_expression(spec: RunSpec, file_name: str) -> None:
+    """Raise ConfigError for another assay's table that nothing would be made of."""
+    if spec.evaluation.other_expression is None:
+        return
+    expected = ""
+    if not spec.evaluation.rna_loss:
+        expected = "none, or rna_loss = true, which alone reads it"
+    elif spec.expression.representation == "spectrum":
+        expected = 'none, for under representation = "spectrum" there are no genes to compare'
+    if expected:
+        found = spec.evaluation.other_expression.name
+        raise ConfigError(
+            f"{file_name}: evaluation.other_expression: found {found!r}, expected {expected}."
+        )
 
 
 def _check_gene_sets(spec: RunSpec, file_name: str) -> None:

@@ -1,22 +1,23 @@
-"""The loss curve: how well each model ranks patients as more and more genes are lost."""
+"""The loss curves: what each model is worth as more and more of the expression is lost."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Float32
 
-from crosstype.evaluation.bootstrap import percentile_interval
+from crosstype.evaluation.bootstrap import draw_weights, percentile_interval
 from crosstype.evaluation.metrics import headline_key, measure
 from crosstype.evaluation.spec import EvaluationSpec
 
 UNIMODAL = ("image_only", "gene_only")
 BETTER_UNIMODAL = "the better unimodal model"
-METRIC = "auroc"
+METRICS = ("auroc", "brier")
+"""The first is compared between models; the second shows what noise and assays do to the level."""
 MOST_RESAMPLES = 1000
 """More would take long and change little: each is averaged over draws of genes as well."""
 
@@ -29,6 +30,8 @@ LOSS_COLUMNS = {
     "low": pl.Float64,
     "high": pl.Float64,
     "n_draws": pl.Int64,
+    "n": pl.Int64,
+    "note": pl.String,
 }
 DIFFERENCE_COLUMNS = {
     "model_a": pl.String,
@@ -39,9 +42,14 @@ DIFFERENCE_COLUMNS = {
     "difference": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
+    "n": pl.Int64,
+    "note": pl.String,
 }
 
-Values = Float[np.ndarray, " n_resamples"]
+Weights = Float[np.ndarray, "n_patients n_resamples"]
+Values = Float[np.ndarray, "n_metrics n_resamples"]
+Key = tuple[str, float]
+"""Pattern and level."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +59,15 @@ class LossPredictions:
     Attributes:
         labels: class number of each patient.
         losses: pattern, level and draw of each loss.
-        of_model: (n_losses, n_repeats, n_patients, n_classes) of each model.
+        of_model: (n_losses, n_repeats, n_patients, n_classes) of each model; NaN where a loss
+            cannot be done to a patient, the same in all models.
+        notes: how each pattern was made.
     """
 
     labels: np.ndarray
     losses: tuple[tuple[str, float, int], ...]
     of_model: Mapping[str, np.ndarray]
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_losses(path: Path) -> LossPredictions:
@@ -64,77 +75,102 @@ def read_losses(path: Path) -> LossPredictions:
     with np.load(path, allow_pickle=False) as held:
         keys = zip(*(held[key].tolist() for key in ("pattern", "level", "draw")), strict=True)
         models = {name.removeprefix("model."): held[name] for name in held if "model." in name}
-        return LossPredictions(held["label"], tuple(keys), models)
+        notes = dict(zip(held["pattern"].tolist(), held["note"].tolist(), strict=True))
+        return LossPredictions(held["label"], tuple(keys), models, notes)
 
 
 def rna_loss(
     found: LossPredictions,
     classes: Sequence[str],
     spec: EvaluationSpec,
-    weights: Float[np.ndarray, "n_patients n_resamples"],
+    weights: Weights,
     seed: int,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return each model's AUROC at each level, and each fusion model against the better unimodal.
+    """Return each model's METRICS at each level, and each fusion model against the better unimodal.
 
-    A resample draws patients and, with replacement, as many of the draws of lost genes as there
-    are; repeats are averaged. Which unimodal model is the better one is decided level by level on
-    the cohort as it is, which favours it.
+    A resample draws patients and, with replacement, as many of the draws of a loss as there are;
+    repeats are averaged. Which unimodal model is the better one is decided level by level on the
+    cohort as it is, which favours it. Where a loss could be done to some patients only, all models
+    are judged on these.
 
     Args:
         found: probabilities under every loss.
         classes: names of the classes; of two the second is the positive one.
         spec: level of the intervals.
         weights: resamples of the patients; the first column is the cohort as it is.
-        seed: of the resampling of draws.
+        seed: of the resampling of draws, and of patients where not all are there.
     """
     weights = weights[:, : MOST_RESAMPLES + 1]
     curves: list[tuple[object, ...]] = []
     differences: list[tuple[object, ...]] = []
     for number, (pattern, level) in enumerate(dict.fromkeys(one[:2] for one in found.losses)):
         rows = [i for i, one in enumerate(found.losses) if one[:2] == (pattern, level)]
+        there = _there(found, rows)
+        labels = found.labels[there]
+        own = weights if there.all() else draw_weights(labels, weights.shape[1] - 1, seed)
+        judge = _Judge(labels, own, classes, (seed, number))
         values = {
-            model: _values(found, probabilities[rows], (classes, weights), [seed, number])
+            model: judge.values(probabilities[rows][:, :, there])
             for model, probabilities in found.of_model.items()
         }
-        for model, one in values.items():
-            interval = percentile_interval(one[1:], spec.confidence)
-            curves.append((model, pattern, level, METRIC, float(one[0]), *interval, len(rows)))
-        differences += _against_unimodal(values, (pattern, level), spec.confidence)
+        about = (len(labels), found.notes.get(pattern, ""))
+        for model, of_metric in values.items():
+            for metric, one in zip(METRICS, of_metric, strict=True):
+                interval = percentile_interval(one[1:], spec.confidence)
+                row = (model, pattern, level, metric, float(one[0]), *interval)
+                curves.append((*row, len(rows), *about))
+        ranked = {model: of_metric[0] for model, of_metric in values.items()}
+        gaps = _against_unimodal(ranked, (pattern, level), spec.confidence)
+        differences += [(*gap, *about) for gap in gaps]
     return (
         pl.DataFrame(curves, schema=LOSS_COLUMNS, orient="row"),
         pl.DataFrame(differences, schema=DIFFERENCE_COLUMNS, orient="row"),
     )
 
 
-def _values(
-    found: LossPredictions,
-    probabilities: Float[np.ndarray, "draws repeats patients classes"],
-    how: tuple[Sequence[str], Float[np.ndarray, "n_patients n_resamples"]],
-    seed: Sequence[int],
-) -> Values:
-    """Return the AUROC of every resample, averaged over repeats and over a resample of draws."""
-    classes, weights = how
-    place = headline_key(METRIC, classes).among(classes)
-    each = np.stack(
-        [
-            np.mean([_auroc(found.labels, said, weights, place) for said in draw], axis=0)
-            for draw in probabilities
-        ]
-    )
-    chosen = np.random.default_rng(list(seed)).integers(len(each), size=each.shape)
-    chosen[:, 0] = np.arange(len(each))
-    drawn: Values = np.take_along_axis(each, chosen, axis=0).mean(axis=0)
-    return drawn
+def _there(found: LossPredictions, rows: Sequence[int]) -> Bool[np.ndarray, " n_patients"]:
+    """Return the patients of whom every model says something under these losses."""
+    there = np.ones(len(found.labels), dtype=bool)
+    for probabilities in found.of_model.values():
+        there &= ~np.isnan(probabilities[list(rows)]).any(axis=(0, 1, 3))
+    return there
 
 
-def _auroc(labels: np.ndarray, said: np.ndarray, weights: np.ndarray, place: object) -> Values:
-    exact = said.astype(np.float64)
-    found: Values = measure(labels, exact.argmax(axis=1), exact, weights, [place])[0]  # type: ignore[list-item]
-    return found
+@dataclass(frozen=True)
+class _Judge:
+    """Patients and their resamples, on which all models are measured.
+
+    Attributes:
+        labels: class number of each patient.
+        weights: how often each counts in each resample.
+        classes: names of the classes.
+        seed: of the resampling of draws; the same for all models.
+    """
+
+    labels: np.ndarray
+    weights: Weights
+    classes: Sequence[str]
+    seed: tuple[int, int]
+
+    def values(self, said: Float32[np.ndarray, "draws repeats patients classes"]) -> Values:
+        """Return METRICS of every resample, averaged over repeats and over a resample of draws."""
+        each = np.stack([np.mean([self._measured(one) for one in draw], axis=0) for draw in said])
+        n_draws, _, n_resamples = each.shape
+        chance = np.random.default_rng(list(self.seed))
+        chosen = chance.integers(n_draws, size=(n_draws, n_resamples))
+        chosen[:, 0] = np.arange(n_draws)
+        drawn: Values = np.take_along_axis(each, chosen[:, None], axis=0).mean(axis=0)
+        return drawn
+
+    def _measured(self, said: Float32[np.ndarray, "patients classes"]) -> Values:
+        places = [headline_key(metric, self.classes).among(self.classes) for metric in METRICS]
+        exact = said.astype(np.float64)
+        found: Values = measure(self.labels, exact.argmax(axis=1), exact, self.weights, places)
+        return found
 
 
 def _against_unimodal(
-    values: Mapping[str, Values], key: tuple[str, float], confidence: float
+    values: Mapping[str, Float[np.ndarray, " n_resamples"]], key: Key, confidence: float
 ) -> list[tuple[object, ...]]:
     """Return every other model's paired difference to both unimodal models and the better one."""
     unimodal = [name for name in UNIMODAL if name in values]
@@ -149,5 +185,5 @@ def _against_unimodal(
         for reference, other in references.items():
             gap = own - other
             interval = percentile_interval(gap[1:], confidence)
-            rows.append((model, reference, *key, METRIC, float(gap[0]), *interval))
+            rows.append((model, reference, *key, METRICS[0], float(gap[0]), *interval))
     return rows

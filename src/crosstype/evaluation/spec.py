@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,12 @@ class EvaluationSpec:
     """How often a modality is shuffled between test patients to see what each model loses."""
 
     rna_loss: bool = False
-    """Study what each model says when genes are lost at test time: OUT/rna_loss.csv."""
+    """Study what each model says when expression is lost at test time, in several patterns:
+    OUT/rna_loss.csv."""
 
     n_losses: int = 20
-    """How often genes are lost at each level of that study."""
+    """How often expression is lost at each level of that study, where it is lost by chance."""
+
+    other_expression: Path | None = None
+    """Another assay's expression of the same patients, for that study: models predict from it
+    without having learned from it. Its unit is recognised by itself."""

@@ -89,8 +89,11 @@ RNA_LOSS: Columns = {
     "model": pl.String,
     "pattern": pl.String,
     "level": pl.Float64,
+    "metric": pl.String,
     "value": pl.Float64,
     **INTERVAL,
+    "n": pl.Int64,
+    "note": pl.String,
 }
 RNA_LOSS_COMPARISONS: Columns = {
     "model_a": pl.String,
@@ -99,6 +102,8 @@ RNA_LOSS_COMPARISONS: Columns = {
     "level": pl.Float64,
     "difference": pl.Float64,
     **INTERVAL,
+    "n": pl.Int64,
+    "note": pl.String,
 }
 MACRO_METRICS = ("f1", "pr_auc", "auroc", "brier")
 

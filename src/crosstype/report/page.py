@@ -82,6 +82,8 @@ def _context(content: RunContent, spec: ReportSpec) -> dict[str, Any]:
         "trust": page_tables.trust_table(content),
         "modality": page_tables.modality_table(content),
         "losses": rna_loss.loss_tables(content),
+        "real_losses": rna_loss.real_loss_table(content),
+        "loss_notes": rna_loss.notes_of(content),
         "sites": page_tables.site_table(content),
         "faults": page_tables.fault_table(content),
         "outliers": page_tables.outlier_table(content),
@@ -111,9 +113,9 @@ def _figures(content: RunContent, references: list[str]) -> dict[str, list[PageF
                 content,
                 f"loss-{pattern}",
                 partial(rna_loss.plot_rna_loss, pattern=pattern),
-                f"AUROC over the share of genes lost; {rna_loss.PATTERNS[pattern]}.",
+                rna_loss.caption_of(pattern),
             )
-            for pattern in rna_loss.patterns_of(content)
+            for pattern in rna_loss.curves_of(content)
         ],
     }
     for place, of in enumerate(shown):

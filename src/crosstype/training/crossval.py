@@ -96,7 +96,8 @@ def write_losses(plan: Plan, jobs: Sequence[Job], path: Path) -> None:
     patients = sorted(label_of)
     folds = [(job.model, job.repeat, one["patients"], plan.losses(job)) for job, one in records]
     labels = [label_of[patient] for patient in patients]
-    joined = join_losses(folds, patients, labels, plan.n_losses)
+    assert plan.study is not None
+    joined = join_losses(folds, patients, labels, plan.study)
     with replacing(path) as temporary, temporary.open("wb") as handle:
         np.savez(handle, **joined)  # type: ignore[arg-type]
 

@@ -26,6 +26,8 @@ from crosstype.tables import read_stage_table
 from crosstype.training.bags import Bags, Patients
 from crosstype.training.checkpoint import load_classifier, make_classifier, save_classifier
 from crosstype.training.classifiers import Classifier, Recipe, Split
+from crosstype.training.loss_tables import Known, LossTables, read_loss_tables
+from crosstype.training.losses import Study
 from crosstype.training.network_classifier import NetworkClassifier
 from crosstype.training.preparation import Preparing
 from crosstype.training.rna_loss import predict_losses, save_losses
@@ -58,7 +60,7 @@ class Plan:
         training: training settings, those of the protocol already put in.
         seed: from which all chance derives.
         n_shuffles: how often each modality is shuffled between test patients.
-        n_losses: how often genes are lost at each level; 0: the study is not made.
+        study: the losses of expression at test time; None: the study is not made.
         inputs: one hash over cohort, expression and features.
         gene_sets: what cross-attention's gene tokens are made of; None: learned programs.
     """
@@ -72,7 +74,7 @@ class Plan:
     training: TrainingSpec
     seed: int
     n_shuffles: int
-    n_losses: int
+    study: Study | None
     inputs: str
     gene_sets: GeneSets | None = None
 
@@ -94,7 +96,7 @@ class Plan:
         specs: list[Any] = [self.classes, self.protocol, self.expression, self.model, training]
         network = NETWORKS.get(job.model)
         specs.append(self.gene_sets if network and network.sees_gene_sets else None)
-        chance = [self.n_shuffles, self.n_losses]
+        chance = [self.n_shuffles, self.study.fingerprint if self.study else None]
         return hash_of([__version__, specs, self.seed, chance, self.inputs, job, fold])
 
 
@@ -141,6 +143,17 @@ class Bench:
         table = read_folds(self.plan.out / "folds.csv")
         return {(one.repeat, one.fold): one for one in folds_of(table, self.plan.protocol)}
 
+    @cached_property
+    def loss_tables(self) -> LossTables:
+        """Return the tables that losses of expression draw on."""
+        return read_loss_tables(self.plan.out, self.plan.expression)
+
+    def known(self, fold: Fold) -> Known:
+        """Return what losses of expression may know in this fold: nothing of test patients."""
+        inner = tuple(patient for part in fold.inner for patient in part)
+        train = fold.train if self.plan.protocol.validation_is_test or not inner else inner
+        return Known(self.patients.select(sorted(train)), self.loss_tables)
+
     def recipe(self, job: Job) -> Recipe:
         """Return the settings and the seed of a job."""
         preparing = Preparing(self.plan.expression, self.plan.protocol, self.unit)
@@ -169,7 +182,7 @@ def is_done(plan: Plan, job: Job, fold: Fold) -> bool:
         record = json.loads(plan.record(job).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    there = [plan.checkpoint(job), *([plan.losses(job)] if plan.n_losses else [])]
+    there = [plan.checkpoint(job), *([plan.losses(job)] if plan.study else [])]
     is_same = record.get("hash") == plan.hash_of(job, fold)
     return all(path.exists() for path in there) and bool(is_same)
 
@@ -183,9 +196,9 @@ def run_job(bench: Bench, job: Job) -> None:
     classifier.fit(bench.splits(fold), bench.recipe(job))
     save_classifier(classifier, plan.checkpoint(job), plan.model)
     test = bench.patients.select(fold.test)
-    if plan.n_losses:
-        seed = (plan.seed, job.repeat, job.fold)
-        save_losses(plan.losses(job), predict_losses(classifier, test, plan.n_losses, seed))
+    if plan.study:
+        seed, known = (plan.seed, job.repeat, job.fold), bench.known(fold)
+        save_losses(plan.losses(job), predict_losses(classifier, test, plan.study, known, seed))
     record = {
         "hash": plan.hash_of(job, fold),
         "patients": list(test.ids),
