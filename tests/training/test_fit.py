@@ -17,7 +17,7 @@ from crosstype.training.spec import TrainingSpec, published
 def test_balanced_weights_make_each_class_weigh_the_same() -> None:
     targets = torch.tensor([0, 0, 0, 1])
     for n_logits, n_classes in ((1, 2), (3, 3)):
-        loss = make_loss(targets, n_classes, TrainingSpec())
+        loss = make_loss(targets, n_classes, TrainingSpec(class_weights="balanced"))
         each = loss.each(torch.zeros(4, n_logits), targets)
         assert float(each[:3].sum()) == pytest.approx(float(each[3:].sum()))
         equal = make_loss(targets, n_classes, TrainingSpec(class_weights="none"))
@@ -28,7 +28,8 @@ def test_weights_are_scikit_learns() -> None:
     from sklearn.utils.class_weight import compute_class_weight
 
     targets = np.array([0, 0, 1, 2, 2, 2, 2])
-    weights = make_loss(torch.from_numpy(targets), 3, TrainingSpec()).class_weights
+    spec = TrainingSpec(class_weights="balanced")
+    weights = make_loss(torch.from_numpy(targets), 3, spec).class_weights
     reference = compute_class_weight("balanced", classes=np.arange(3), y=targets)
     np.testing.assert_allclose(weights.numpy(), reference, rtol=1e-6)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from crosstype.models.interface import Batch, Network
 from crosstype.training.bags import Patients, deal, make_batch
+from crosstype.training.class_weights import class_weights
 from crosstype.training.preparation import Preparation
 from crosstype.training.spec import TrainingSpec
 
@@ -196,11 +197,9 @@ class Loss(nn.Module):
 
 
 def make_loss(targets: Int[Tensor, " patients"], n_classes: int, spec: TrainingSpec) -> Loss:
-    """Return the loss with weights inverse to the classes' frequencies, or equal ones."""
-    if spec.class_weights == "none":
-        return Loss(torch.ones(n_classes))
-    counts = torch.bincount(targets, minlength=n_classes).clamp(min=1)
-    return Loss(len(targets) / (n_classes * counts.float()))
+    """Return the loss with the classes weighed as the settings say."""
+    weights = class_weights(targets.numpy(), n_classes, spec)
+    return Loss(torch.from_numpy(weights.astype(np.float32)))
 
 
 def _optimiser(network: Network, spec: TrainingSpec) -> torch.optim.Optimizer:

@@ -14,21 +14,25 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from crosstype.terms import Modality
 from crosstype.training.bags import Patients
+from crosstype.training.class_weights import class_weights
 from crosstype.training.classifiers import below
 from crosstype.training.gene_programs import GenePrograms, learn_programs
+from crosstype.training.image_line import fit_image_line, grade_labels
+from crosstype.training.logistic import Line, fit_logistic
 from crosstype.training.preparation import Preparation
+from crosstype.training.spec import TrainingSpec
 
 # Chosen on patients of other sites than A2; see docs/decisions/0003-linear-start.md.
 STRENGTH = {Modality.GENES: 10.0, Modality.IMAGE: 5.0}
 IMAGE_WEIGHT_BESIDE_GENES = 0.5
 SPREAD_WEIGHT = 0.5
-IMAGE_ALONE_WEIGHT = 0.5
-"""Weight of what the image says by itself where no gene was measured; decision 0005."""
+IMAGE_ALONE_WEIGHT = 0.75
+"""Weight of what the image says by itself where no gene was measured; decisions 0005, 0006."""
 TRUSTS = (0.25, 0.5, 0.75, 1.0)
 N_STANDARD_ERRORS = 2.0
 
@@ -109,17 +113,34 @@ class LinearStart:
 
 
 def fit_line(
-    patients: Patients, preparation: Preparation, uses: Collection[Modality]
+    patients: Patients, preparation: Preparation, uses: Collection[Modality], spec: TrainingSpec
 ) -> LinearStart:
     """Fit the line, and what it goes by where genes are missing, on training patients."""
     kept = frozenset(uses)
     genes, images = line_inputs(patients, preparation, kept)
+    if Modality.GENES not in kept:
+        return LinearStart(kept, *_image_line(patients, preparation, images, spec))
     inputs = np.concatenate([np.nan_to_num(genes), images], axis=1)
-    weight, bias = _fit(inputs, patients.targets, kept)
-    programs = learn_programs(genes, images) if Modality.GENES in kept else None
+    weights = class_weights(patients.targets, len(patients.classes), spec)
+    weight, bias = fit_logistic(inputs, patients.targets, STRENGTH[Modality.GENES], weights)
+    programs = learn_programs(genes, images)
     both = kept == frozenset(Modality)
-    alone = fit_line(patients, preparation, {Modality.IMAGE}) if both else None
+    alone = fit_line(patients, preparation, {Modality.IMAGE}, spec) if both else None
     return LinearStart(kept, weight, bias, programs, alone)
+
+
+def _image_line(
+    patients: Patients, preparation: Preparation, images: Inputs, spec: TrainingSpec
+) -> Line:
+    """Return the line over the image, which learns from graded labels unless told otherwise."""
+    targets = patients.targets
+    weights = class_weights(targets, len(patients.classes), spec)
+    if spec.image_labels == "graded":
+        genes, _ = line_inputs(patients, preparation, frozenset({Modality.GENES}))
+        graded = grade_labels(genes, targets, weights)
+        if graded is not None:
+            return fit_image_line(images, graded, targets, weights)
+    return fit_logistic(images, targets, STRENGTH[Modality.IMAGE], weights)
 
 
 def choose_trust(
@@ -182,14 +203,3 @@ def line_inputs(
         weight = IMAGE_WEIGHT_BESIDE_GENES if Modality.GENES in uses else 1.0
         images = summary * (weight / np.sqrt(n_features))
     return genes, images
-
-
-def _fit(
-    inputs: Inputs, targets: Int[np.ndarray, " patients"], uses: frozenset[Modality]
-) -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.linear_model import LogisticRegression
-
-    strength = STRENGTH[Modality.GENES if Modality.GENES in uses else Modality.IMAGE]
-    line = LogisticRegression(C=strength, class_weight="balanced", max_iter=5000)
-    line.fit(inputs, targets)
-    return line.coef_, line.intercept_

@@ -83,8 +83,9 @@ class NetworkClassifier(Classifier):
             self._match(recipe.gene_sets, recipe.model)
         starts: list[LinearStart | None] = [None] * len(splits)
         if recipe.training.start == "linear" and kind.corrects_line:
-            self.start = fit_line(patients, self.preparation, kind.uses)
-            starts = [fit_line(split.train, self.preparation, kind.uses) for split in splits]
+            how = (self.preparation, kind.uses, recipe.training)
+            self.start = fit_line(patients, *how)
+            starts = [fit_line(split.train, *how) for split in splits]
         held = [
             Prepared(split.validation, self.preparation, self._line(start, split.validation))
             for split, start in zip(splits, starts, strict=True)

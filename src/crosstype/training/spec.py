@@ -33,8 +33,14 @@ class TrainingSpec:
     """cosine: AdamW, short warm-up, then down to 0 over max_epochs; published: Adam, constant
     for ten epochs, then times exp(-0.1) each."""
 
-    class_weights: Literal["balanced", "none"] = "balanced"
-    """balanced: each class weighs the same in the loss; none: each patient does."""
+    class_weights: Literal["root", "balanced", "none"] = "root"
+    """How much a patient weighs in every loss. balanced: each class the same; none: each patient
+    the same; root: halfway, by the square root, which served F1, MCC and Brier best."""
+
+    image_labels: Literal["graded", "given"] = "graded"
+    """What the image's line learns. graded: how far each training patient's expression lies on the
+    side of a class, by a line over genes fitted on other patients; given: the label alone. At
+    prediction it sees the image and nothing else, either way."""
 
     start: Literal["linear", "zero"] = "linear"
     """linear: a network learns what a ridge-penalised line over its modalities leaves unexplained;

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from crosstype.models.spec import ModelSpec
 from crosstype.training.bags import Patients
+from crosstype.training.class_weights import class_weights
 from crosstype.training.classifiers import (
     Arrays,
     Classifier,
@@ -19,6 +20,7 @@ from crosstype.training.classifiers import (
     Split,
 )
 from crosstype.training.fit import probabilities_of
+from crosstype.training.logistic import fit_logistic
 from crosstype.training.network_classifier import NetworkClassifier
 
 PARENTS = ("image_only", "gene_only")
@@ -47,8 +49,6 @@ class LateClassifier(Classifier):
 
     def fit(self, splits: Sequence[Split], recipe: Recipe) -> None:
         """Fit the unimodal models unless they were adopted, then the stacking weights."""
-        from sklearn.linear_model import LogisticRegression
-
         for name in PARENTS:
             if name not in self.parents:
                 parent = NetworkClassifier(name)
@@ -56,9 +56,9 @@ class LateClassifier(Classifier):
                 self.parents[name] = parent
         inner = [torch.cat(self.parents[name].inner_logits).numpy() for name in PARENTS]
         targets = np.concatenate([split.validation.targets for split in splits])
-        stack = LogisticRegression(C=STACK_STRENGTH, class_weight="balanced", max_iter=5000)
-        stack.fit(np.concatenate(inner, axis=1).astype(np.float64), targets)
-        self.weight, self.bias = stack.coef_, stack.intercept_
+        weights = class_weights(targets, len(splits[0].train.classes), recipe.training)
+        logits = np.concatenate(inner, axis=1).astype(np.float64)
+        self.weight, self.bias = fit_logistic(logits, targets, STACK_STRENGTH, weights)
 
     def predict(self, patients: Patients) -> Probabilities:
         """Return probabilities."""

@@ -1,0 +1,92 @@
+"""The line over the image: it learns from graded labels.
+
+A label says on which side of a boundary a tumour lies; a training patient's expression says how
+far. So each training patient gets a graded label, the logits of a line over the genes that was
+fitted on other patients, and the image learns those: more of a teacher than yes or no, which counts
+where patients are few (learning with privileged information, Vapnik and Vashist 2009; distillation,
+Lopez-Paz et al. 2016, arXiv 1511.03643). At prediction nothing but the image is seen.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from crosstype.training.logistic import Inputs, Line, fit_logistic
+
+# Chosen on training patients; see docs/decisions/0006-graded-labels.md.
+GENE_STRENGTH = 10.0
+N_GRADING_PARTS = 5
+FURTHEST = 3.0
+"""Graded labels are cut at this logit: beyond it a tumour is plainly of its class."""
+RIDGE = 2.0
+N_PARTS = 10
+MAP_STRENGTH = 3.0
+
+Targets = Int[np.ndarray, " patients"]
+Graded = Float[np.ndarray, "patients logits"]
+Weights = Float[np.ndarray, " classes"]
+
+
+def grade_labels(genes: Inputs, targets: Targets, weights: Weights) -> Graded | None:
+    """Return each patient's logits by a line over genes that was fitted on other patients.
+
+    Args:
+        genes: centred expression; NaN where not measured, which counts as the mean. Patients
+            without any get the mean of their class.
+        targets: class numbers.
+        weights: of the classes.
+
+    Returns:
+        One column for two classes, else one per class, centred; None where a class has fewer than
+        two patients with expression.
+    """
+    known = ~np.isnan(genes).all(axis=1)
+    counts = np.bincount(targets[known], minlength=len(weights))
+    if not genes.shape[1] or counts.min() < 2:
+        return None
+    filled = np.nan_to_num(genes)
+    part = _parts(targets, min(N_GRADING_PARTS, int(counts.min())), known)
+    graded = np.zeros((len(targets), 1 if len(weights) == 2 else len(weights)))
+    for number in range(part.max() + 1):
+        inside, others = part == number, known & (part != number)
+        weight, bias = fit_logistic(filled[others], targets[others], GENE_STRENGTH, weights)
+        graded[inside] = filled[inside] @ weight.T + bias
+    if len(weights) > 2:
+        graded -= graded.mean(axis=1, keepdims=True)
+    graded = np.clip(graded, -FURTHEST, FURTHEST)
+    for one in np.unique(targets[~known]):
+        graded[~known & (targets == one)] = graded[known & (targets == one)].mean(axis=0)
+    return graded
+
+
+def fit_image_line(images: Inputs, graded: Graded, targets: Targets, weights: Weights) -> Line:
+    """Return weight and bias of a line over images that follows graded labels.
+
+    A ridge regression gives the graded labels; a small logistic regression over what it says of
+    patients it was not fitted on turns that into logits of the classes. Both are linear, and so is
+    their sequence.
+    """
+    from sklearn.linear_model import Ridge
+
+    heard = np.zeros_like(graded)
+    part = _parts(targets, N_PARTS, np.ones(len(targets), dtype=bool))
+    for number in range(part.max() + 1):
+        inside = part == number
+        if inside.any() and not inside.all():
+            model = Ridge(alpha=RIDGE).fit(images[~inside], graded[~inside])
+            heard[inside] = model.predict(images[inside]).reshape(-1, graded.shape[1])
+    size = float(heard.std(axis=0).mean()) or 1.0
+    onto, bias = fit_logistic(heard / size, targets, MAP_STRENGTH, weights)
+    model = Ridge(alpha=RIDGE).fit(images, graded)
+    slopes = np.atleast_2d(model.coef_)
+    start = np.atleast_1d(model.intercept_)
+    return onto @ slopes / size, bias + onto @ start / size
+
+
+def _parts(targets: Targets, n_parts: int, counted: np.ndarray) -> Int[np.ndarray, " patients"]:
+    """Deal patients into parts, class by class in their order; those not counted come last."""
+    part = np.empty(len(targets), dtype=np.int64)
+    order = np.lexsort((np.arange(len(targets)), targets, ~counted))
+    part[order] = np.arange(len(targets)) % n_parts
+    return part
