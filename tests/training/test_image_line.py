@@ -64,25 +64,34 @@ def test_without_expression_a_patient_gets_his_class_mean() -> None:
 def test_graded_labels_teach_more_than_labels_where_expression_knows_the_degree() -> None:
     """Planted: images follow the degree of a tumour, of which the label is a coarse reading."""
     rng = np.random.default_rng(3)
-    right = []
-    for _ in range(20):
+    strengths, teach, test = (0.1, 1.0, 5.0), slice(0, 60), slice(60, None)
+    found = []
+    for _ in range(40):
         degree = rng.normal(size=400)
         targets = (degree > 0).astype(np.int64)
-        genes = degree[:, None] + 0.3 * rng.normal(size=(400, 10))
-        images = degree[:, None] * 0.25 + rng.normal(size=(400, 60))
-        teach, test = slice(0, 60), slice(60, None)
-        graded = grade_labels(genes[teach] / 3, targets[teach], np.ones(2))
+        genes = (degree[:, None] + 0.3 * rng.normal(size=(400, 10))) / 3
+        tissue = np.c_[degree + rng.normal(size=400), rng.normal(size=(400, 7))]
+        images = tissue @ rng.normal(size=(8, 60)) / 8**0.5 + 0.3 * rng.normal(size=(400, 60))
+        images /= 60**0.5
+        graded = grade_labels(genes[teach], targets[teach], np.ones(2))
         assert graded is not None
-        found = []
-        for weight, bias in (
-            fit_image_line(images[teach] / 8, graded, targets[teach], np.ones(2)),
-            fit_logistic(images[teach] / 8, targets[teach], 1.0, np.ones(2)),
-        ):
-            said = (images[test] / 8) @ weight.T + bias
-            found.append(np.corrcoef(said[:, 0], degree[test])[0, 1])
-        right.append(found)
-    by_grade, by_label = np.mean(right, axis=0)
-    assert by_grade > by_label
+        lines = [fit_image_line(images[teach], graded, targets[teach], np.ones(2))]
+        lines += [fit_logistic(images[teach], targets[teach], c, np.ones(2)) for c in strengths]
+        said = [(images[test] @ weight.T + bias)[:, 0] for weight, bias in lines]
+        found.append([np.corrcoef(one, degree[test])[0, 1] for one in said])
+    by_grade, *by_label = np.mean(found, axis=0)
+    assert by_grade > max(by_label)
+
+
+def test_an_image_that_says_nothing_is_not_turned_round() -> None:
+    rng = np.random.default_rng(5)
+    targets = np.arange(40) % 2
+    for _ in range(20):
+        images = rng.normal(size=(40, 6))
+        graded = (targets - 0.5)[:, None] + 0.1 * rng.normal(size=(40, 1))
+        weight, _ = fit_image_line(images, graded, targets, np.ones(2))
+        follows = np.corrcoef(images @ weight[0], graded[:, 0])[0, 1]
+        assert follows > 0
 
 
 def test_the_setting_is_obeyed(make_patients: Any, make_recipe: Any) -> None:

@@ -22,6 +22,7 @@ FURTHEST = 3.0
 RIDGE = 2.0
 N_PARTS = 10
 MAP_STRENGTH = 3.0
+LEAST_SLOPE = 0.1
 
 Targets = Int[np.ndarray, " patients"]
 Graded = Float[np.ndarray, "patients logits"]
@@ -78,6 +79,8 @@ def fit_image_line(images: Inputs, graded: Graded, targets: Targets, weights: We
             heard[inside] = model.predict(images[inside]).reshape(-1, graded.shape[1])
     size = float(heard.std(axis=0).mean()) or 1.0
     onto, bias = fit_logistic(heard / size, targets, MAP_STRENGTH, weights)
+    if len(onto) == 1:  # where the image says next to nothing, chance must not turn it round
+        onto = np.maximum(onto, LEAST_SLOPE)
     model = Ridge(alpha=RIDGE).fit(images, graded)
     slopes = np.atleast_2d(model.coef_)
     start = np.atleast_1d(model.intercept_)
