@@ -48,6 +48,7 @@ RANGES: dict[tuple[str, str], tuple[float, float]] = {
     ("training", "batch_size"): (2, 100_000),
     ("training", "max_epochs"): (1, 100_000),
     ("training", "patience"): (1, 100_000),
+    ("training", "damage"): (0, 0.95),
     ("training", "n_tiles_per_bag"): (1, 10_000_000),
     ("evaluation", "n_bootstrap"): (100, 1_000_000),
     ("evaluation", "confidence"): (0.5, 0.999),

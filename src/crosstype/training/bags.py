@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,11 @@ class Bags:
             spread = bag.std(axis=0, dtype=np.float64)
             self._summaries[patient_id] = np.concatenate([mean, spread]).astype(np.float32)
         return self._summaries[patient_id]
+
+    @cached_property
+    def n_features(self) -> int:
+        """Return the width of a feature vector."""
+        return int(self.read(min(self._paths)).shape[1])
 
     def read(self, patient_id: str) -> Float32[np.ndarray, "tiles features"]:
         """Return all tiles of a patient."""
@@ -105,7 +111,8 @@ class Patients:
         classes: names of the classes, in the order of their numbers.
         genes: expression, patients x genes, NaN where missing; raw or prepared.
         bags: where their tiles are.
-        bag_of: whose tiles each patient shows; differs from `ids` only when shuffled on purpose.
+        bag_of: whose tiles each patient shows, None for one without an image; otherwise differs
+            from `ids` only when shuffled on purpose.
     """
 
     ids: tuple[str, ...]
@@ -113,7 +120,7 @@ class Patients:
     classes: tuple[str, ...]
     genes: Float32[np.ndarray, "patients genes"]
     bags: Bags
-    bag_of: tuple[str, ...]
+    bag_of: tuple[str | None, ...]
 
     def __len__(self) -> int:
         """Return the number of patients."""
@@ -139,6 +146,17 @@ class Patients:
     def with_genes(self, genes: Float32[np.ndarray, "patients genes"]) -> Patients:
         """Return the same patients with other expression."""
         return replace(self, genes=genes)
+
+    def without_images(self) -> Patients:
+        """Return the same patients with no image."""
+        return replace(self, bag_of=(None,) * len(self))
+
+    def summaries(self) -> Float32[np.ndarray, "patients twice_features"]:
+        """Return each patient's tile mean and spread; NaN for a patient without an image."""
+        found = [None if one is None else self.bags.summary(one) for one in self.bag_of]
+        width = 2 * self.bags.n_features
+        absent = np.full(width, np.nan, dtype=np.float32)
+        return np.stack([absent if one is None else one for one in found])
 
     def shuffled_images(self, order: Int[np.ndarray, " patients"]) -> Patients:
         """Return the same patients, each showing the tiles of another."""

@@ -37,11 +37,24 @@ class Split:
         train: patients to learn from.
         validation: patients for early stopping; test patients only under protocol paper.
         everyone: if given, whom preprocessing is fitted on instead of `train`; protocol paper.
+        beside: patients with one modality who are held out beside the validation patients; they
+            teach in the other splits and decide nothing.
     """
 
     train: Patients
     validation: Patients
     everyone: Patients | None = None
+    beside: Patients | None = None
+
+    @property
+    def held(self) -> tuple[Patients, ...]:
+        """Return who is held out: the validation patients, and those beside them."""
+        return (self.validation,) if self.beside is None else (self.validation, self.beside)
+
+    @property
+    def everybody(self) -> tuple[Patients, ...]:
+        """Return everyone of the split."""
+        return (self.train, *self.held)
 
 
 @dataclass(frozen=True)
@@ -74,14 +87,19 @@ class Classifier(ABC):
     Attributes:
         name: as the user knows it.
         curves: training curve of each network; empty for a baseline.
-        trust: share of the networks' correction of a line that is kept, 0 to 1.
+        trust: share of the networks' correction of a line that is kept where data are whole, 0 to
+            1.
     """
 
     def __init__(self, name: str) -> None:
         """Make an unfitted classifier."""
         self.name = name
         self.curves: list[list[Epoch]] = []
-        self.trust = 1.0
+
+    @property
+    def trust(self) -> float:
+        """Share of the networks' correction that is kept where data are whole, 0 to 1."""
+        return 1.0
 
     @property
     def sees_genes(self) -> bool:
@@ -154,7 +172,7 @@ class BaselineClassifier(Classifier):
             parts.append(np.nan_to_num(self.preparation.genes(patients.genes)))
         if baseline.image:
             summary = self.preparation.bag_summary(patients)
-            parts.append(summary[:, : summary.shape[1] // 2])
+            parts.append(np.nan_to_num(summary[:, : summary.shape[1] // 2]))
         return np.concatenate(parts, axis=1)
 
 
@@ -165,7 +183,7 @@ def training_patients(splits: Sequence[Split], recipe: Recipe) -> Patients:
     """
     first = splits[0]
     leaks = recipe.preparing.protocol.validation_is_test
-    return first.train if leaks else _together(first.train, first.validation)
+    return first.train if leaks else together(*first.everybody)
 
 
 def below(arrays: Arrays, prefix: str) -> Arrays:
@@ -173,13 +191,14 @@ def below(arrays: Arrays, prefix: str) -> Arrays:
     return {key.removeprefix(prefix): v for key, v in arrays.items() if key.startswith(prefix)}
 
 
-def _together(first: Patients, second: Patients) -> Patients:
-    ids = (*first.ids, *second.ids)
+def together(first: Patients, *others: Patients) -> Patients:
+    """Return the patients of all, one after the other; they share their bags."""
+    everyone = (first, *others)
     return Patients(
-        ids,
-        np.concatenate([first.targets, second.targets]),
+        tuple(patient for one in everyone for patient in one.ids),
+        np.concatenate([one.targets for one in everyone]),
         first.classes,
-        np.concatenate([first.genes, second.genes]),
+        np.concatenate([one.genes for one in everyone]),
         first.bags,
-        (*first.bag_of, *second.bag_of),
+        tuple(shown for one in everyone for shown in one.bag_of),
     )

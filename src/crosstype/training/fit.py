@@ -35,9 +35,8 @@ class Epoch:
 class Prepared:
     """Patients as a network sees them: expression prepared once, tiles when a batch asks.
 
-    `start` holds the logits to which the network's are added, patients x logits; 0 if None. With
-    it unmeasured genes are masked; a network that starts from nothing sees them imputed, as the
-    published ones do.
+    `start` holds the logits to which the network's are added, patients x logits; 0 if None.
+    Unmeasured genes are masked; the published networks see them imputed.
     """
 
     def __init__(
@@ -45,13 +44,15 @@ class Prepared:
         patients: Patients,
         preparation: Preparation,
         start: Float[np.ndarray, "patients logits"] | None = None,
+        *,
+        imputed: bool = False,
     ) -> None:
         """Prepare the expression of these patients."""
         self.patients = patients
         n_logits = 1 if len(patients.classes) == 2 else len(patients.classes)
         given = np.zeros((len(patients), n_logits)) if start is None else start
         self.start = torch.from_numpy(given.astype(np.float32))
-        prepare = preparation.genes if start is None else preparation.measured_genes
+        prepare = preparation.genes if imputed else preparation.measured_genes
         self.genes = prepare(patients.genes)
         self.targets = torch.from_numpy(patients.targets)
         self._preparation = preparation
@@ -59,6 +60,14 @@ class Prepared:
     def __len__(self) -> int:
         """Return the number of patients."""
         return len(self.patients)
+
+    def take(self, rows: Int[np.ndarray, " rows"]) -> Prepared:
+        """Return the patients at these positions."""
+        taken = copy.copy(self)
+        taken.patients = self.patients.take(rows)
+        taken.start, taken.targets = self.start[rows], self.targets[rows]
+        taken.genes = self.genes[rows]
+        return taken
 
     def batch(
         self,
@@ -72,8 +81,17 @@ class Prepared:
         """
         ids = [self.patients.bag_of[row] for row in rows]
         bags = self.patients.bags
-        read = [bags.draw(one, *sampled) if sampled else bags.read(one) for one in ids]
+        none = np.zeros((0, len(self._preparation.feature_mean)), dtype=np.float32)
+        read = [
+            none if one is None else bags.draw(one, *sampled) if sampled else bags.read(one)
+            for one in ids
+        ]
         return make_batch([self._preparation.tiles(bag) for bag in read], self.genes[rows])
+
+    def measured(self) -> Float[np.ndarray, " patients"]:
+        """Return which share of its genes each patient has."""
+        share: np.ndarray = (~np.isnan(self.genes)).mean(axis=1)
+        return share
 
 
 @dataclass(frozen=True)
@@ -82,15 +100,15 @@ class Member:
 
     Attributes:
         network: freshly initialised; trained in place.
-        train: patients it learns from.
-        validation: patients, none of them a test patient, that say when to stop.
+        train: patients it learns from, in every regime; whole first.
+        validation: patients, none of them a test patient, that say when to stop; the same regimes.
         rng: order of patients and choice of tiles; torch's generator decides dropout.
         curve: grows by one entry per epoch.
     """
 
     network: Network
-    train: Prepared
-    validation: Prepared
+    train: Sequence[Prepared]
+    validation: Sequence[Prepared]
     rng: np.random.Generator
     curve: list[Epoch] = field(default_factory=list)
 
@@ -102,8 +120,8 @@ def fit_members(members: Sequence[Member], spec: TrainingSpec) -> None:
     decide, so that a few patients of one inner fold cannot. The best weights are restored, which
     may be those before training.
     """
-    n_classes = len(members[0].train.patients.classes)
-    losses = [make_loss(one.train.targets, n_classes, spec) for one in members]
+    n_classes = len(members[0].train[0].patients.classes)
+    losses = [make_loss(one.train[0].targets, n_classes, spec) for one in members]
     optimisers = [_optimiser(one.network, spec) for one in members]
     best = _joint([_validation_loss(*pair) for pair in zip(members, losses, strict=True)], members)
     best_epoch, best_states = -1, _states(members)
@@ -127,13 +145,16 @@ def _states(members: Sequence[Member]) -> list[dict[str, Tensor]]:
 
 
 def _validation_loss(member: Member, loss: Loss) -> float:
-    logits = predict_logits(member.network, member.validation)
-    return float(loss(logits, member.validation.targets))
+    """Return the mean loss over the regimes, whole expression and damaged."""
+    each = [
+        float(loss(predict_logits(member.network, one), one.targets)) for one in member.validation
+    ]
+    return float(np.mean(each))
 
 
 def _joint(each: Sequence[float], members: Sequence[Member]) -> float:
     """Return the mean validation loss, members weighed by their validation patients."""
-    return float(np.average(each, weights=[len(one.validation) for one in members]))
+    return float(np.average(each, weights=[len(one.validation[0]) for one in members]))
 
 
 def predict_logits(network: Network, prepared: Prepared) -> Float[Tensor, "patients logits"]:
@@ -217,12 +238,13 @@ def _train_epoch(
 ) -> float:
     """Take one pass over the training patients; return the mean loss."""
     loss, optimiser, rate = how
-    network, train, rng = member.network, member.train, member.rng
+    network, whole, rng = member.network, member.train[0], member.rng
     for group in optimiser.param_groups:
         group["lr"] = rate
     network.train()
     total = 0.0
-    for rows in deal(len(train), spec.batch_size, rng):
+    for rows in deal(len(whole), spec.batch_size, rng):
+        train = _practised(member, spec)
         batch = train.batch(rows, (spec.n_tiles_per_bag, rng))
         chosen = torch.from_numpy(rows)
         value = loss(network(batch).logits + train.start[chosen], train.targets[chosen])
@@ -231,4 +253,11 @@ def _train_epoch(
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         total += float(value.detach()) * len(rows)
-    return total / len(train)
+    return total / len(whole)
+
+
+def _practised(member: Member, spec: TrainingSpec) -> Prepared:
+    """Return the regime of the next batch: whole, or with the chance of `damage` another."""
+    if len(member.train) == 1 or member.rng.random() >= spec.damage:
+        return member.train[0]
+    return member.train[int(member.rng.integers(1, len(member.train)))]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from crosstype.terms import Modality
@@ -36,6 +36,8 @@ IMAGE_ALONE_WEIGHT = 0.75
 TRUSTS = (0.25, 0.5, 0.75, 1.0)
 N_STANDARD_ERRORS = 2.0
 
+IMAGE, GENES = frozenset({Modality.IMAGE}), frozenset({Modality.GENES})
+
 Logits = Float[np.ndarray, "patients logits"]
 Inputs = Float[np.ndarray, "patients columns"]
 
@@ -51,6 +53,7 @@ class LinearStart:
         programs: what it goes by where genes were not measured; None if it sees no genes.
         image_alone: a line over the image, heard as far as genes are missing; None if it does not
             see both.
+        genes_alone: a line over the genes, which speaks for patients without an image; the same.
     """
 
     uses: frozenset[Modality]
@@ -58,6 +61,7 @@ class LinearStart:
     bias: Float[np.ndarray, " logits"]
     programs: GenePrograms | None = None
     image_alone: LinearStart | None = None
+    genes_alone: LinearStart | None = None
 
     def logits(self, patients: Patients, preparation: Preparation) -> Logits:
         """Return the line's logits; one per patient for two classes, else one per class.
@@ -66,14 +70,33 @@ class LinearStart:
         genes and the image, drawn towards 0 as far as that is uncertain (MacKay 1992, The evidence
         framework applied to classification networks: logit / sqrt(1 + pi variance / 8)). To that
         is added what the image says by itself, weighted by the share of the line that the
-        measured genes leave open.
+        measured genes leave open. For a patient without an image: what the genes say alone.
         """
         genes, images = line_inputs(patients, preparation, self.uses)
+        blind = np.isnan(images).any(axis=1)
+        images = np.nan_to_num(images)
         inputs = np.concatenate([np.nan_to_num(genes), images], axis=1)
         logits: Logits = inputs @ self.weight.T + self.bias
+        self._infer(logits, (genes, images), patients, preparation)
+        if self.genes_alone is not None and blind.any():
+            rows = np.flatnonzero(blind)
+            logits[rows] = self.genes_alone.logits(patients.take(rows), preparation)
+        return logits
+
+    def _infer(
+        self,
+        logits: Logits,
+        inputs: tuple[
+            Float[np.ndarray, "patients genes"], Float[np.ndarray, "patients image_columns"]
+        ],
+        patients: Patients,
+        preparation: Preparation,
+    ) -> None:
+        """Put in what the line is expected to say of patients with unmeasured genes."""
+        genes, images = inputs
         lacking = np.isnan(genes).any(axis=1)
         if self.programs is None or not lacking.any():
-            return logits
+            return
         n_genes = genes.shape[1]
         line = self.weight[:, :n_genes]
         expected, variance = self.programs.logits(line, genes[lacking], images[lacking])
@@ -85,11 +108,14 @@ class LinearStart:
             alone = self.image_alone.logits(patients.take(np.flatnonzero(lacking)), preparation)
             left_open = variance / np.maximum(most, 1e-12)
             logits[lacking] += IMAGE_ALONE_WEIGHT * left_open * alone
-        return logits
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what `from_arrays` understands."""
-        parts = {"programs": self.programs, "image_alone": self.image_alone}
+        parts = {
+            "programs": self.programs,
+            "image_alone": self.image_alone,
+            "genes_alone": self.genes_alone,
+        }
         named = {
             f"{name}.{key}": value
             for name, part in parts.items()
@@ -101,32 +127,50 @@ class LinearStart:
     @classmethod
     def from_arrays(cls, uses: frozenset[Modality], arrays: dict[str, np.ndarray]) -> LinearStart:
         """Return what `arrays` gave."""
-        programs, alone = (below(arrays, name) for name in ("programs.", "image_alone."))
-        image = frozenset({Modality.IMAGE})
+        programs = below(arrays, "programs.")
+        image, genes = (below(arrays, f"{name}_alone.") for name in ("image", "genes"))
         return cls(
             uses,
             arrays["weight"],
             arrays["bias"],
             GenePrograms.from_arrays(programs) if programs else None,
-            cls.from_arrays(image, alone) if alone else None,
+            cls.from_arrays(IMAGE, image) if image else None,
+            cls.from_arrays(GENES, genes) if genes else None,
         )
 
 
 def fit_line(
     patients: Patients, preparation: Preparation, uses: Collection[Modality], spec: TrainingSpec
 ) -> LinearStart:
-    """Fit the line, and what it goes by where genes are missing, on training patients."""
+    """Fit the line, and what it goes by where data are missing, on training patients.
+
+    Each part is taught by those who have what it sees: a patient without an image teaches the line
+    over the genes, and one without expression that over the image.
+    """
     kept = frozenset(uses)
+    everyone = patients
     genes, images = line_inputs(patients, preparation, kept)
+    whole = _has_any(genes) & _has_any(images)
+    if not whole.all():
+        patients, genes, images = patients.take(np.flatnonzero(whole)), genes[whole], images[whole]
     if Modality.GENES not in kept:
         return LinearStart(kept, *_image_line(patients, preparation, images, spec))
     inputs = np.concatenate([np.nan_to_num(genes), images], axis=1)
     weights = class_weights(patients.targets, len(patients.classes), spec)
     weight, bias = fit_logistic(inputs, patients.targets, STRENGTH[Modality.GENES], weights)
     programs = learn_programs(genes, images)
-    both = kept == frozenset(Modality)
-    alone = fit_line(patients, preparation, {Modality.IMAGE}, spec) if both else None
-    return LinearStart(kept, weight, bias, programs, alone)
+    if kept == GENES:
+        return LinearStart(kept, weight, bias, programs)
+    alone = (fit_line(everyone, preparation, one, spec) for one in (IMAGE, GENES))
+    return LinearStart(kept, weight, bias, programs, *alone)
+
+
+def _has_any(inputs: Inputs) -> Bool[np.ndarray, " patients"]:
+    """Return who has something of a modality; everyone, where it is not used."""
+    if not inputs.shape[1]:
+        return np.ones(len(inputs), dtype=bool)
+    found: np.ndarray = ~np.isnan(inputs).all(axis=1)
+    return found
 
 
 def _image_line(
@@ -136,7 +180,7 @@ def _image_line(
     targets = patients.targets
     weights = class_weights(targets, len(patients.classes), spec)
     if spec.image_labels == "graded":
-        genes, _ = line_inputs(patients, preparation, frozenset({Modality.GENES}))
+        genes, _ = line_inputs(patients, preparation, GENES)
         graded = grade_labels(genes, targets, weights)
         if graded is not None:
             return fit_image_line(images, graded, targets, weights)
@@ -188,7 +232,8 @@ def line_inputs(
 ) -> tuple[Float[np.ndarray, "patients genes"], Float[np.ndarray, "patients columns"]]:
     """Return centred log expression, and tile means and spreads; each block of unit variance.
 
-    Unmeasured genes are NaN; a modality that is not used has no columns. Expression is not divided
+    Unmeasured genes are NaN, and so is an image that is not there; a modality that is not used has
+    no columns. Expression is not divided
     by each gene's spread here: genes that vary more say more.
     """
     genes = images = np.zeros((len(patients), 0))

@@ -28,6 +28,7 @@ from crosstype.training.classifiers import (
     below,
     training_patients,
 )
+from crosstype.training.damage import Regime, regime_of
 from crosstype.training.fit import (
     Member,
     Prepared,
@@ -37,6 +38,7 @@ from crosstype.training.fit import (
     probabilities_of,
 )
 from crosstype.training.linear_start import LinearStart, choose_trust, fit_line
+from crosstype.training.practice import make_practice, practised_regimes, trusted
 from crosstype.training.preparation import Preparation
 
 MEMBERSHIP = "gene_sets.membership"
@@ -51,9 +53,11 @@ class NetworkClassifier(Classifier):
         preparation: fitted on all training patients.
         start: the line, fitted on all training patients; None if networks start from zero.
         networks: one per split.
-        trust: share of the networks' mean correction that is added to the line, 0 to 1.
-        inner_logits: for each split, the logits of its validation patients, none of which taught
-            the line or the network that said them.
+        trusts: share of the networks' mean correction that is added to the line, 0 to 1, in each
+            regime that was practised.
+        inner_logits: in each regime, the logits of every split's validation patients, none of
+            which taught the line or the network that said them.
+        imputed: whether the networks see unmeasured genes imputed, as the published ones do.
         set_names: names of the gene sets that are the network's first gene tokens, in their order.
         membership: gene sets x kept genes, what each of those tokens sees; None: learned programs.
     """
@@ -65,7 +69,9 @@ class NetworkClassifier(Classifier):
         super().__init__(name)
         self.start: LinearStart | None = None
         self.networks: list[Network] = []
-        self.inner_logits: list[Tensor] = []
+        self.trusts: dict[Regime, float] = {}
+        self.inner_logits: dict[Regime, Tensor] = {}
+        self.imputed = False
         self.set_names: tuple[str, ...] = ()
         self.membership: Bool[np.ndarray, "sets genes"] | None = None
 
@@ -81,46 +87,49 @@ class NetworkClassifier(Classifier):
         kind = NETWORKS[self.name]
         if kind.sees_gene_sets and recipe.gene_sets is not None:
             self._match(recipe.gene_sets, recipe.model)
-        starts: list[LinearStart | None] = [None] * len(splits)
+        starts = None
         if recipe.training.start == "linear" and kind.corrects_line:
             how = (self.preparation, kind.uses, recipe.training)
             self.start = fit_line(patients, *how)
             starts = [fit_line(split.train, *how) for split in splits]
-        held = [
-            Prepared(split.validation, self.preparation, self._line(start, split.validation))
-            for split, start in zip(splits, starts, strict=True)
+        regimes = practised_regimes(kind.uses, recipe)
+        practice = make_practice(splits, self.preparation, starts, regimes, recipe)
+        self.imputed = recipe.preparing.protocol.published_training
+        members = [
+            self._member(number, practice.training(number), practice.held(number), recipe)
+            for number in range(len(splits))
         ]
-        honest = {
-            patient: row
-            for one in held
-            for patient, row in zip(one.patients.ids, one.start.numpy(), strict=True)
-        }
-        members = []
-        for number, split in enumerate(splits):
-            known = np.stack([honest[one] for one in split.train.ids]) if self.start else None
-            train = Prepared(split.train, self.preparation, known)
-            members.append(self._member(number, train, held[number], recipe))
         fit_members(members, recipe.training)
         self._keep(members)
-        said = [predict_logits(net, one) for net, one in zip(self.networks, held, strict=True)]
-        if self.start:
-            self._choose_trust(held, said, recipe)
-        self.inner_logits = [
-            one.start + self.trust * (logits - one.start)
-            for one, logits in zip(held, said, strict=True)
-        ]
+        for place, regime in enumerate(regimes):
+            held = practice.all_held(regime)
+            said = torch.cat(
+                [predict_logits(one.network, one.validation[place]) for one in members]
+            )
+            self.trusts[regime] = self._trust_in(held, said, recipe)
+            self.inner_logits[regime] = trusted(held.start, said, self.trusts[regime])
+
+    @property
+    def trust(self) -> float:
+        """Share of the networks' correction that is kept where data are whole, 0 to 1."""
+        return self.trusts.get(Regime.WHOLE, 1.0)
+
+    def regime_of(self, prepared: Prepared) -> np.ndarray:
+        """Return the regime of each patient, among those that this model practised in."""
+        return regime_of(prepared.patients, prepared.measured(), tuple(self.trusts))
 
     def logits(self, patients: Patients) -> Float[Tensor, "patients logits"]:
         """Return the line's logits plus the trusted share of the networks' mean correction.
 
-        Trust was decided on whole expression, so it fades with the share of genes measured.
+        The share is that of the patient's regime: whole, thinly measured, ...
         """
-        prepared = Prepared(patients, self.preparation, self._line(self.start, patients))
-        if self.start and not self.trust:
+        line = self.start.logits(patients, self.preparation) if self.start else None
+        prepared = Prepared(patients, self.preparation, line, imputed=self.imputed)
+        share = np.array([[self.trusts[one]] for one in self.regime_of(prepared)], dtype=np.float32)
+        if self.start and not share.any():
             return prepared.start
         each = torch.stack([predict_logits(network, prepared) for network in self.networks])
-        trust = self.trust * self._measured_share(prepared)
-        return prepared.start + trust * (each.mean(dim=0) - prepared.start)
+        return trusted(prepared.start, each.mean(dim=0), torch.from_numpy(share))
 
     def predict(self, patients: Patients) -> Probabilities:
         """Return probabilities."""
@@ -134,8 +143,14 @@ class NetworkClassifier(Classifier):
         for number, network in enumerate(self.networks):
             weights = {f"{number}.{k}": v.numpy() for k, v in network.state_dict().items()}
             arrays |= weights
-            arrays[f"inner_logits.{number}"] = self.inner_logits[number].numpy()
-        settings = {"preparation": steps, "sizes": _sizes(self.networks[0]), "trust": self.trust}
+        for regime, logits in self.inner_logits.items():
+            arrays[f"inner_logits.{regime}"] = logits.numpy()
+        settings: dict[str, Any] = {
+            "preparation": steps,
+            "sizes": _sizes(self.networks[0]),
+            "trusts": dict(self.trusts),
+            "imputed": self.imputed,
+        }
         if self.membership is not None:
             arrays[MEMBERSHIP] = self.membership
             settings["gene_sets"] = list(self.set_names)
@@ -144,7 +159,10 @@ class NetworkClassifier(Classifier):
     def restore(self, arrays: Arrays, settings: dict[str, Any], model: ModelSpec) -> None:
         """Become what `state` described."""
         self.preparation = Preparation.from_state(arrays, settings["preparation"])
-        self.trust = float(settings["trust"])
+        self.trusts = {Regime(name): float(one) for name, one in settings["trusts"].items()}
+        self.imputed = bool(settings["imputed"])
+        inner = below(arrays, "inner_logits.")
+        self.inner_logits = {Regime(name): torch.from_numpy(v) for name, v in inner.items()}
         uses = NETWORKS[self.name].uses
         if "start.weight" in arrays:
             self.start = LinearStart.from_arrays(uses, below(arrays, "start."))
@@ -157,19 +175,6 @@ class NetworkClassifier(Classifier):
             network.load_state_dict({key: torch.from_numpy(v) for key, v in weights.items()})
             network.eval()
             self.networks.append(network)
-            self.inner_logits.append(torch.from_numpy(arrays[f"inner_logits.{number}"]))
-
-    def _measured_share(self, prepared: Prepared) -> Tensor:
-        """Return which share of a patient's genes was measured, patients x 1; 1 if none is used."""
-        if not self.sees_genes or self.start is None:
-            return torch.ones(len(prepared), 1)
-        share = (~np.isnan(prepared.genes)).mean(axis=1, keepdims=True)
-        return torch.from_numpy(share.astype(np.float32))
-
-    def _line(
-        self, start: LinearStart | None, patients: Patients
-    ) -> Float[np.ndarray, "patients logits"] | None:
-        return start.logits(patients, self.preparation) if start else None
 
     def _match(self, gene_sets: MatchedSets, model: ModelSpec) -> None:
         """Keep the gene sets that still have enough genes after this fold's choice of genes."""
@@ -183,13 +188,19 @@ class NetworkClassifier(Classifier):
             )
         self.set_names, self.membership = names, membership
 
-    def _member(self, number: int, train: Prepared, validation: Prepared, recipe: Recipe) -> Member:
+    def _member(
+        self,
+        number: int,
+        train: Sequence[Prepared],
+        validation: Sequence[Prepared],
+        recipe: Recipe,
+    ) -> Member:
         """Return a freshly initialised network with its patients and its own chance."""
         seeds = recipe.seeds(self.name, number)
         torch.manual_seed(int(seeds.generate_state(1)[0]))
-        n_features, n_genes = len(self.preparation.feature_mean), train.genes.shape[1]
+        n_features, n_genes = len(self.preparation.feature_mean), train[0].genes.shape[1]
         membership = _tensor(self.membership)
-        sizes = Sizes(n_features, n_genes, len(train.patients.classes), membership)
+        sizes = Sizes(n_features, n_genes, len(train[0].patients.classes), membership)
         network = make_network(self.name, sizes, recipe.model)
         return Member(network, train, validation, np.random.default_rng(seeds))
 
@@ -205,14 +216,15 @@ class NetworkClassifier(Classifier):
             self.networks.append(member.network)
             self.curves.append(member.curve)
 
-    def _choose_trust(
-        self, held: Sequence[Prepared], said: Sequence[Tensor], recipe: Recipe
-    ) -> None:
-        targets = torch.cat([one.targets for one in held])
-        loss = make_loss(targets, len(held[0].patients.classes), recipe.training)
-        start = torch.cat([one.start for one in held])
-        correction = torch.cat(list(said)) - start
-        self.trust = choose_trust(start, correction, lambda logits: loss.each(logits, targets))
+    def _trust_in(
+        self, held: Prepared, said: Float[Tensor, "patients logits"], recipe: Recipe
+    ) -> float:
+        """Return how far the networks are trusted, given what they say of held out patients."""
+        if not self.start:
+            return 1.0
+        targets = held.targets
+        loss = make_loss(targets, len(held.patients.classes), recipe.training)
+        return choose_trust(held.start, said - held.start, lambda one: loss.each(one, targets))
 
 
 def _sizes(network: Network) -> dict[str, int]:

@@ -61,9 +61,11 @@ class Preparation:
         return scaled.astype(np.float32)
 
     def bag_summary(self, patients: Patients) -> Float32[np.ndarray, "patients twice_features"]:
-        """Return each patient's tile mean and tile spread, standardised over training patients."""
-        raw = np.stack([patients.bags.summary(one) for one in patients.bag_of])
-        scaled: np.ndarray = (raw - self.summary_mean) / self.summary_scale
+        """Return each patient's tile mean and tile spread, standardised over training patients.
+
+        NaN for a patient without an image.
+        """
+        scaled: np.ndarray = (patients.summaries() - self.summary_mean) / self.summary_scale
         return scaled.astype(np.float32)
 
     @property
@@ -129,7 +131,8 @@ class Preparing:
         mean, scale = _feature_moments(patients)
         if self.protocol.published_training:  # the published notebook fed features as they are
             mean, scale = np.zeros_like(mean), np.ones_like(scale)
-        summaries = np.stack([patients.bags.summary(one) for one in patients.bag_of])
+        summaries = patients.summaries()
+        summaries = summaries[~np.isnan(summaries[:, 0])]
         return Preparation(
             pipeline, mean, scale, summaries.mean(axis=0), _positive(summaries.std(axis=0))
         )
@@ -141,12 +144,13 @@ def _feature_moments(
     """Return mean and standard deviation over tiles, each patient weighing the same."""
     rng = np.random.default_rng(0)
     total, squares = 0.0, 0.0
-    for patient in patients.bag_of:
+    shown = [one for one in patients.bag_of if one is not None]
+    for patient in shown:
         bag = patients.bags.sample(patient, SCALED_TILES_PER_PATIENT, rng).astype(np.float64)
         total = total + bag.mean(axis=0)
         squares = squares + (bag**2).mean(axis=0)
-    mean = np.asarray(total / len(patients))
-    scale = np.sqrt(np.maximum(np.asarray(squares / len(patients)) - mean**2, 0))
+    mean = np.asarray(total / len(shown))
+    scale = np.sqrt(np.maximum(np.asarray(squares / len(shown)) - mean**2, 0))
     return mean.astype(np.float32), _positive(scale.astype(np.float32))
 
 

@@ -46,6 +46,10 @@ class TrainingSpec:
     """linear: a network learns what a ridge-penalised line over its modalities leaves unexplained;
     zero: it starts from nothing."""
 
+    damage: float = 0.5
+    """Share of the training batches whose patients are shown damaged, 0 to 1: with most or all of
+    their genes lost and the others noised, or without an image. All models alike; 0: never."""
+
     n_tiles_per_bag: int = 512
     """Tiles drawn from a bag at each training step at most; prediction always sees all."""
 
@@ -62,4 +66,5 @@ def published(spec: TrainingSpec) -> TrainingSpec:
         schedule="published",
         class_weights="none",
         start="zero",
+        damage=0.0,
     )

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 
 from crosstype.models.spec import ModelSpec
+from crosstype.terms import Modality
 from crosstype.training.bags import Patients
 from crosstype.training.class_weights import class_weights
 from crosstype.training.classifiers import (
@@ -18,10 +19,13 @@ from crosstype.training.classifiers import (
     Probabilities,
     Recipe,
     Split,
+    below,
 )
+from crosstype.training.damage import Regime, regime_of
 from crosstype.training.fit import probabilities_of
-from crosstype.training.logistic import fit_logistic
+from crosstype.training.logistic import Line, fit_logistic
 from crosstype.training.network_classifier import NetworkClassifier
+from crosstype.training.practice import practised_regimes
 
 PARENTS = ("image_only", "gene_only")
 STACK_STRENGTH = 1.0
@@ -29,19 +33,22 @@ STACK_STRENGTH = 1.0
 
 
 class LateClassifier(Classifier):
-    """A logistic regression over the logits of image_only and gene_only.
+    """A logistic regression over the logits of image_only and gene_only, one for each regime.
 
     It is fitted on what each member said of the validation patients of its own inner fold, so no
     logit that teaches the weights comes from a network that was trained on that patient (Wolpert
     1992, stacked generalisation).
+
+    Attributes:
+        parents: the fitted unimodal models.
+        stacks: weight and bias in each regime that was practised.
     """
 
     def __init__(self, name: str = "late") -> None:
         """Make an unfitted classifier."""
         super().__init__(name)
         self.parents: dict[str, NetworkClassifier] = {}
-        self.weight = np.zeros((0, 0))
-        self.bias = np.zeros(0)
+        self.stacks: dict[Regime, Line] = {}
 
     def adopt(self, parents: Sequence[NetworkClassifier]) -> None:
         """Use these fitted unimodal models; they were fitted on the same splits and recipe."""
@@ -54,24 +61,32 @@ class LateClassifier(Classifier):
                 parent = NetworkClassifier(name)
                 parent.fit(splits, recipe)
                 self.parents[name] = parent
-        inner = [torch.cat(self.parents[name].inner_logits).numpy() for name in PARENTS]
         targets = np.concatenate([split.validation.targets for split in splits])
         weights = class_weights(targets, len(splits[0].train.classes), recipe.training)
-        logits = np.concatenate(inner, axis=1).astype(np.float64)
-        self.weight, self.bias = fit_logistic(logits, targets, STACK_STRENGTH, weights)
+        for regime in practised_regimes(frozenset(Modality), recipe):
+            inner = self._inner_logits(regime)
+            self.stacks[regime] = fit_logistic(inner, targets, STACK_STRENGTH, weights)
 
     def predict(self, patients: Patients) -> Probabilities:
-        """Return probabilities."""
-        logits = [self.parents[name].logits(patients).numpy() for name in PARENTS]
-        stacked: Float[np.ndarray, "patients logits"] = (
-            np.concatenate(logits, axis=1).astype(np.float64) @ self.weight.T + self.bias
-        )
+        """Return probabilities; each patient is stacked as his regime asks for."""
+        each = [self.parents[name].logits(patients).numpy() for name in PARENTS]
+        logits = np.concatenate(each, axis=1).astype(np.float64)
+        genes = self.parents["gene_only"].preparation.measured_genes(patients.genes)
+        measured = (~np.isnan(genes)).mean(axis=1)
+        regimes = regime_of(patients, measured, tuple(self.stacks))
+        some = next(iter(self.stacks.values()))[1]
+        stacked: Float[np.ndarray, "patients logits"] = np.zeros((len(patients), len(some)))
+        for regime, (weight, bias) in self.stacks.items():
+            rows = regimes == regime
+            stacked[rows] = logits[rows] @ weight.T + bias
         return probabilities_of(torch.from_numpy(stacked))
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         """Return both parents' state and the stacking weights."""
-        arrays: Arrays = {"stack.weight": self.weight, "stack.bias": self.bias}
-        settings: dict[str, Any] = {}
+        arrays: Arrays = {}
+        for regime, (weight, bias) in self.stacks.items():
+            arrays |= {f"stack.{regime}.weight": weight, f"stack.{regime}.bias": bias}
+        settings: dict[str, Any] = {"regimes": list(self.stacks)}
         for name in PARENTS:
             own, settings[name] = self.parents[name].state()
             arrays |= {f"{name}.{key}": value for key, value in own.items()}
@@ -79,9 +94,23 @@ class LateClassifier(Classifier):
 
     def restore(self, arrays: Arrays, settings: dict[str, Any], model: ModelSpec) -> None:
         """Become what `state` described."""
-        self.weight, self.bias = arrays["stack.weight"], arrays["stack.bias"]
+        for name in settings["regimes"]:
+            stack = below(arrays, f"stack.{name}.")
+            self.stacks[Regime(name)] = (stack["weight"], stack["bias"])
         for name in PARENTS:
             parent = NetworkClassifier(name)
-            own = {k.removeprefix(f"{name}."): v for k, v in arrays.items() if k.startswith(name)}
-            parent.restore(own, settings[name], model)
+            parent.restore(below(arrays, f"{name}."), settings[name], model)
             self.parents[name] = parent
+
+    def _inner_logits(self, regime: Regime) -> Float[np.ndarray, "patients columns"]:
+        """Return what both say of the inner validation patients in a regime, genes last.
+
+        Without an image its logits are 0 here, so that they get no weight.
+        """
+        found = []
+        for name in PARENTS:
+            inner = self.parents[name].inner_logits
+            own = inner.get(regime, inner[Regime.WHOLE]).numpy().astype(np.float64)
+            blind = regime is Regime.NO_IMAGE and name == "image_only"
+            found.append(np.zeros_like(own) if blind else own)
+        return np.concatenate(found, axis=1)
