@@ -17,7 +17,7 @@ import pytest
 
 from crosstype.errors import Fault, FeatureFileError, TrainingError
 from crosstype.models.baselines import BASELINES
-from crosstype.training.jobs import derangement
+from crosstype.training.stress import derangement
 
 TABLES = ("predictions.csv", "stressed_predictions.csv", "training.csv")
 

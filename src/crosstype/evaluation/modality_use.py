@@ -13,6 +13,12 @@ from crosstype.evaluation.compare import COMPARED_METRICS
 from crosstype.evaluation.predictions import ModelPredictions, Predictions, Stress
 from crosstype.evaluation.resampling import headline_per_repeat
 
+UNDER_LOSS = "_genes_lost"
+"""End of the name of a condition under which genes were lost as well."""
+
+Known = tuple[ModelPredictions, Float[np.ndarray, "n_repeats n_metrics n_resamples"] | None]
+"""Predictions, and their metrics if they are known."""
+
 
 @dataclass(frozen=True)
 class ModalityUse:
@@ -25,7 +31,8 @@ class ModalityUse:
         level: how much of it, 0 to 1.
         metric: the metric's bare name.
         drop: undisturbed minus disturbed, mean over draws and repeats; positive: the model used
-            the modality; exactly 0.0: it cannot see it.
+            the modality; exactly 0.0: it cannot see it. Under `image_shuffled_genes_lost`,
+            undisturbed means the same genes lost and images in their place.
         low: lower end of the patient bootstrap interval.
         high: upper end.
     """
@@ -62,45 +69,49 @@ def modality_use(
         draws.setdefault((stress.condition, stress.level), []).append(stress)
     rows = []
     for model, plain in undisturbed.of_model.items():
-        reference = headline_per_repeat(undisturbed, plain, COMPARED_METRICS, weight_blocks)
+        whole = (plain, headline_per_repeat(undisturbed, plain, COMPARED_METRICS, weight_blocks))
         for (condition, level), members in draws.items():
-            with_model = [
-                stressed[member][model] for member in members if model in stressed[member]
+            found = [
+                _drop(undisturbed, before, stressed[member][model], weight_blocks)
+                for member in members
+                if model in stressed[member]
+                for before in [_before(member, model, stressed, whole)]
             ]
-            if not with_model:
+            if not found:
                 continue
-            drops = np.mean(
-                [
-                    _drop(undisturbed, plain, other, reference, weight_blocks)
-                    for other in with_model
-                ],
-                axis=0,
-            )
-            for metric, values in zip(COMPARED_METRICS, drops, strict=True):
-                low, high = percentile_interval(values[1:], confidence)
-                use = ModalityUse(
-                    model,
-                    str(members[0].modality),
-                    condition,
-                    level,
-                    metric,
-                    float(values[0]),
-                    low,
-                    high,
-                )
-                rows.append(use)
+            for metric, values in zip(COMPARED_METRICS, np.mean(found, axis=0), strict=True):
+                interval = percentile_interval(values[1:], confidence)
+                key = (model, str(members[0].modality), condition, level, metric)
+                rows.append(ModalityUse(*key, float(values[0]), *interval))
     return rows
+
+
+def _before(
+    stress: Stress,
+    model: str,
+    stressed: Mapping[Stress, Mapping[str, ModelPredictions]],
+    whole: Known,
+) -> Known:
+    """Return what disturbed predictions are compared with: the same, less the one disturbance.
+
+    Where genes were lost as well, that is the loss of those genes alone.
+    """
+    if not stress.condition.endswith(UNDER_LOSS):
+        return whole
+    return stressed[Stress(UNDER_LOSS.removeprefix("_"), stress.level, stress.draw)][model], None
 
 
 def _drop(
     undisturbed: Predictions,
-    plain: ModelPredictions,
+    before: Known,
     other: ModelPredictions,
-    reference: Float[np.ndarray, "n_repeats n_metrics n_resamples"],
     weight_blocks: Sequence[Float[np.ndarray, "n_patients _"]],
 ) -> Float[np.ndarray, "n_metrics n_resamples"]:
     """Return undisturbed minus disturbed of one draw, repeats averaged."""
-    if other.says_the_same_as(plain):
-        return np.zeros(reference.shape[1:])
+    plain, reference = before
     values = headline_per_repeat(undisturbed, other, COMPARED_METRICS, weight_blocks)
+    if other.says_the_same_as(plain):
+        return np.zeros(values.shape[1:])
+    if reference is None:
+        reference = headline_per_repeat(undisturbed, plain, COMPARED_METRICS, weight_blocks)
     return np.asarray((reference - values).mean(axis=0))

@@ -73,7 +73,9 @@ def write_predictions(plan: Plan, jobs: Sequence[Job]) -> None:
         for one in record["stressed"]:
             stressed.append(
                 _rows(plan, known, one["probabilities"]).with_columns(
-                    condition=pl.lit(one["condition"]), level=pl.lit(1.0), draw=pl.lit(one["draw"])
+                    condition=pl.lit(one["condition"]),
+                    level=pl.lit(one["level"]),
+                    draw=pl.lit(one["draw"]),
                 )
             )
         for member, curve in enumerate(record["curves"]):

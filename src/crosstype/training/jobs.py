@@ -33,8 +33,7 @@ from crosstype.training.preparation import Preparing
 from crosstype.training.rna_loss import predict_losses, save_losses
 from crosstype.training.spec import TrainingSpec
 from crosstype.training.stacking import PARENTS, LateClassifier
-
-CONDITIONS = ("image_shuffled", "genes_shuffled")
+from crosstype.training.stress import stresses
 
 
 @dataclass(frozen=True, order=True)
@@ -228,24 +227,16 @@ def _parents(bench: Bench, job: Job) -> list[NetworkClassifier]:
 
 
 def _stressed(classifier: Classifier, test: Patients, plan: Plan, job: Job) -> list[dict[str, Any]]:
-    """Return predictions with one modality shuffled between the test patients of the fold."""
-    results = []
-    for number, condition in enumerate(CONDITIONS):
-        for draw in range(plan.n_shuffles):
-            seed = [plan.seed, job.repeat, job.fold, number, draw]
-            order = derangement(len(test), np.random.default_rng(seed))
-            shuffle = test.shuffled_images if condition == CONDITIONS[0] else test.shuffled_genes
-            probabilities = classifier.predict(shuffle(order)).tolist()
-            results.append({"condition": condition, "draw": draw, "probabilities": probabilities})
-    return results
-
-
-def derangement(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Return a random order in which nobody keeps his place (for n of 2 or more)."""
-    circle = rng.permutation(n)
-    order = np.empty(n, dtype=np.int64)
-    order[circle] = np.roll(circle, 1)
-    return order
+    """Return predictions of the fold's test patients with a modality disturbed."""
+    return [
+        {
+            "condition": one.condition,
+            "level": one.level,
+            "draw": one.draw,
+            "probabilities": classifier.predict(one.patients).tolist(),
+        }
+        for one in stresses(test, plan.n_shuffles, (plan.seed, job.repeat, job.fold))
+    ]
 
 
 def records_of(plan: Plan, jobs: Sequence[Job]) -> list[tuple[Job, dict[str, Any]]]:

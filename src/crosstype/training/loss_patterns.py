@@ -19,9 +19,13 @@ PANEL_SIZE = 21
 
 def lose_each(patients: Patients, loss: Loss, known: Known, seed: Seed) -> Patients:  # noqa: ARG001
     """Each patient loses a share of the genes, drawn for him alone."""
+    return without_share(patients, loss.level, np.random.default_rng([*seed, *loss.place]))
+
+
+def without_share(patients: Patients, share: float, chance: np.random.Generator) -> Patients:
+    """Return the patients without that share of the genes, each without genes of his own."""
     genes = patients.genes.copy()
-    n_lost = round(loss.level * genes.shape[1])
-    chance = np.random.default_rng([*seed, *loss.place])
+    n_lost = round(share * genes.shape[1])
     order = np.argsort(chance.random(genes.shape), axis=1)[:, :n_lost]
     np.put_along_axis(genes, order, np.nan, axis=1)
     return patients.with_genes(genes)
