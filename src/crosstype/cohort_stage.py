@@ -13,6 +13,7 @@ from crosstype.cohort.expression_cache import ExpressionCache, expression_files
 from crosstype.cohort.folds import fold_cohort
 from crosstype.cohort.genes import outlier_cost
 from crosstype.cohort.genesets import read_gene_sets
+from crosstype.cohort.one_modality import write_one_modality
 from crosstype.cohort.preprocess import ShiftLog
 from crosstype.cohort.protocol import Protocol
 from crosstype.cohort.spec import ExpressionSpec
@@ -28,6 +29,8 @@ OUTPUTS = (
     "folds.csv",
     "expression.npz",
     "normal_like.npz",
+    "one_modality.csv",
+    "one_modality.npz",
     "outliers.csv",
 )
 
@@ -80,7 +83,12 @@ def _represented(cohort: Cohort, spec: ExpressionSpec) -> Cohort:
 
     gene_sets = read_gene_sets(spec.gene_sets)
     spectra, notes = spectrum_of(cohort.expression, gene_sets, spec.least_genes)
-    return replace(cohort, expression=spectra, notes=(*cohort.notes, *notes))
+    beside = cohort.one_modality
+    if beside is not None and beside.expression.patient_ids:
+        theirs, _ = spectrum_of(beside.expression, gene_sets, spec.least_genes)
+        beside = replace(beside, expression=theirs)
+    told = (*cohort.notes, *notes)
+    return replace(cohort, expression=spectra, one_modality=beside, notes=told)
 
 
 def _inputs(spec: RunSpec, out: Path) -> dict[str, Path]:
@@ -107,6 +115,9 @@ def _write(cohort: Cohort, spec: RunSpec, out: Path) -> None:
     save_expression(out / "expression.npz", cohort.expression)
     if cohort.normal_like is not None:
         save_expression(out / "normal_like.npz", cohort.normal_like)
+    if cohort.one_modality is not None:
+        write_one_modality(out / "one_modality.csv", cohort.one_modality)
+        save_expression(out / "one_modality.npz", cohort.one_modality.expression)
     held = cohort.expression
     logged = ShiftLog().fit_transform(held.values) if held.unit == "linear" else held.values
     cost = outlier_cost(logged, cohort.labels, held.genes, spec.expression.outlier_factor)

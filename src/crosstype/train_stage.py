@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 MARKED = ("predictions.csv", "stressed_predictions.csv", "training.csv")
 LOSSES = "rna_loss.npz"
 NORMAL_LIKE = "normal_like.npz"
-READ = ("cohort.csv", "folds.csv", "expression.npz", "features.csv")
+READ = (
+    "cohort.csv",
+    "folds.csv",
+    "expression.npz",
+    "features.csv",
+    "one_modality.csv",
+    "one_modality.npz",
+)
 
 Work = Callable[[int, Watcher], Mapping[str, Any]]
 
@@ -67,6 +74,14 @@ def train_stage(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) ->
         inputs[f"gene_sets: {spec.models.gene_sets.name}"] = spec.models.gene_sets
     outputs = [name for name in MARKED if n_shuffles or "stressed" not in name]
     return Stage("train", settings, inputs, outputs + ([LOSSES] if n_losses else [])), work
+
+
+def _images_alone(out: Path) -> set[str]:
+    """Return the patients beside the cohort who have an image and no expression."""
+    from crosstype.cohort.one_modality import read_one_modality
+
+    table = read_one_modality(out / "one_modality.csv")
+    return {p for p, has in table.select("patient_id", "modality").iter_rows() if has == "image"}
 
 
 def _study(spec: RunSpec, out: Path, ledger: Ledger, notes: list[str]) -> Study:
@@ -127,10 +142,10 @@ def _plan(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) -> tuple
     from crosstype.tables import read_table
     from crosstype.training.jobs import Plan
 
-    cohort = set(read_table(out / "cohort.csv")["patient_id"])
+    shown = set(read_table(out / "cohort.csv")["patient_id"]) | _images_alone(out)
     usable = {row.slide_id for row in read_feature_rows(out / "features.csv") if not row.fault}
     files = feature_files(spec, out, usable)
-    names = ("cohort.csv", "expression.npz", "features.csv")
+    names = [name for name in READ if name != "folds.csv"]  # each job hashes its own fold
     gene_sets, notes = None, list[str]()
     if spec.models.gene_sets is not None:
         genes = load_expression(out / "expression.npz").genes
@@ -139,7 +154,7 @@ def _plan(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) -> tuple
     plan = Plan(
         out=out,
         classes=tuple(one.name for one in spec.cohort.classes),
-        slides={patient: paths for patient, paths in files.items() if patient in cohort},
+        slides={patient: paths for patient, paths in files.items() if patient in shown},
         protocol=protocol,
         expression=_unplaced(spec.expression),
         model=replace(spec.models, gene_sets=None),

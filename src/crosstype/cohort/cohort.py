@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,11 @@ from crosstype.cohort.expression import Expression, read_expression
 from crosstype.cohort.genes import align_genes
 from crosstype.cohort.labels import Labels, read_labels
 from crosstype.cohort.normal_like import normal_like_rows
+from crosstype.cohort.one_modality import (
+    OneModality,
+    join_one_modality,
+    one_modality_patients,
+)
 from crosstype.cohort.spec import CohortSpec, ExpressionSpec
 from crosstype.cohort.withheld import withhold_genes
 from crosstype.errors import CohortError, ConfigError
@@ -63,6 +69,7 @@ class Cohort:
         left_out: everyone else of any table, sorted by patient.
         provenance: where the labels come from, as far as they show it.
         normal_like: normal-like samples of the table, of nobody in the cohort, same genes.
+        one_modality: patients beside the cohort, with one modality, who may teach; same genes.
     """
 
     patient_ids: tuple[str, ...]
@@ -75,6 +82,7 @@ class Cohort:
     left_out: tuple[LeftOut, ...]
     provenance: str
     normal_like: AlignedExpression | None = None
+    one_modality: OneModality | None = None
 
 
 def build_cohort(
@@ -115,6 +123,8 @@ def build_cohort(
     check_class_sizes(classes, [one.name for one in spec.classes], n_folds)
     aligned = _aligned(expression, {patient: samples[patient] for patient in kept})
     aligned, gene_notes = withhold_genes(aligned, expression_spec)
+    of_same_genes = partial(_of_same_genes, expression, aligned)
+    beside = _beside(spec, labels, usable, samples, of_same_genes)
     return Cohort(
         patient_ids=tuple(kept),
         labels=classes,
@@ -123,9 +133,10 @@ def build_cohort(
         n_tiles=tuple(sum(row.n_tiles for row in usable[patient]) for patient in kept),
         expression=aligned,
         notes=(*expression.notes, *notes, *sample_notes, *labels.notes, *gene_notes),
-        left_out=_left_out(everyone.difference(kept), labels, reasons, usable),
+        left_out=_left_out(everyone.difference(kept, beside.patient_ids), labels, reasons, usable),
         provenance=labels.provenance,
         normal_like=_normal_like(expression, samples, labels, aligned),
+        one_modality=beside,
     )
 
 
@@ -134,6 +145,27 @@ def _normal_like(
 ) -> AlignedExpression:
     """Return the table's normal-like samples of nobody in the cohort; no row if there are none."""
     rows = normal_like_rows(expression, samples, labels.normal_like, cohort.patient_ids)
+    return _of_same_genes(expression, cohort, rows)
+
+
+def _beside(
+    spec: CohortSpec,
+    labels: Labels,
+    usable: Mapping[str, Sequence[SlideRow]],
+    samples: Mapping[str, int],
+    of_same_genes: Callable[[Mapping[str, int]], AlignedExpression],
+) -> OneModality:
+    """Return the patients with one modality, as far as they may teach."""
+    may_teach = spec.one_modality == "train"
+    found = one_modality_patients(labels, usable, samples) if may_teach else {}
+    rows = {patient: samples[patient] for patient in found if patient in samples}
+    return join_one_modality(found, labels, usable, of_same_genes(rows))
+
+
+def _of_same_genes(
+    expression: Expression, cohort: AlignedExpression, rows: Mapping[str, int]
+) -> AlignedExpression:
+    """Return these rows of the table, with the cohort's genes."""
     values, _ = align_genes(_aligned(expression, rows).values, expression.genes, cohort.genes)
     return AlignedExpression(values, tuple(rows), cohort.genes, cohort.unit)
 

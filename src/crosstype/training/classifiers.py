@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from crosstype.cohort.genesets import MatchedSets
 from crosstype.models.baselines import BASELINES, fit_baseline, predict_baseline
@@ -140,6 +140,7 @@ class BaselineClassifier(Classifier):
         patients = training_patients(splits, recipe)
         self.preparation = recipe.preparing.fit(splits[0].everyone or patients)
         self.n_classes = len(patients.classes)
+        patients = patients.take(np.flatnonzero(self._is_whole(patients)))
         self.parameters = fit_baseline(
             self.name, self._inputs(patients), patients.targets, self.n_classes
         )
@@ -164,6 +165,16 @@ class BaselineClassifier(Classifier):
         self.preparation = Preparation.from_state(arrays, settings["preparation"])
         self.parameters = below(arrays, "parameters.")
         self.n_classes = int(settings["n_classes"])
+
+    def _is_whole(self, patients: Patients) -> Bool[np.ndarray, " patients"]:
+        """Return who has the modalities that the baseline sees; others can teach it nothing."""
+        baseline = BASELINES[self.name]
+        whole = np.ones(len(patients), dtype=bool)
+        if baseline.genes:
+            whole &= ~np.isnan(patients.genes).all(axis=1)
+        if baseline.image:
+            whole &= [one is not None for one in patients.bag_of]
+        return whole
 
     def _inputs(self, patients: Patients) -> Float[np.ndarray, "patients columns"]:
         baseline = BASELINES[self.name]

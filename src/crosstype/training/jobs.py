@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from crosstype import __version__
-from crosstype.cohort.aligned import load_expression
+from crosstype.cohort.aligned import AlignedExpression, load_expression
 from crosstype.cohort.folds import Fold, folds_of, read_folds
 from crosstype.cohort.genesets import GeneSets, MatchedSets
+from crosstype.cohort.one_modality import read_one_modality
 from crosstype.cohort.protocol import Protocol
 from crosstype.cohort.spec import ExpressionSpec
 from crosstype.cohort.unit import Unit
@@ -25,7 +27,7 @@ from crosstype.models.spec import ModelSpec
 from crosstype.tables import read_stage_table
 from crosstype.training.bags import Bags, Patients
 from crosstype.training.checkpoint import load_classifier, make_classifier, save_classifier
-from crosstype.training.classifiers import Classifier, Recipe, Split
+from crosstype.training.classifiers import Classifier, Recipe, Split, together
 from crosstype.training.loss_tables import Known, LossTables, read_loss_tables
 from crosstype.training.losses import Study
 from crosstype.training.network_classifier import NetworkClassifier
@@ -110,18 +112,35 @@ class Bench:
     def patients(self) -> Patients:
         """Return the whole cohort; only this module and crossval ever hold test patients."""
         table = read_stage_table(self.plan.out / "cohort.csv", ["patient_id", "label"])
-        expression = load_expression(self.plan.out / "expression.npz")
+        return self._patients(table, load_expression(self.plan.out / "expression.npz"))
+
+    @cached_property
+    def beside(self) -> tuple[Patients, Mapping[str, str]]:
+        """Return the patients with one modality, who only ever teach, and the site of each."""
+        table = read_one_modality(self.plan.out / "one_modality.csv")
+        patients = self._patients(table, load_expression(self.plan.out / "one_modality.npz"))
+        return patients, dict(zip(patients.ids, table["site"], strict=True))
+
+    def _patients(self, table: pl.DataFrame, expression: AlignedExpression) -> Patients:
+        """Return these patients; who is not among the expression or slides has none."""
         ids = tuple(table["patient_id"].to_list())
         numbers = {name: number for number, name in enumerate(self.plan.classes)}
         rows = {patient: row for row, patient in enumerate(expression.patient_ids)}
+        genes = np.full((len(ids), len(expression.genes)), np.nan, dtype=np.float32)
+        known = [patient in rows for patient in ids]
+        genes[known] = expression.values[[rows[patient] for patient in ids if patient in rows]]
         return Patients(
             ids,
             np.array([numbers[label] for label in table["label"]], dtype=np.int64),
             self.plan.classes,
-            expression.values[[rows[patient] for patient in ids]],
-            Bags(self.plan.slides),
-            ids,
+            genes,
+            self._bags,
+            tuple(patient if patient in self.plan.slides else None for patient in ids),
         )
+
+    @cached_property
+    def _bags(self) -> Bags:
+        return Bags(self.plan.slides)
 
     @cached_property
     def unit(self) -> Unit:
@@ -165,14 +184,32 @@ class Bench:
             train, validation = fold.train, fold.validation
             everyone = self.patients if self.plan.protocol.preprocessing_on_everyone else None
             return [Split(self.patients.select(train), self.patients.select(validation), everyone)]
+        beside = self._teachers(fold)
+        inner = np.arange(len(beside)) % len(fold.inner)
         splits = []
-        for validation in fold.inner:
+        for number, validation in enumerate(fold.inner):
             held = set(validation)
             train = tuple(p for part in fold.inner for p in part if p not in held)
-            splits.append(
-                Split(self.patients.select(sorted(train)), self.patients.select(validation))
-            )
+            own = self.patients.select(sorted(train)), self.patients.select(validation)
+            if len(beside):
+                teachers, out = (
+                    beside.take(np.flatnonzero(is_out == (inner == number)))
+                    for is_out in (False, True)
+                )
+                splits.append(Split(together(own[0], teachers), own[1], beside=out))
+            else:
+                splits.append(Split(*own))
         return splits
+
+    def _teachers(self, fold: Fold) -> Patients:
+        """Return who of the patients with one modality may teach in a fold."""
+        patients, site_of = self.beside
+        if not self.plan.protocol.grouped_by_site or not len(patients):
+            return patients
+        sites = read_stage_table(self.plan.out / "cohort.csv", ["patient_id", "site"])
+        tested = set(sites.filter(pl.col("patient_id").is_in(fold.test))["site"])
+        kept = [row for row, one in enumerate(patients.ids) if site_of[one] not in tested]
+        return patients.take(np.array(kept, dtype=np.int64))
 
 
 def is_done(plan: Plan, job: Job, fold: Fold) -> bool:
