@@ -104,7 +104,7 @@ def build_cohort(
         read: reads a file of expression.
 
     Raises:
-        ConfigError, TableError: a table is not set or damaged; the classes contradict themselves.
+        ConfigError, TableError: a table is not set or damaged; classes contradict themselves.
         CohortError: nobody is in common, or a class is too small for the folds.
     """
     if spec.expression is None:
@@ -116,15 +116,12 @@ def build_cohort(
     samples, sample_reasons, sample_notes = chosen_samples(expression)
     labels = labels or labels_from_calls(spec, expression, samples)
     everyone, reasons = people.union(samples, sample_reasons), (slide_reasons, sample_reasons)
-    kept = sorted(set(labels.class_of) & set(usable) & set(samples))
-    if not kept:
-        raise CohortError(_nobody_in_common(spec, labels, usable, samples))
+    kept = _complete(spec, labels, usable, samples)
     classes = tuple(labels.class_of[patient] for patient in kept)
     check_class_sizes(classes, [one.name for one in spec.classes], n_folds)
     aligned = _aligned(expression, {patient: samples[patient] for patient in kept})
     aligned, gene_notes = withhold_genes(aligned, expression_spec)
-    of_same_genes = partial(_of_same_genes, expression, aligned)
-    beside = _beside(spec, labels, usable, samples, of_same_genes)
+    beside = _beside(spec, labels, usable, samples, partial(_of_same_genes, expression, aligned))
     return Cohort(
         patient_ids=tuple(kept),
         labels=classes,
@@ -138,6 +135,16 @@ def build_cohort(
         normal_like=_normal_like(expression, samples, labels, aligned),
         one_modality=beside,
     )
+
+
+def _complete(
+    spec: CohortSpec, labels: Labels, usable: Collection[str], samples: Collection[str]
+) -> list[str]:
+    """Return the patients who have everything, sorted; raises CohortError if there is nobody."""
+    kept = sorted(set(labels.class_of) & set(usable) & set(samples))
+    if not kept:
+        raise CohortError(_nobody_in_common(spec, labels, usable, samples))
+    return kept
 
 
 def _normal_like(
