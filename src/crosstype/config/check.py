@@ -173,7 +173,7 @@ def _check_representation(spec: RunSpec, file_name: str) -> None:
     kind = spec.expression.representation
     if spec.expression.unit == "zscore" and kind in ("ranks", "scaled"):
         raise ConfigError(
-            f"{file_name}: expression.representation: found {kind!r} and unit = \"zscore\", expected "
+            f'{file_name}: expression.representation: found {kind!r} and unit = "zscore", expected '
             "'genes', for z-scores compare a gene with other patients and not genes of a patient. "
             "Or give a table of amounts or logarithms."
         )
