@@ -14,14 +14,14 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from crosstype.cohort.genes import pipeline_from_state, pipeline_state
 from crosstype.cohort.preprocess import make_preprocessing
 from crosstype.cohort.protocol import protocol_named
-from crosstype.cohort.single_sample import MedianRatio, NormalScores
+from crosstype.cohort.single_sample import MedianRatio, NormalRanks
 from crosstype.cohort.spec import ExpressionSpec
 from crosstype.config.read import read_config
 from crosstype.errors import CohortError, ConfigError
 from crosstype.files import write_text
 
 
-@parametrize_with_checks([NormalScores(), MedianRatio(), MedianRatio("log")])
+@parametrize_with_checks([NormalRanks(), MedianRatio(), MedianRatio("log")])
 def test_scikit_learns_own_suite(estimator: Any, check: Any) -> None:
     check(estimator)
 
@@ -37,7 +37,7 @@ def table(seed: int = 0) -> np.ndarray:
 def test_normal_scores_are_scipys_with_ties_and_missing_genes() -> None:
     train, test = table(0), table(1)
     train[:, 3] = np.nan
-    found = NormalScores().fit(train).transform(test)
+    found = NormalRanks().fit(train).transform(test)
     known = test.copy()
     known[:, 3] = np.nan
     ranks = stats.rankdata(known, axis=1, nan_policy="omit")
@@ -47,12 +47,12 @@ def test_normal_scores_are_scipys_with_ties_and_missing_genes() -> None:
 
 
 def test_a_patient_without_any_gene_stays_without() -> None:
-    step = NormalScores().fit(table())
+    step = NormalRanks().fit(table())
     assert np.isnan(step.transform(np.full((1, 15), np.nan, dtype=np.float32))).all()
 
 
 def test_no_rising_function_of_a_patients_values_changes_his_ranks() -> None:
-    step = NormalScores().fit(table())
+    step = NormalRanks().fit(table())
     test = table(1).astype(np.float64)
     factor = np.random.default_rng(2).uniform(0.1, 9.0, (30, 1))
     np.testing.assert_array_equal(step.transform(np.log1p(test * factor)), step.transform(test))
@@ -66,6 +66,14 @@ def test_scaling_undoes_one_factor_per_patient(unit: Any) -> None:
         train, test, other = (np.log2(one + 1) for one in (train, test, other))
     step = MedianRatio(unit).fit(train)
     np.testing.assert_allclose(step.transform(other), step.transform(test), rtol=1e-3, atol=1e-4)
+
+
+def test_the_table_that_is_given_is_left_as_it_is() -> None:
+    for step in (NormalRanks(), MedianRatio(), MedianRatio("log")):
+        values = table().astype(np.float64) / 100
+        kept = values.copy()
+        step.fit(values).transform(values)
+        np.testing.assert_array_equal(values, kept)
 
 
 def test_the_factor_is_the_median_of_ratios() -> None:
@@ -125,8 +133,7 @@ def test_z_scores_are_refused(tiny: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["ranks", "scaled"])
 def test_gene_sets_of_a_spectrum_contradict_it(tiny: Any, kind: str) -> None:
-    sets = "\n".join(["set\tna\tGENE1\tGENE2"])
-    write_text(tiny.folder / "sets.gmt", sets + "\n")
+    write_text(tiny.folder / "sets.gmt", "set\tna\tGENE1\tGENE2\n")
     section = f'\n[expression]\nrepresentation = "{kind}"\ngene_sets = "sets.gmt"\n'
     write_text(tiny.config, tiny.config.read_text() + section)
     with pytest.raises(ConfigError, match=kind):
@@ -135,7 +142,7 @@ def test_gene_sets_of_a_spectrum_contradict_it(tiny: Any, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["ranks", "scaled"])
 def test_a_whole_run_uses_it(tiny: Any, tmp_path: Path, kind: str) -> None:
-    """The report is made, and a factor per patient leaves every prediction as it is."""
+    """From the config to the report."""
     tiny.change(models=("gene_only",), n_shuffles=0)
     section = f'\n[expression]\nrepresentation = "{kind}"\nunit = "linear"\n'
     write_text(tiny.config, tiny.config.read_text() + section)

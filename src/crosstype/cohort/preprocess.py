@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from crosstype.cohort.gene_choice import GeneSelector, ZeroGeneDropper
 from crosstype.cohort.protocol import Protocol
-from crosstype.cohort.single_sample import MedianRatio, NormalScores
+from crosstype.cohort.single_sample import MedianRatio, NormalRanks
 from crosstype.cohort.spec import ExpressionSpec
 from crosstype.cohort.unit import Unit
 
@@ -205,7 +205,7 @@ def make_preprocessing(spec: ExpressionSpec, protocol: Protocol, unit: Unit) -> 
     if spec.representation == "scaled":
         steps.append(("scaled", MedianRatio(unit)))
     if spec.representation == "ranks":
-        steps.append(("ranks", NormalScores()))
+        steps.append(("ranks", NormalRanks()))
     elif unit == "linear" or protocol.log_again:
         steps.append(("shift_log", ShiftLog()))
     if spec.n_genes:

@@ -40,7 +40,7 @@ class _SampleWise(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return checked
 
 
-class NormalScores(_SampleWise):
+class NormalRanks(_SampleWise):
     """Normal scores of each patient's ranks among the genes measured in him (van der Waerden).
 
     The r-th smallest of n becomes the standard normal's quantile at r / (n + 1); equal values share
@@ -59,12 +59,12 @@ class NormalScores(_SampleWise):
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803
         """Return normal scores; NaN stays NaN."""
         values = self._checked(X, reset=False)
-        scores = np.full(values.shape, np.nan, dtype=values.dtype)
+        found = np.full(values.shape, np.nan, dtype=values.dtype)
         for row, own in enumerate(values):
             there = self.measured_ & ~np.isnan(own)
             if there.any():
-                scores[row, there] = ndtri(rankdata(own[there]) / (there.sum() + 1))
-        return scores
+                found[row, there] = ndtri(rankdata(own[there]) / (there.sum() + 1))
+        return found
 
 
 class MedianRatio(_SampleWise):
@@ -108,8 +108,9 @@ class MedianRatio(_SampleWise):
         values = self._checked(X, reset=False)
         scale = LinearScale(bool(self.is_log_), self.offset_, self.lowest_)
         amounts = scale.amounts(values)
+        factors = np.ones((len(amounts), 1))
         for row, own in enumerate(amounts):
             usable = (own > 0) & (self.medians_ > 0)
             if usable.any():
-                amounts[row] = own * np.median(self.medians_[usable] / own[usable])
-        return scale.values(amounts).astype(values.dtype, copy=False)
+                factors[row] = np.median(self.medians_[usable] / own[usable])
+        return scale.values(amounts * factors).astype(values.dtype, copy=False)
