@@ -99,8 +99,9 @@ class MedianRatio(_SampleWise):
             raise ValueError(f"unit: found {self.unit!r}, expected 'linear' or 'log'")
         self.is_log_, self.offset_ = float(scale.is_log), float(scale.offset)
         self.lowest_ = float(scale.lowest)
-        amounts = np.ma.masked_invalid(scale.amounts(values))
-        self.medians_ = np.asarray(np.ma.median(amounts, axis=0).filled(0.0), dtype=np.float64)
+        nobody = np.isnan(values).all(axis=0)
+        amounts = np.where(nobody, 0.0, scale.amounts(values))
+        self.medians_ = np.asarray(np.nanmedian(amounts, axis=0), dtype=np.float64)
         return self
 
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803
