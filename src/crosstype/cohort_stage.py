@@ -19,6 +19,7 @@ from crosstype.cohort.protocol import Protocol
 from crosstype.cohort.spec import ExpressionSpec
 from crosstype.cohort.splits import split_files, split_outputs, write_splits
 from crosstype.config.spec import RunSpec
+from crosstype.errors import CohortError
 from crosstype.features.store import read_feature_rows
 from crosstype.stages import Ledger, Stage
 from crosstype.tables import write_table
@@ -76,8 +77,17 @@ def of_genes(spec: ExpressionSpec) -> ExpressionSpec:
 
 
 def _represented(cohort: Cohort, spec: ExpressionSpec) -> Cohort:
-    """Return the cohort with what models see of its genes; withheld genes are gone by now."""
-    if spec.representation == "genes" or spec.gene_sets is None:
+    """Return the cohort with what models see of its genes; withheld genes are gone by now.
+
+    Ranks and scaled values are made where a model is fitted; only their unit is checked here.
+    """
+    if spec.representation in ("ranks", "scaled") and cohort.expression.unit == "zscore":
+        raise CohortError(
+            f"[expression] representation: found {spec.representation!r} and a table of z-scores, "
+            "which compare a gene with other patients and not genes of a patient. Set it to "
+            "'genes', or give a table of amounts or logarithms."
+        )
+    if spec.representation != "spectrum" or spec.gene_sets is None:
         return cohort
     from crosstype.cohort.spectrum import spectrum_of
 

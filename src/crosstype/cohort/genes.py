@@ -19,11 +19,14 @@ from crosstype.cohort.preprocess import (
     VarianceChoice,
     fences,
 )
+from crosstype.cohort.single_sample import MedianRatio, NormalRanks
 from crosstype.errors import CheckpointError
 
 STEPS: dict[str, tuple[type[BaseEstimator], tuple[str, ...], tuple[str, ...]]] = {
     "GeneChoice": (GeneChoice, ("support_",), ()),
     "ZeroGeneDropper": (ZeroGeneDropper, ("support_", "n_zeros_"), ()),
+    "NormalRanks": (NormalRanks, ("measured_",), ()),
+    "MedianRatio": (MedianRatio, ("medians_",), ("is_log_", "offset_", "lowest_")),
     "ShiftLog": (ShiftLog, (), ("minimum_", "shift_")),
     "VarianceChoice": (VarianceChoice, ("variances_", "support_"), ()),
     "Standardiser": (Standardiser, ("mean_", "factor_"), ()),

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from crosstype.cohort.gene_choice import GeneSelector, ZeroGeneDropper
 from crosstype.cohort.protocol import Protocol
+from crosstype.cohort.single_sample import MedianRatio, NormalRanks
 from crosstype.cohort.spec import ExpressionSpec
 from crosstype.cohort.unit import Unit
 
@@ -189,8 +190,11 @@ def make_preprocessing(spec: ExpressionSpec, protocol: Protocol, unit: Unit) -> 
     again), gene choice by variance (after the log, before the z-score makes all variances 1),
     z-score, outliers to missing (if the protocol or the spec says so), imputation.
 
+    Representation scaled brings each patient to a common level before the log; normal scores of
+    ranks take the log's place, for no log changes a rank.
+
     Args:
-        spec: zeros, imputation, outliers and number of genes.
+        spec: representation, zeros, imputation, outliers and number of genes.
         protocol: says whether to log again and to remove outliers.
         unit: unit of the expression table.
     """
@@ -198,7 +202,11 @@ def make_preprocessing(spec: ExpressionSpec, protocol: Protocol, unit: Unit) -> 
     steps: list[tuple[str, BaseEstimator]] = []
     if spec.drop_zero_genes:
         steps.append(("zero_genes", ZeroGeneDropper()))
-    if unit == "linear" or protocol.log_again:
+    if spec.representation == "scaled":
+        steps.append(("scaled", MedianRatio(unit)))
+    if spec.representation == "ranks":
+        steps.append(("ranks", NormalRanks()))
+    elif unit == "linear" or protocol.log_again:
         steps.append(("shift_log", ShiftLog()))
     if spec.n_genes:
         steps.append(("variance_choice", VarianceChoice(spec.n_genes)))

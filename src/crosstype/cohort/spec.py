@@ -126,9 +126,12 @@ class ExpressionSpec:
     """The 50 PAM50 genes, former symbols included, are withheld from every model, baselines
     included. Labels that were called from these genes cannot then be read off them."""
 
-    representation: Literal["genes", "spectrum"] = "genes"
-    """What models see of expression. genes: each gene; spectrum: each gene set's enrichment in the
-    sample by itself (ssGSEA), after `exclude_pam50`; needs `gene_sets`."""
+    representation: Literal["genes", "scaled", "ranks", "spectrum"] = "genes"
+    """What models see of expression. genes: each gene; scaled: each gene, every patient's amounts
+    multiplied by one number to the level of the training patients; ranks: normal scores of each
+    gene's rank in the patient by itself, for patients of another assay (`docs/assays.md`);
+    spectrum: each gene set's enrichment in the sample by itself (ssGSEA), after `exclude_pam50`;
+    needs `gene_sets`."""
 
     gene_sets: Path | None = None
     """GMT file (gz or not) of the gene sets that make the spectrum."""

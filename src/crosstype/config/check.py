@@ -140,6 +140,7 @@ def check_run(spec: RunSpec, file_name: str) -> None:
             f"{file_name}: models.direction: found {spec.models.direction!r}, expected 'both', for "
             'under block = "transformer" all tokens see each other.'
         )
+    _check_representation(spec, file_name)
     _check_gene_sets(spec, file_name)
     _check_other_expression(spec, file_name)
     for name in spec.training.models:
@@ -168,6 +169,17 @@ def _check_other_expression(spec: RunSpec, file_name: str) -> None:
         )
 
 
+def _check_representation(spec: RunSpec, file_name: str) -> None:
+    """Raise ConfigError for z-scores that are to be compared within a patient."""
+    kind = spec.expression.representation
+    if spec.expression.unit == "zscore" and kind in ("ranks", "scaled"):
+        raise ConfigError(
+            f'{file_name}: expression.representation: found {kind!r} and unit = "zscore", expected '
+            "'genes', for z-scores compare a gene with other patients and not genes of a patient. "
+            "Or give a table of amounts or logarithms."
+        )
+
+
 def _check_gene_sets(spec: RunSpec, file_name: str) -> None:
     """Raise ConfigError for settings of gene sets that contradict each other or mean nothing."""
     expression, models = spec.expression, spec.models
@@ -178,7 +190,8 @@ def _check_gene_sets(spec: RunSpec, file_name: str) -> None:
         remedy = 'a GMT file, for representation = "spectrum" is made of gene sets'
     elif not spectrum and expression.gene_sets is not None:
         key, found = "expression.gene_sets", f"{expression.gene_sets.name!r}"
-        remedy = 'none, for representation is "genes"; gene tokens take theirs from [models]'
+        kind = expression.representation
+        remedy = f'none, for representation is "{kind}"; gene tokens take theirs from [models]'
     elif spectrum and expression.drop_zero_genes:
         key, found = "expression.drop_zero_genes", "true"
         remedy = 'false, for under representation = "spectrum" there are no genes to drop'
