@@ -44,7 +44,7 @@ def train_stage(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) ->
 
         plan, notes = _plan(spec, protocol, out, ledger)
         jobs = cross_validate(plan, n_workers, watcher)
-        for name in ("stressed_predictions.csv", LOSSES):  # of a run that made them
+        for name in ("stressed_predictions.csv", "search.csv", LOSSES):  # of a run that made them
             (out / name).unlink(missing_ok=True)
         write_predictions(plan, jobs)
         if plan.study:

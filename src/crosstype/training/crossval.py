@@ -66,7 +66,7 @@ def cross_validate(plan: Plan, n_workers: int, watcher: Watcher) -> list[Job]:
 def write_predictions(plan: Plan, jobs: Sequence[Job]) -> None:
     """Write predictions.csv, stressed_predictions.csv and training.csv from the jobs' records."""
     records = records_of(plan, jobs)
-    plain, stressed, curves = [], [], []
+    plain, stressed, curves, chosen = [], [], [], []
     for job, record in records:
         known = (job, record["patients"], record["labels"])
         plain.append(_rows(plan, known, record["probabilities"]))
@@ -78,6 +78,10 @@ def write_predictions(plan: Plan, jobs: Sequence[Job]) -> None:
                     draw=pl.lit(one["draw"]),
                 )
             )
+        chosen += [
+            (job.model, job.repeat, job.fold, key, str(value))
+            for key, value in record["chosen"].items()
+        ]
         for member, curve in enumerate(record["curves"]):
             place = {"model": job.model, "repeat": job.repeat, "fold": job.fold, "member": member}
             curves += [place | epoch | {"trust": record["trust"]} for epoch in curve]
@@ -85,6 +89,8 @@ def write_predictions(plan: Plan, jobs: Sequence[Job]) -> None:
     if stressed:
         write_table(plan.out / "stressed_predictions.csv", pl.concat(stressed))
     write_table(plan.out / "training.csv", pl.DataFrame(curves, schema=CURVE_SCHEMA))
+    if chosen:
+        write_table(plan.out / SEARCH, pl.DataFrame(chosen, schema=SEARCH_COLUMNS, orient="row"))
 
 
 def write_losses(plan: Plan, jobs: Sequence[Job], path: Path) -> None:
@@ -103,6 +109,9 @@ def write_losses(plan: Plan, jobs: Sequence[Job], path: Path) -> None:
     with replacing(path) as temporary, temporary.open("wb") as handle:
         np.savez(handle, **joined)  # type: ignore[arg-type]
 
+
+SEARCH = "search.csv"
+SEARCH_COLUMNS = ("model", "repeat", "fold", "setting", "value")
 
 CURVE_SCHEMA = {
     "model": pl.String,

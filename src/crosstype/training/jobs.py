@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from crosstype.training.losses import Study
 from crosstype.training.network_classifier import NetworkClassifier
 from crosstype.training.preparation import Preparing
 from crosstype.training.rna_loss import predict_losses, save_losses
+from crosstype.training.search import own_values, searched
 from crosstype.training.spec import TrainingSpec
 from crosstype.training.stacking import PARENTS, LateClassifier
 from crosstype.training.stress import stresses
@@ -90,6 +91,15 @@ class Plan:
     def losses(self, job: Job) -> Path:
         """Return where the job's predictions under loss of genes are kept."""
         return self.checkpoint(job).with_suffix(".loss.npy")
+
+    def journal(self, job: Job, fold: Fold) -> Path:
+        """Return where the trials of the job's search are kept.
+
+        Another plan has another file; a larger budget goes on with the same one.
+        """
+        unlimited = replace(self.training, search_minutes=0.0, search_trials=0)
+        place = replace(self, training=unlimited).hash_of(job, fold)[:12]
+        return self.checkpoint(job).with_suffix(f".{place}.search")
 
     def hash_of(self, job: Job, fold: Fold) -> str:
         """Return a hash over all that the job's result depends on."""
@@ -229,8 +239,11 @@ def run_job(bench: Bench, job: Job) -> None:
     classifier = make_classifier(job.model)
     if isinstance(classifier, LateClassifier):
         classifier.adopt(_parents(bench, job))
-    classifier.fit(bench.splits(fold), bench.recipe(job))
-    save_classifier(classifier, plan.checkpoint(job), plan.model)
+    splits, recipe = bench.splits(fold), bench.recipe(job)
+    if plan.training.search_minutes and job.model in NETWORKS:
+        recipe = searched(job.model, splits, recipe, plan.journal(job, fold))
+    classifier.fit(splits, recipe)
+    save_classifier(classifier, plan.checkpoint(job), recipe.model)
     test = bench.patients.select(fold.test)
     if plan.study:
         seed, known = (plan.seed, job.repeat, job.fold), bench.known(fold)
@@ -242,6 +255,7 @@ def run_job(bench: Bench, job: Job) -> None:
         "probabilities": classifier.predict(test).tolist(),
         "stressed": _stressed(classifier, test, plan, job),
         "trust": classifier.trust,
+        "chosen": own_values(recipe) if plan.training.search_minutes else {},
         "curves": [[asdict(epoch) for epoch in curve] for curve in classifier.curves],
     }
     write_text(plan.record(job), json.dumps(record))

@@ -48,11 +48,12 @@ class NetworkClassifier(Classifier):
     """A line, and several copies of one network that correct it; their logits are averaged.
 
     Each copy learns from all inner folds but one and is validated on that one; they stop together.
+    With several seeds there are as many copies for each inner fold.
 
     Attributes:
         preparation: fitted on all training patients.
         start: the line, fitted on all training patients; None if networks start from zero.
-        networks: one per split.
+        networks: one per split and seed, split by split for one seed after the other.
         trusts: share of the networks' mean correction that is added to the line, 0 to 1, in each
             regime that was practised.
         inner_logits: in each regime, the logits of every split's validation patients, none of
@@ -95,17 +96,23 @@ class NetworkClassifier(Classifier):
         regimes = practised_regimes(kind.uses, recipe)
         practice = make_practice(splits, self.preparation, starts, regimes, recipe)
         self.imputed = recipe.preparing.protocol.published_training
+        n_splits = len(splits)
         members = [
-            self._member(number, practice.training(number), practice.held(number), recipe)
-            for number in range(len(splits))
+            self._member(
+                number,
+                practice.training(number % n_splits),
+                practice.held(number % n_splits),
+                recipe,
+            )
+            for number in range(n_splits * recipe.training.n_seeds)
         ]
         fit_members(members, recipe.training)
         self._keep(members)
         for place, regime in enumerate(regimes):
             held = practice.all_held(regime)
-            said = torch.cat(
-                [predict_logits(one.network, one.validation[place]) for one in members]
-            )
+            each = [predict_logits(one.network, one.validation[place]) for one in members]
+            own = [torch.stack(each[split::n_splits]).mean(dim=0) for split in range(n_splits)]
+            said = torch.cat(own)
             self.trusts[regime] = self._trust_in(held, said, recipe)
             self.inner_logits[regime] = trusted(held.start, said, self.trusts[regime])
 

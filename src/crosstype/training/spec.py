@@ -50,6 +50,17 @@ class TrainingSpec:
     """Share of the training batches whose patients are shown damaged, 0 to 1: with most or all of
     their genes lost and the others noised, or without an image. All models alike; 0: never."""
 
+    n_seeds: int = 1
+    """Networks per inner fold, each from another initialisation; the mean of all of them corrects
+    the line."""
+
+    search_minutes: float = 0.0
+    """Minutes at most that each model of each outer fold searches for better settings on its inner
+    folds (width, n_blocks, dropouts, learning_rate, weight_decay, batch_size); 0: no search."""
+
+    search_trials: int = 30
+    """Trials at most of each search. Where minutes end it first, a repetition may differ."""
+
     n_tiles_per_bag: int = 512
     """Tiles drawn from a bag at each training step at most; prediction always sees all."""
 

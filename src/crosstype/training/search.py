@@ -1,0 +1,131 @@
+"""Search for settings on inner folds alone: nested, budgeted, resumable.
+
+Each model of each outer fold has a search of its own (Optuna, Akiba et al. 2019, arXiv 1907.10902):
+a trial fits the model on the inner splits and is judged by the loss of the inner validation
+patients, none of whom taught the network that is judged. Test patients play no part, so what the
+outer fold then measures is the whole procedure, its search included. Trials are kept in a journal
+beside the checkpoint; a search that was cut off goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from crosstype.errors import TrainingError
+from crosstype.training.classifiers import Recipe, Split
+from crosstype.training.damage import Regime
+from crosstype.training.fit import make_loss
+from crosstype.training.network_classifier import NetworkClassifier
+
+MODEL_SPACE: dict[str, tuple[Any, ...]] = {
+    "width": (32, 64, 128),
+    "n_blocks": (1, 2),
+    "dropout": (0.1, 0.25, 0.5),
+    "gene_dropout": (0.0, 0.3, 0.6),
+    "tile_dropout": (0.0, 0.3, 0.6),
+}
+TRAINING_SPACE: dict[str, tuple[Any, ...]] = {
+    "learning_rate": (1e-4, 3e-4, 1e-3, 3e-3),
+    "weight_decay": (0.005, 0.05, 0.5),
+    "batch_size": (16, 32, 64),
+}
+"""Values that are tried; those of the config are always the first trial."""
+
+
+def searched(name: str, splits: Sequence[Split], recipe: Recipe, journal: Path) -> Recipe:
+    """Return the recipe with the settings that served best on the inner folds.
+
+    Searches for `search_minutes` at most or until there are `search_trials`, counting those of the
+    journal. With enough minutes the same seed gives the same trials.
+
+    Args:
+        name: one of the networks.
+        splits: inner splits of the training patients.
+        recipe: settings, with those of the config, where the search begins.
+        journal: file of the trials; written to as they end.
+
+    Raises:
+        TrainingError: the journal is of another search, or every trial failed.
+    """
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+    seed = int(recipe.seeds(name, -1 % 2**32).generate_state(1)[0])
+    study = optuna.create_study(
+        storage=storage,
+        sampler=optuna.samplers.TPESampler(seed=seed),
+        study_name=name,
+        load_if_exists=True,
+    )
+    if not study.trials:
+        study.enqueue_trial(own_values(recipe))
+    left = recipe.training.search_trials - len(_finished(study))
+    if left > 0:
+        study.optimize(
+            _objective(name, splits, recipe),
+            n_trials=left,
+            timeout=60 * recipe.training.search_minutes,
+            catch=(TrainingError,),
+        )
+    if not _finished(study):
+        raise TrainingError(
+            f"{name}: no trial of the search ended in {recipe.training.search_minutes:g} minutes "
+            "with a finite loss. Raise [training] search_minutes, or set it to 0."
+        )
+    return _with(recipe, study.best_params)
+
+
+def _objective(name: str, splits: Sequence[Split], recipe: Recipe) -> Callable[[Any], float]:
+    def loss_of(trial: Any) -> float:
+        chosen = {key: trial.suggest_categorical(key, list(v)) for key, v in _space(recipe).items()}
+        return inner_loss(name, splits, _with(recipe, chosen))
+
+    return loss_of
+
+
+def inner_loss(name: str, splits: Sequence[Split], recipe: Recipe) -> float:
+    """Return the class-weighted loss of the inner validation patients, each judged unseen."""
+    classifier = NetworkClassifier(name)
+    classifier.fit(splits, recipe)
+    targets = torch.from_numpy(np.concatenate([one.validation.targets for one in splits]))
+    loss = make_loss(targets, len(splits[0].train.classes), recipe.training)
+    return float(loss(classifier.inner_logits[Regime.WHOLE], targets))
+
+
+def _space(recipe: Recipe) -> dict[str, tuple[Any, ...]]:
+    """Return what is tried of each setting: the usual values and the config's own."""
+    own = own_values(recipe)
+    space = MODEL_SPACE | TRAINING_SPACE
+    space["width"] = tuple(one for one in space["width"] if one % recipe.model.n_heads == 0)
+    return {key: tuple(dict.fromkeys((own[key], *values))) for key, values in space.items()}
+
+
+def own_values(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe's values of everything that a search may change."""
+    return {key: getattr(recipe.model, key) for key in MODEL_SPACE} | {
+        key: getattr(recipe.training, key) for key in TRAINING_SPACE
+    }
+
+
+def _with(recipe: Recipe, chosen: dict[str, Any]) -> Recipe:
+    """Return the recipe with these settings."""
+    model = {key: value for key, value in chosen.items() if key in MODEL_SPACE}
+    training = {key: value for key, value in chosen.items() if key in TRAINING_SPACE}
+    return replace(
+        recipe,
+        model=replace(recipe.model, **model),
+        training=replace(recipe.training, **training),
+    )
+
+
+def _finished(study: Any) -> list[Any]:
+    return [one for one in study.trials if one.state.is_finished() and one.value is not None]
