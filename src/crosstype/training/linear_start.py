@@ -28,8 +28,10 @@ from crosstype.training.preparation import Preparation
 from crosstype.training.spec import TrainingSpec
 
 # Chosen on patients of other sites than A2; see docs/decisions/0003-linear-start.md.
-STRENGTH = {Modality.GENES: 10.0, Modality.IMAGE: 5.0}
-IMAGE_WEIGHT_BESIDE_GENES = 0.5
+STRENGTH = {Modality.GENES: 20.0, Modality.IMAGE: 5.0}
+GENE_POWER = 0.75
+"""Genes that vary more say more: each counts by this power of its spread."""
+IMAGE_WEIGHT_BESIDE_GENES = 0.25
 SPREAD_WEIGHT = 0.5
 IMAGE_ALONE_WEIGHT = 0.75
 """Weight of what the image says by itself where no gene was measured; decisions 0005, 0006."""
@@ -233,12 +235,11 @@ def line_inputs(
     """Return centred log expression, and tile means and spreads; each block of unit variance.
 
     Unmeasured genes are NaN, and so is an image that is not there; a modality that is not used has
-    no columns. Expression is not divided
-    by each gene's spread here: genes that vary more say more.
+    no columns.
     """
     genes = images = np.zeros((len(patients), 0))
     if Modality.GENES in uses:
-        spread = preparation.gene_spread.astype(np.float64)
+        spread = preparation.gene_spread.astype(np.float64) ** GENE_POWER
         size = np.sqrt((spread**2).sum()) or 1.0
         genes = preparation.measured_genes(patients.genes) * (spread / size)
     if Modality.IMAGE in uses:
