@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from crosstype.terms import Modality
 from crosstype.training.image_line import fit_image_line, grade_labels
+from crosstype.training.joint_line import fit_joint_line
 from crosstype.training.linear_start import fit_line
 from crosstype.training.logistic import fit_logistic
 from crosstype.training.spec import TrainingSpec
@@ -104,3 +105,22 @@ def test_the_setting_is_obeyed(make_patients: Any, make_recipe: Any) -> None:
     # Labels alone: expression can be anything.
     other = replace(patients, genes=patients.genes[::-1].copy())
     np.testing.assert_array_equal(fit_line(other, preparation, IMAGE, given).weight, plain.weight)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_image_speaks_louder_where_genes_say_nothing(n_classes: int) -> None:
+    rng = np.random.default_rng(7)
+    targets = np.arange(120) % n_classes
+    noise = rng.normal(size=(120, 80)) / 80**0.5
+    shown = (np.eye(n_classes)[targets] * 3 + rng.normal(size=(120, n_classes))) / 20
+    blank = rng.normal(size=(120, n_classes)) / 20
+    telling = noise.copy()
+    telling[:, :n_classes] += np.eye(n_classes)[targets]
+    one = np.ones(n_classes)
+    weight, _ = fit_joint_line(noise, shown, targets, 20.0, one)
+    usual, _ = fit_logistic(np.c_[noise, shown], targets, 20.0, one)
+    assert np.abs(weight[:, 80:]).max() > 1.5 * np.abs(usual[:, 80:]).max()
+    # Where the image says nothing it is the plain line.
+    weight, _ = fit_joint_line(telling, blank, targets, 20.0, one)
+    usual, _ = fit_logistic(np.c_[telling, blank], targets, 20.0, one)
+    np.testing.assert_array_equal(weight, usual)

@@ -47,7 +47,7 @@ def grade_labels(genes: Inputs, targets: Targets, weights: Weights) -> Graded | 
     if not genes.shape[1] or counts.min() < 2:
         return None
     filled = np.nan_to_num(genes)
-    part = _parts(targets, min(N_GRADING_PARTS, int(counts.min())), known)
+    part = deal_parts(targets, min(N_GRADING_PARTS, int(counts.min())), known)
     graded = np.zeros((len(targets), 1 if len(weights) == 2 else len(weights)))
     for number in range(part.max() + 1):
         inside, others = part == number, known & (part != number)
@@ -71,7 +71,7 @@ def fit_image_line(images: Inputs, graded: Graded, targets: Targets, weights: We
     from sklearn.linear_model import Ridge
 
     heard = np.zeros_like(graded)
-    part = _parts(targets, N_PARTS, np.ones(len(targets), dtype=bool))
+    part = deal_parts(targets, N_PARTS, np.ones(len(targets), dtype=bool))
     for number in range(part.max() + 1):
         inside = part == number
         if inside.any() and not inside.all():
@@ -87,7 +87,7 @@ def fit_image_line(images: Inputs, graded: Graded, targets: Targets, weights: We
     return onto @ slopes / size, bias + onto @ start / size
 
 
-def _parts(targets: Targets, n_parts: int, counted: np.ndarray) -> Int[np.ndarray, " patients"]:
+def deal_parts(targets: Targets, n_parts: int, counted: np.ndarray) -> Int[np.ndarray, " patients"]:
     """Deal patients into parts, class by class in their order; those not counted come last."""
     part = np.empty(len(targets), dtype=np.int64)
     order = np.lexsort((np.arange(len(targets)), targets, ~counted))

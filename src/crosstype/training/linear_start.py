@@ -23,6 +23,7 @@ from crosstype.training.class_weights import class_weights
 from crosstype.training.classifiers import below
 from crosstype.training.gene_programs import GenePrograms, learn_programs
 from crosstype.training.image_line import fit_image_line, grade_labels
+from crosstype.training.joint_line import fit_joint_line
 from crosstype.training.logistic import Line, fit_logistic
 from crosstype.training.preparation import Preparation
 from crosstype.training.spec import TrainingSpec
@@ -157,12 +158,12 @@ def fit_line(
         patients, genes, images = patients.take(np.flatnonzero(whole)), genes[whole], images[whole]
     if Modality.GENES not in kept:
         return LinearStart(kept, *_image_line(patients, preparation, images, spec))
-    inputs = np.concatenate([np.nan_to_num(genes), images], axis=1)
-    weights = class_weights(patients.targets, len(patients.classes), spec)
-    weight, bias = fit_logistic(inputs, patients.targets, STRENGTH[Modality.GENES], weights)
-    programs = learn_programs(genes, images)
+    filled, targets = np.nan_to_num(genes), patients.targets
+    weights = class_weights(targets, len(patients.classes), spec)
+    strength, programs = STRENGTH[Modality.GENES], learn_programs(genes, images)
     if kept == GENES:
-        return LinearStart(kept, weight, bias, programs)
+        return LinearStart(kept, *fit_logistic(filled, targets, strength, weights), programs)
+    weight, bias = fit_joint_line(filled, images, targets, strength, weights)
     alone = (fit_line(everyone, preparation, one, spec) for one in (IMAGE, GENES))
     return LinearStart(kept, weight, bias, programs, *alone)
 
