@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crosstype.cohort.covariates import COVARIATES
 from crosstype.cohort.protocol import Protocol
 from crosstype.cohort.spec import ExpressionSpec
 from crosstype.config.spec import RunSpec
@@ -52,11 +53,16 @@ def train_stage(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) ->
         n_shuffles,
         n_losses,
     ]
-    inputs = {name: out / name for name in READ}
+    inputs = {name: out / name for name in _read(spec)}
     if spec.models.gene_sets is not None:
         inputs[f"gene_sets: {spec.models.gene_sets.name}"] = spec.models.gene_sets
     outputs = [name for name in MARKED if n_shuffles or "stressed" not in name]
     return Stage("train", settings, inputs, outputs + ([LOSSES] if n_losses else [])), work
+
+
+def _read(spec: RunSpec) -> tuple[str, ...]:
+    """Return which stage files are read."""
+    return (*READ, *((COVARIATES,) if spec.cohort.covariates else ()))
 
 
 def _n_losses(spec: RunSpec) -> int:
@@ -82,7 +88,7 @@ def _plan(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) -> tuple
     cohort = set(read_table(out / "cohort.csv")["patient_id"])
     usable = {row.slide_id for row in read_feature_rows(out / "features.csv") if not row.fault}
     files = feature_files(spec, out, usable)
-    names = ("cohort.csv", "expression.npz", "features.csv")
+    names = [name for name in _read(spec) if name != "folds.csv"]
     gene_sets, notes = None, list[str]()
     if spec.models.gene_sets is not None:
         genes = load_expression(out / "expression.npz").genes
@@ -100,5 +106,6 @@ def _plan(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) -> tuple
         n_losses=_n_losses(spec),
         inputs=hash_of([ledger.hashes.sha256_of(out / name) for name in names]),
         gene_sets=gene_sets,
+        has_covariates=bool(spec.cohort.covariates),
     )
     return plan, notes

@@ -100,6 +100,7 @@ RNA_LOSS_COMPARISONS: Columns = {
     "difference": pl.Float64,
     **INTERVAL,
 }
+WARNING = "Warning: "
 MACRO_METRICS = ("f1", "pr_auc", "auroc", "brier")
 
 
@@ -172,6 +173,12 @@ class RunContent:
         if self.is_synthetic:
             marks.append("synthetic data")
         return "; ".join(marks)
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """Notes of the run that must be read before its numbers."""
+        notes = (str(note) for note in self.run.get("notes", ()))
+        return tuple(note for note in notes if note.startswith(WARNING))
 
     @cached_property
     def confidence(self) -> float:

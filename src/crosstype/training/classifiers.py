@@ -155,6 +155,8 @@ class BaselineClassifier(Classifier):
         if baseline.image:
             summary = self.preparation.bag_summary(patients)
             parts.append(summary[:, : summary.shape[1] // 2])
+        if baseline.clinical:
+            parts.append(self.preparation.clinical(patients))
         return np.concatenate(parts, axis=1)
 
 
@@ -182,4 +184,5 @@ def _together(first: Patients, second: Patients) -> Patients:
         np.concatenate([first.genes, second.genes]),
         first.bags,
         (*first.bag_of, *second.bag_of),
+        None if first.covariates is None else np.concatenate([first.covariates, second.covariates]),
     )

@@ -52,6 +52,7 @@ class Prepared:
         self.start = torch.from_numpy(given.astype(np.float32))
         prepare = preparation.genes if start is None else preparation.measured_genes
         self.genes = prepare(patients.genes)
+        self.covariates = preparation.recorded(patients)
         self.targets = torch.from_numpy(patients.targets)
         self._preparation = preparation
 
@@ -72,7 +73,9 @@ class Prepared:
         ids = [self.patients.bag_of[row] for row in rows]
         bags = self.patients.bags
         read = [bags.draw(one, *sampled) if sampled else bags.read(one) for one in ids]
-        return make_batch([self._preparation.tiles(bag) for bag in read], self.genes[rows])
+        tiles = [self._preparation.tiles(bag) for bag in read]
+        clinical = None if self.covariates is None else self.covariates[rows]
+        return make_batch(tiles, self.genes[rows], clinical)
 
 
 @dataclass(frozen=True)

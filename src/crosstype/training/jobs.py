@@ -13,6 +13,7 @@ import numpy as np
 
 from crosstype import __version__
 from crosstype.cohort.aligned import load_expression
+from crosstype.cohort.covariates import COVARIATES, Covariates, load_covariates
 from crosstype.cohort.folds import Fold, folds_of, read_folds
 from crosstype.cohort.genesets import GeneSets, MatchedSets
 from crosstype.cohort.protocol import Protocol
@@ -20,9 +21,11 @@ from crosstype.cohort.spec import ExpressionSpec
 from crosstype.cohort.unit import Unit
 from crosstype.errors import CheckpointError
 from crosstype.files import hash_of, write_text
+from crosstype.models.baselines import BASELINES
 from crosstype.models.catalog import NETWORKS
 from crosstype.models.spec import ModelSpec
 from crosstype.tables import read_stage_table
+from crosstype.terms import Modality
 from crosstype.training.bags import Bags, Patients
 from crosstype.training.checkpoint import load_classifier, make_classifier, save_classifier
 from crosstype.training.classifiers import Classifier, Recipe, Split
@@ -32,7 +35,8 @@ from crosstype.training.rna_loss import predict_losses, save_losses
 from crosstype.training.spec import TrainingSpec
 from crosstype.training.stacking import PARENTS, LateClassifier
 
-CONDITIONS = ("image_shuffled", "genes_shuffled")
+CONDITIONS = ("image_shuffled", "genes_shuffled", "clinical_shuffled")
+"""The last only where there are clinical covariates."""
 
 
 @dataclass(frozen=True, order=True)
@@ -61,6 +65,7 @@ class Plan:
         n_losses: how often genes are lost at each level; 0: the study is not made.
         inputs: one hash over cohort, expression and features.
         gene_sets: what cross-attention's gene tokens are made of; None: learned programs.
+        has_covariates: whether covariates.csv stands there too.
     """
 
     out: Path
@@ -75,6 +80,7 @@ class Plan:
     n_losses: int
     inputs: str
     gene_sets: GeneSets | None = None
+    has_covariates: bool = False
 
     def checkpoint(self, job: Job) -> Path:
         """Return where the job's model is kept."""
@@ -120,7 +126,19 @@ class Bench:
             expression.values[[rows[patient] for patient in ids]],
             Bags(self.plan.slides),
             ids,
+            None if self.covariates is None else self._words(self.covariates, ids),
         )
+
+    @cached_property
+    def covariates(self) -> Covariates | None:
+        """Return the cohort's clinical covariates, if it has any."""
+        path = self.plan.out / COVARIATES
+        return load_covariates(path) if self.plan.has_covariates else None
+
+    @staticmethod
+    def _words(covariates: Covariates, ids: Sequence[str]) -> np.ndarray:
+        rows = {patient: row for row, patient in enumerate(covariates.patient_ids)}
+        return covariates.words[[rows[patient] for patient in ids]]
 
     @cached_property
     def unit(self) -> Unit:
@@ -143,7 +161,9 @@ class Bench:
 
     def recipe(self, job: Job) -> Recipe:
         """Return the settings and the seed of a job."""
-        preparing = Preparing(self.plan.expression, self.plan.protocol, self.unit)
+        seen = self.covariates if _sees_clinical(job.model) else None
+        columns = tuple(zip(seen.names, seen.kinds, strict=True)) if seen else ()
+        preparing = Preparing(self.plan.expression, self.plan.protocol, self.unit, columns)
         seed = (self.plan.seed, job.repeat, job.fold)
         return Recipe(self.plan.training, self.plan.model, preparing, seed, self.gene_sets)
 
@@ -198,6 +218,13 @@ def run_job(bench: Bench, job: Job) -> None:
     write_text(plan.record(job), json.dumps(record))
 
 
+def _sees_clinical(model: str) -> bool:
+    """Return whether a model is given covariates at all; the others' files hold nothing of them."""
+    if model in BASELINES:
+        return BASELINES[model].clinical
+    return model in NETWORKS and Modality.CLINICAL in NETWORKS[model].uses
+
+
 def _parents(bench: Bench, job: Job) -> list[NetworkClassifier]:
     """Return the unimodal models of this fold that were saved; those missing are fitted anew."""
     found = []
@@ -217,12 +244,13 @@ def _parents(bench: Bench, job: Job) -> list[NetworkClassifier]:
 def _stressed(classifier: Classifier, test: Patients, plan: Plan, job: Job) -> list[dict[str, Any]]:
     """Return predictions with one modality shuffled between the test patients of the fold."""
     results = []
-    for number, condition in enumerate(CONDITIONS):
+    shuffles = (test.shuffled_images, test.shuffled_genes, test.shuffled_clinical)
+    conditions = CONDITIONS if plan.has_covariates else CONDITIONS[:2]
+    for number, condition in enumerate(conditions):
         for draw in range(plan.n_shuffles):
             seed = [plan.seed, job.repeat, job.fold, number, draw]
             order = derangement(len(test), np.random.default_rng(seed))
-            shuffle = test.shuffled_images if condition == CONDITIONS[0] else test.shuffled_genes
-            probabilities = classifier.predict(shuffle(order)).tolist()
+            probabilities = classifier.predict(shuffles[number](order)).tolist()
             results.append({"condition": condition, "draw": draw, "probabilities": probabilities})
     return results
 

@@ -1,4 +1,4 @@
-"""A linear model on both modalities, from which the networks start.
+"""A linear model on all modalities, from which the networks start.
 
 On cohorts of a hundred patients and thousands of genes a ridge-penalised line is hard to beat, and
 a network that has to find it by gradient descent finds it badly. So the line is fitted first, and
@@ -26,6 +26,8 @@ from crosstype.training.preparation import Preparation
 # Chosen on patients of other sites than A2; see docs/decisions/0003-linear-start.md.
 STRENGTH = {Modality.GENES: 10.0, Modality.IMAGE: 5.0}
 IMAGE_WEIGHT_BESIDE_GENES = 0.5
+CLINICAL_WEIGHT = 0.5
+"""As the image's beside genes; not tuned, for want of clinical covariates to tune it on."""
 SPREAD_WEIGHT = 0.5
 IMAGE_ALONE_WEIGHT = 0.5
 """Weight of what the image says by itself where no gene was measured; decision 0005."""
@@ -42,7 +44,7 @@ class LinearStart:
 
     Attributes:
         uses: modalities it sees; the same as its network's.
-        weight: logits x columns, genes first.
+        weight: logits x columns, genes first, then image, then clinical covariates.
         bias: logits.
         programs: what it goes by where genes were not measured; None if it sees no genes.
         image_alone: a line over the image, heard as far as genes are missing; None if it does not
@@ -65,7 +67,8 @@ class LinearStart:
         measured genes leave open.
         """
         genes, images = line_inputs(patients, preparation, self.uses)
-        inputs = np.concatenate([np.nan_to_num(genes), images], axis=1)
+        others = _with_clinical(images, patients, preparation, self.uses)
+        inputs = np.concatenate([np.nan_to_num(genes), others], axis=1)
         logits: Logits = inputs @ self.weight.T + self.bias
         lacking = np.isnan(genes).any(axis=1)
         if self.programs is None or not lacking.any():
@@ -73,7 +76,7 @@ class LinearStart:
         n_genes = genes.shape[1]
         line = self.weight[:, :n_genes]
         expected, variance = self.programs.logits(line, genes[lacking], images[lacking])
-        seen = expected + images[lacking] @ self.weight[:, n_genes:].T + self.bias
+        seen = expected + others[lacking] @ self.weight[:, n_genes:].T + self.bias
         logits[lacking] = seen / np.sqrt(1 + np.pi * variance / 8)
         if self.image_alone is not None:
             nothing = np.full((1, n_genes), np.nan)
@@ -114,10 +117,11 @@ def fit_line(
     """Fit the line, and what it goes by where genes are missing, on training patients."""
     kept = frozenset(uses)
     genes, images = line_inputs(patients, preparation, kept)
-    inputs = np.concatenate([np.nan_to_num(genes), images], axis=1)
+    others = _with_clinical(images, patients, preparation, kept)
+    inputs = np.concatenate([np.nan_to_num(genes), others], axis=1)
     weight, bias = _fit(inputs, patients.targets, kept)
     programs = learn_programs(genes, images) if Modality.GENES in kept else None
-    both = kept == frozenset(Modality)
+    both = {Modality.GENES, Modality.IMAGE} <= kept
     alone = fit_line(patients, preparation, {Modality.IMAGE}) if both else None
     return LinearStart(kept, weight, bias, programs, alone)
 
@@ -182,6 +186,18 @@ def line_inputs(
         weight = IMAGE_WEIGHT_BESIDE_GENES if Modality.GENES in uses else 1.0
         images = summary * (weight / np.sqrt(n_features))
     return genes, images
+
+
+def _with_clinical(
+    images: Inputs, patients: Patients, preparation: Preparation, uses: frozenset[Modality]
+) -> Inputs:
+    """Return the image block with the clinical one beside it, if it is used and there is any."""
+    if Modality.CLINICAL not in uses or preparation.covariates is None:
+        return images
+    columns = preparation.clinical(patients).astype(np.float64)
+    return np.concatenate(
+        [images, columns * (CLINICAL_WEIGHT / preparation.covariates.spread)], axis=1
+    )
 
 
 def _fit(
