@@ -190,7 +190,7 @@ def line_inputs(
 
 def _with_clinical(
     images: Inputs, patients: Patients, preparation: Preparation, uses: frozenset[Modality]
-) -> Inputs:
+) -> Float[np.ndarray, "patients others"]:
     """Return the image block with the clinical one beside it, if it is used and there is any."""
     if Modality.CLINICAL not in uses or preparation.covariates is None:
         return images

@@ -124,7 +124,7 @@ class Preparation:
         pipeline = pipeline_from_state(own, settings)
         clinical = settings.get("covariates")
         fitted = FittedCovariates.from_state(clinical) if clinical else None
-        return cls(pipeline, *(arrays[name] for name in SCALING), covariates=fitted)
+        return cls(pipeline, covariates=fitted, **{name: arrays[name] for name in SCALING})
 
 
 @dataclass(frozen=True)
