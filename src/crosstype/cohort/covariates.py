@@ -30,7 +30,7 @@ MOST_LEVELS = 100
 FEWEST_MEASURED = 10
 """A column of words among so many different numbers was meant to hold numbers."""
 WARNING = (
-    "Warning: the covariates {names} look like hormone receptors, HER2 or the subtype itself. "
+    "Warning: covariates that look like hormone receptors, HER2 or the subtype: {names}. "
     "Receptors by IHC nearly define Luminal against Basal/Her2; what models with covariates then "
     "show is not what slides or RNA are worth."
 )
