@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from crosstype.training.jobs import Bench
+from crosstype.training.bench import Bench
 
 
 def take_away(tiny: Any) -> tuple[str, str]:

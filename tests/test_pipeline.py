@@ -12,7 +12,7 @@ import pytest
 from crosstype.config.read import read_config
 from crosstype.errors import CohortError, ConfigError, CrosstypeError
 from crosstype.files import sha256_of
-from crosstype.models.baselines import BASELINES
+from crosstype.models.baselines import ALWAYS_RUN
 from crosstype.pipeline import Run, run
 
 COLUMNS = {
@@ -57,7 +57,7 @@ def test_out_has_exactly_the_files_of_the_contract(finished: tuple[Any, Path]) -
         assert b"\r" not in (out / name).read_bytes()
     for name in ("predictions.csv", "stressed_predictions.csv"):
         assert {"probability_Luminal", "probability_Basal/Her2"} <= set(table(out, name).columns)
-    models = {"image_only", "gene_only", "late", "cross_attention", *BASELINES}
+    models = {"image_only", "gene_only", "late", "cross_attention", *ALWAYS_RUN}
     assert {path.name for path in (out / "models").iterdir()} == models
     checkpoints = {path.name for path in (out / "models" / "late").glob("*.safetensors")}
     assert checkpoints == {"0_0.safetensors", "0_1.safetensors"}

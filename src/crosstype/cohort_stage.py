@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from crosstype.cohort.aligned import save_expression
 from crosstype.cohort.cohort import Cohort, build_cohort, write_cohort, write_left_out
+from crosstype.cohort.covariates import (
+    COVARIATES,
+    covariate_notes,
+    read_covariates,
+    write_covariates,
+)
 from crosstype.cohort.expression_cache import ExpressionCache, expression_files
 from crosstype.cohort.folds import fold_cohort
 from crosstype.cohort.genes import outlier_cost
@@ -16,7 +22,7 @@ from crosstype.cohort.genesets import read_gene_sets
 from crosstype.cohort.one_modality import write_one_modality
 from crosstype.cohort.preprocess import ShiftLog
 from crosstype.cohort.protocol import Protocol
-from crosstype.cohort.spec import ExpressionSpec
+from crosstype.cohort.spec import CohortSpec, ExpressionSpec
 from crosstype.cohort.splits import split_files, split_outputs, write_splits
 from crosstype.config.spec import RunSpec
 from crosstype.errors import CohortError
@@ -53,16 +59,18 @@ def cohort_stage(
         write_table(out / "folds.csv", folds)
         write_splits(out / "splits", folds, cohort, spec.folds.write)
         _write(cohort, spec, out)
+        notes = _covariates(spec.cohort, cohort.patient_ids, out / COVARIATES)
         return {
-            "notes": [*cohort.notes, *fold_notes],
+            "notes": [*cohort.notes, *fold_notes, *notes],
             "provenance": cohort.provenance,
             "counts": [cohort.labels.count(one.name) for one in spec.cohort.classes],
         }
 
-    unplaced = replace(spec.cohort, labels=None, slides=None, expression=None)
+    unplaced = replace(spec.cohort, labels=None, slides=None, expression=None, clinical=None)
     folds = replace(spec.folds, file=None)
     settings = [unplaced, unplaced_expression(spec.expression), folds]
     outputs = [*OUTPUTS, *split_outputs(spec.folds)]
+    outputs += [COVARIATES] if spec.cohort.covariates else []
     return Stage("cohort", settings, _inputs(spec, out), outputs), work
 
 
@@ -101,10 +109,21 @@ def _represented(cohort: Cohort, spec: ExpressionSpec) -> Cohort:
     return replace(cohort, expression=spectra, one_modality=beside, notes=told)
 
 
+def _covariates(spec: CohortSpec, patient_ids: Sequence[str], path: Path) -> list[str]:
+    """Write the cohort's covariates and return what is to be said of them; none: no file."""
+    path.unlink(missing_ok=True)  # of a run that had some
+    if not spec.covariates:
+        return []
+    found = read_covariates(spec, patient_ids)
+    write_covariates(path, found)
+    return covariate_notes(found)
+
+
 def _inputs(spec: RunSpec, out: Path) -> dict[str, Path]:
     """Return the files that the cohort is made of, by names that do not depend on their place."""
     tables = {
         "labels": spec.cohort.labels,
+        "clinical": spec.cohort.clinical,
         "gene_names": spec.expression.gene_names,
         "sample_sheet": spec.expression.sample_sheet,
         "gene_sets": spec.expression.gene_sets,

@@ -27,6 +27,7 @@ class Modality(StrEnum):
 
     IMAGE = "image"
     GENES = "genes"
+    CLINICAL = "clinical"
 
 
 def patient_of(identifier: str) -> str:

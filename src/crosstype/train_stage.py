@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crosstype.cohort.covariates import COVARIATES
 from crosstype.cohort.protocol import Protocol
 from crosstype.cohort.spec import ExpressionSpec
 from crosstype.config.spec import RunSpec
@@ -15,8 +16,8 @@ from crosstype.progress import Watcher
 from crosstype.stages import Ledger, Stage
 
 if TYPE_CHECKING:
-    from crosstype.training.jobs import Plan
     from crosstype.training.losses import Study
+    from crosstype.training.plan import Plan
 
 MARKED = ("predictions.csv", "stressed_predictions.csv", "training.csv")
 LOSSES = "rna_loss.npz"
@@ -64,7 +65,7 @@ def train_stage(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) ->
     ]
     from crosstype.cohort.expression_cache import expression_files
 
-    inputs = {name: out / name for name in READ}
+    inputs = {name: out / name for name in _read(spec)}
     if spec.evaluation.rna_loss:
         inputs[NORMAL_LIKE] = out / NORMAL_LIKE
     other = spec.evaluation.other_expression
@@ -123,6 +124,11 @@ def _write_other_assay(spec: RunSpec, out: Path, ledger: Ledger, path: Path) -> 
     return f"rna_loss: other assay: {note}"
 
 
+def _read(spec: RunSpec) -> tuple[str, ...]:
+    """Return which stage files are read."""
+    return (*READ, *((COVARIATES,) if spec.cohort.covariates else ()))
+
+
 def _n_losses(spec: RunSpec) -> int:
     return spec.evaluation.n_losses if spec.evaluation.rna_loss else 0
 
@@ -140,12 +146,12 @@ def _plan(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) -> tuple
     from crosstype.feature_stage import feature_files
     from crosstype.features.store import read_feature_rows
     from crosstype.tables import read_table
-    from crosstype.training.jobs import Plan
+    from crosstype.training.plan import Plan
 
     shown = set(read_table(out / "cohort.csv")["patient_id"]) | _images_alone(out)
     usable = {row.slide_id for row in read_feature_rows(out / "features.csv") if not row.fault}
     files = feature_files(spec, out, usable)
-    names = [name for name in READ if name != "folds.csv"]  # each job hashes its own fold
+    names = [name for name in _read(spec) if name != "folds.csv"]  # each job hashes its own fold
     gene_sets, notes = None, list[str]()
     if spec.models.gene_sets is not None:
         genes = load_expression(out / "expression.npz").genes
@@ -164,5 +170,6 @@ def _plan(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) -> tuple
         study=study,
         inputs=hash_of([ledger.hashes.sha256_of(out / name) for name in names]),
         gene_sets=gene_sets,
+        has_covariates=bool(spec.cohort.covariates),
     )
     return plan, notes

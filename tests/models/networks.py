@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import product
 
 import torch
@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from crosstype.models.catalog import NETWORKS, make_network
 from crosstype.models.interface import Batch, Network, Output, Sizes
 from crosstype.models.spec import ModelSpec
+from crosstype.terms import Modality
 
 N, TILES, FEATURES, GENES = 5, 6, 4, 12
+COVARIATES = 3
 SMALL = ModelSpec(width=8, n_gene_tokens=3, n_heads=2)
 LENGTHS = (6, 3, 1, 4, 2)
 GENES_OF_SETS = ((0, 1, 2, 3), (2, 7), (1, 4, 5, 6, 8))
@@ -27,11 +29,19 @@ class Variant:
         kind: its name in the catalog.
         spec: its options.
         sets: whether its gene tokens are the gene sets above.
+        clinical: whether it sees clinical covariates.
     """
 
     kind: str
     spec: ModelSpec = SMALL
     sets: bool = False
+    clinical: bool = False
+
+    def can_see(self, modality: Modality) -> bool:
+        """Return whether the modality can change what the network says."""
+        return modality in NETWORKS[self.kind].uses and (
+            modality != Modality.CLINICAL or self.clinical
+        )
 
 
 def make_variants() -> dict[str, Variant]:
@@ -49,7 +59,13 @@ def make_variants() -> dict[str, Variant]:
         variants[title] = Variant("cross_attention", chosen, bool(sets))
     del variants["both, vote, programs, 1 blocks"]  # the default, which stands under its own name
     outside = Variant("cross_attention", replace(SMALL, n_outside_tokens=2), sets=True)
-    return variants | {"both, vote, gene sets and outside genes, 1 blocks": outside}
+    gated = replace(SMALL, fusion="gated")
+    return variants | {
+        "both, vote, gene sets and outside genes, 1 blocks": outside,
+        "concat, clinical": Variant("concat", clinical=True),
+        "cross_attention, clinical": Variant("cross_attention", clinical=True),
+        "gated, clinical": Variant("cross_attention", gated, clinical=True),
+    }
 
 
 VARIANTS = make_variants()
@@ -65,7 +81,9 @@ def make_membership(n_genes: int = GENES) -> Tensor:
 def make(name: str, n_classes: int = 2, n_genes: int = GENES) -> Network:
     one = VARIANTS[name]
     membership = make_membership(n_genes) if one.sets else None
-    return make_network(one.kind, Sizes(FEATURES, n_genes, n_classes, membership), one.spec)
+    n_covariates = COVARIATES if one.clinical else 0
+    sizes = Sizes(FEATURES, n_genes, n_classes, membership, n_covariates)
+    return make_network(one.kind, sizes, one.spec)
 
 
 def make_batch(n: int = N, genes: int = GENES) -> Batch:
@@ -74,7 +92,24 @@ def make_batch(n: int = N, genes: int = GENES) -> Batch:
     measured = torch.ones(n, genes, dtype=torch.bool)
     measured[1, :3] = False
     tiles = torch.randn(n, TILES, FEATURES)
-    return Batch(tiles, mask, torch.randn(n, genes) * measured, measured)
+    # Without chance, so that what networks without covariates are tested with stays the same.
+    clinical = torch.sin(7.0 * torch.arange(n * COVARIATES)).view(n, COVARIATES)
+    recorded = torch.ones(n, COVARIATES, dtype=torch.bool)
+    recorded[2, :2] = False
+    recorded[3] = False
+    return Batch(
+        tiles,
+        mask,
+        torch.randn(n, genes) * measured,
+        measured,
+        clinical * recorded,
+        recorded,
+    )
+
+
+def patient_of(batch: Batch, row: int) -> Batch:
+    """Return a batch of this patient alone."""
+    return Batch(*(getattr(batch, field.name)[row : row + 1] for field in fields(batch)))
 
 
 def make_moved(name: str, n_classes: int = 2, n_genes: int = GENES) -> Network:

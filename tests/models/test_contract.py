@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load, save
 
 from crosstype.models.catalog import NETWORKS, make_network
-from crosstype.models.interface import Batch, Sizes
+from crosstype.models.interface import Sizes
 from crosstype.models.layers import hide
 from crosstype.models.spec import MODEL_NAMES, ModelSpec
 from crosstype.terms import Modality
 
 from .networks import (
+    COVARIATES,
     FEATURES,
     GENES_OF_SETS,
     SMALL,
@@ -25,6 +26,7 @@ from .networks import (
     make,
     make_batch,
     make_moved,
+    patient_of,
     said,
     same,
     train,
@@ -54,7 +56,10 @@ def test_shapes(name: str, n_classes: int, n_logits: int) -> None:
     assert all(vote.shape == (N, n_logits) for vote in output.votes.values())
     kind, spec = VARIANTS[name].kind, VARIANTS[name].spec
     assert set(output.votes) <= NETWORKS[kind].uses
-    assert not (output.votes and spec.fusion == "gated")
+    heard = {modality for modality in Modality if VARIANTS[name].can_see(modality)}
+    assert set(output.votes) <= heard
+    assert not (set(output.votes) - {Modality.CLINICAL} and spec.fusion == "gated")
+    assert (Modality.CLINICAL in output.votes) == VARIANTS[name].clinical
     assert (output.tile_attention is not None) == (kind in WITH_TILE_ATTENTION)
     looks = kind == "cross_attention" and spec.direction != "tiles_from_genes"
     assert (output.gene_attention is not None) == looks
@@ -71,10 +76,11 @@ def test_outputs_depend_on_each_used_modality_and_on_no_other(name: str) -> None
     other = {
         Modality.IMAGE: replace(batch, tiles=torch.randn(batch.tiles.shape)),
         Modality.GENES: replace(batch, genes=torch.randn(batch.genes.shape)),
+        Modality.CLINICAL: replace(batch, covariates=torch.randn(N, COVARIATES)),
     }
     for modality, changed in other.items():
         after = said(network, changed).logits
-        assert torch.equal(before, after) != (modality in network.uses)
+        assert torch.equal(before, after) != VARIANTS[name].can_see(modality)
 
 
 @each_network
@@ -101,6 +107,7 @@ def test_values_under_the_masks_change_nothing(name: str) -> None:
         batch,
         tiles=batch.tiles.masked_fill(~batch.tile_mask.unsqueeze(-1), 1e6),
         genes=batch.genes.masked_fill(~batch.gene_mask, 1e6),
+        covariates=batch.covariates.masked_fill(~batch.covariate_mask, 1e6),
     )
     assert torch.equal(said(network, batch).logits, said(network, poisoned).logits)
 
@@ -110,8 +117,7 @@ def test_each_patient_is_judged_alone(name: str) -> None:
     network, batch = make_moved(name), make_batch()
     together = said(network, batch).logits
     for row in range(N):
-        one = Batch(*(getattr(batch, field.name)[row : row + 1] for field in fields(batch)))
-        assert same(said(network, one).logits, together[row : row + 1])
+        assert same(said(network, patient_of(batch, row)).logits, together[row : row + 1])
 
 
 @each_network
@@ -147,10 +153,11 @@ def test_attention_is_a_share_of_the_real_tiles(name: str, training: bool) -> No
 def test_gradients_reach_each_used_modality_and_no_other(name: str) -> None:
     network, batch = make_moved(name), make_batch()
     tiles, genes = batch.tiles.requires_grad_(), batch.genes.requires_grad_()
+    leaves = dict(zip(Modality, (tiles, genes, batch.covariates.requires_grad_()), strict=True))
     network(batch).logits.sum().backward()
-    for modality, leaf in ((Modality.IMAGE, tiles), (Modality.GENES, genes)):
+    for modality, leaf in leaves.items():
         reached = leaf.grad is not None and bool((leaf.grad != 0).any())
-        assert reached == (modality in network.uses), modality
+        assert reached == VARIANTS[name].can_see(modality), modality
     assert tiles.grad is None or (tiles.grad[~batch.tile_mask] == 0).all()
 
 
@@ -190,6 +197,7 @@ def test_an_absent_modality_is_a_mask(name: str) -> None:
     without = {
         "image": replace(batch, tile_mask=torch.zeros_like(batch.tile_mask)),
         "genes": replace(batch, gene_mask=torch.zeros_like(batch.gene_mask)),
+        "clinical": replace(batch, covariate_mask=torch.zeros_like(batch.covariate_mask)),
     }
     for modality, absent in without.items():
         output = said(network, absent)
@@ -197,6 +205,7 @@ def test_an_absent_modality_is_a_mask(name: str) -> None:
             absent,
             tiles=torch.randn(batch.tiles.shape) if modality == "image" else batch.tiles,
             genes=torch.randn(batch.genes.shape) if modality == "genes" else batch.genes,
+            covariates=torch.randn(N, COVARIATES) if modality == "clinical" else batch.covariates,
         )
         assert output.logits.isfinite().all()
         assert torch.equal(output.logits, said(network, other).logits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,20 @@ from crosstype.errors import ConfigError
 from crosstype.models.catalog import make_network
 from crosstype.models.cross_attention import CrossBlock
 from crosstype.models.gated_fusion import GatedFusion
-from crosstype.models.interface import Batch, Sizes
+from crosstype.models.interface import Sizes
 from crosstype.models.transformer import TransformerBlock
 
-from .networks import SMALL, VARIANTS, N, make_batch, make_gappy_batch, make_moved, said, same
+from .networks import (
+    SMALL,
+    VARIANTS,
+    N,
+    make_batch,
+    make_gappy_batch,
+    make_moved,
+    patient_of,
+    said,
+    same,
+)
 
 OPTIONS = [name for name, one in VARIANTS.items() if one.kind == "cross_attention"]
 GATED = [name for name in OPTIONS if VARIANTS[name].spec.fusion == "gated"]
@@ -91,7 +101,7 @@ def test_who_lacks_a_modality_is_judged_alone_too(name: str) -> None:
     network, batch = make_moved(name), make_gappy_batch()
     together = said(network, batch).logits
     for row in range(N):
-        one = Batch(*(getattr(batch, field.name)[row : row + 1] for field in fields(batch)))
+        one = patient_of(batch, row)
         assert same(said(network, one).logits, together[row : row + 1])
 
 

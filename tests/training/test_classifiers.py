@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crosstype.models.baselines import BASELINES
+from crosstype.models.baselines import ALWAYS_RUN, BASELINES
 from crosstype.models.spec import BASELINE_NAMES, MODEL_NAMES
 from crosstype.training import fit as fitting
 from crosstype.training.bags import Patients
@@ -29,7 +29,7 @@ from crosstype.training.classifiers import (
 from crosstype.training.network_classifier import NetworkClassifier
 from crosstype.training.stacking import PARENTS, LateClassifier
 
-EVERYONE = (*MODEL_NAMES, *BASELINES)
+EVERYONE = (*MODEL_NAMES, *ALWAYS_RUN)
 Make = Callable[..., Patients]
 Deal = Callable[..., list[Split]]
 Cook = Callable[..., Recipe]

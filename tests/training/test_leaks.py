@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
 from crosstype.features.layouts import write_features
-from crosstype.models.baselines import BASELINES
+from crosstype.models.baselines import ALWAYS_RUN
 from crosstype.models.spec import MODEL_NAMES
 from crosstype.training.bags import Patients
 from crosstype.training.checkpoint import make_classifier, read_header
@@ -25,7 +25,7 @@ Make = Callable[..., Patients]
 Deal = Callable[..., list[Split]]
 Cook = Callable[..., Recipe]
 
-FAIR = [name for name in (*MODEL_NAMES, *BASELINES) if name != "majority"]
+FAIR = [name for name in (*MODEL_NAMES, *ALWAYS_RUN) if name != "majority"]
 CHEAP = ["logistic_genes", "logistic_image", "logistic_both", "best_gene", "cross_attention"]
 
 
@@ -57,7 +57,7 @@ def test_poison_in_a_test_patient_reaches_nothing_fitted(
     tiny.change(protocol=protocol, models=MODEL_NAMES, n_shuffles=0)
     tiny.run(tmp_path / "clean", "train")
     before = checksums(tmp_path / "clean")
-    assert len(before) == 2 * len((*MODEL_NAMES, *BASELINES))
+    assert len(before) == 2 * len((*MODEL_NAMES, *ALWAYS_RUN))
     folds = (tmp_path / "clean" / "folds.csv").read_text().splitlines()[1:]
     patient = next(line.split(",")[0] for line in folds if ",0,1,test" in line)
     poison(tiny.folder, patient)

@@ -64,7 +64,7 @@ def read_labels(spec: CohortSpec) -> Labels:
         raise ConfigError("[cohort] labels is not set. Name the label table.")
     class_of_label = class_of_each_label(spec)
     table = open_table(spec.labels)
-    rows = _patient_rows(table, spec.patient_column)
+    rows = patient_rows(table, spec.patient_column)
     texts = table.column(spec.label_column or find_label_column(table, list(class_of_label)))
     labels = {patient: _distinct(texts, found) for patient, found in rows.items()}
     sites, left_out = _sites(table, spec, rows)
@@ -151,7 +151,7 @@ def find_label_column(table: Table, labels: Sequence[str]) -> str:
     raise TableError(Fault(table.path.name, found, remedy))
 
 
-def _patient_rows(table: Table, column: str) -> dict[str, list[int]]:
+def patient_rows(table: Table, column: str) -> dict[str, list[int]]:
     """Return the rows of each patient, those of a primary tumour if there are any."""
     cells = table.column_called(column, PATIENT_COLUMNS)
     remedy = "Fill it in or remove the line."

@@ -44,6 +44,13 @@ class CohortSpec:
     """Expression: a table, genes x samples or samples x genes (csv, tsv, xlsx, parquet, gz or not),
     an h5ad or h5mu file, or a folder of GDC STAR counts."""
 
+    clinical: Path | None = None
+    """Table with clinical covariates, by the patient column; unset: the label table."""
+
+    covariates: tuple[str, ...] = ()
+    """Columns of that table which models may see beside slides and expression, such as age, grade
+    or stage; empty: none. Receptors by IHC nearly define the classes (`docs/models.md`)."""
+
     sites: tuple[str, ...] = ()
     """Only patients of these tissue source sites; empty: all."""
 

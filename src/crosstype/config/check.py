@@ -81,6 +81,7 @@ def check_ready(spec: RunSpec, *, needs_labels: bool) -> None:
         if path is not None and not (path.is_file() or (key == "expression" and path.is_dir())):
             raise ConfigError(f"[cohort] {key}: found {str(path)!r}, which is not there.")
     _check_side_files(spec)
+    _check_covariates(spec)
     if len(spec.cohort.classes) < 2:
         raise ConfigError(
             f"[[cohort.classes]]: found {len(spec.cohort.classes)} classes, expected at least two, "
@@ -91,6 +92,7 @@ def check_ready(spec: RunSpec, *, needs_labels: bool) -> None:
 def _check_side_files(spec: RunSpec) -> None:
     """Raise for a file, named beside the tables, that is not there."""
     named = {
+        "[cohort] clinical": spec.cohort.clinical,
         "[expression] gene_names": spec.expression.gene_names,
         "[expression] sample_sheet": spec.expression.sample_sheet,
         "[expression] gene_sets": spec.expression.gene_sets,
@@ -101,6 +103,24 @@ def _check_side_files(spec: RunSpec) -> None:
     for key, path in named.items():
         if path is not None and not path.exists():
             raise ConfigError(f"{key}: found {str(path)!r}, which is not there.")
+
+
+def _check_covariates(spec: RunSpec) -> None:
+    """Raise if covariates have no table, or a table is named and none of its columns is."""
+    cohort = spec.cohort
+    if cohort.clinical is not None and not cohort.covariates:
+        raise ConfigError(
+            f"[cohort] clinical: found {cohort.clinical.name!r}, but covariates names none of its "
+            "columns. Name some, or remove clinical."
+        )
+    if cohort.covariates and cohort.clinical is None and cohort.labels is None:
+        raise ConfigError(
+            "[cohort] covariates: there is neither a clinical nor a label table that could hold "
+            "them. Set clinical."
+        )
+    for name in cohort.covariates:
+        if cohort.covariates.count(name) > 1:
+            raise ConfigError(f"[cohort] covariates: {name!r} stands there twice. Remove one.")
 
 
 def _check_image_input(spec: RunSpec) -> None:

@@ -1,6 +1,7 @@
 """Baselines that every fusion model has to beat; they always run.
 
-They see one vector per patient: the prepared genes, the mean tile feature, or both.
+They see one vector per patient: the prepared genes, the mean tile feature, or both; one of them
+sees the clinical covariates alone, and runs only where there are some.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ class Baseline:
         image: whether it sees the mean tile feature.
         genes: whether it sees the genes.
         strength: inverse of the L2 penalty (scikit-learn's C); None: no logistic regression.
+        clinical: whether it sees the clinical covariates.
     """
 
     image: bool
     genes: bool
     strength: float | None
+    clinical: bool = False
 
 
 # C as measured to serve on cohorts of 80 to 800 patients: 0.001 on genes, 0.01 on mean features.
@@ -36,7 +39,10 @@ BASELINES: dict[str, Baseline] = {
     "logistic_both": Baseline(image=True, genes=True, strength=0.001),
     "best_gene": Baseline(image=False, genes=True, strength=1.0),
     "majority": Baseline(image=False, genes=False, strength=None),
+    "logistic_clinical": Baseline(image=False, genes=False, strength=1.0, clinical=True),
 }
+ALWAYS_RUN = tuple(name for name, one in BASELINES.items() if not one.clinical)
+"""Baselines that need no clinical covariates."""
 
 
 def fit_baseline(

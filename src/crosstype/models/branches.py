@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from crosstype.models.interface import Sizes
+from crosstype.models.interface import Batch, Output, Sizes
 from crosstype.models.layers import (
     GatedAttentionPool,
     GeneInput,
@@ -16,6 +18,7 @@ from crosstype.models.layers import (
     rescaled,
 )
 from crosstype.models.spec import ModelSpec
+from crosstype.terms import Modality
 
 
 class ImageBranch(nn.Module):
@@ -72,6 +75,39 @@ class GeneBranch(nn.Module):
         vector = self.encoder(rescaled(genes, shown)) * present
         logits: Tensor = self.head(vector)
         return vector, logits * present
+
+
+class ClinicalBranch(nn.Module):
+    """Clinical covariates to a vote of their own, which is added to the other logits."""
+
+    def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:
+        """Make the branch."""
+        super().__init__()
+        self.encoder = nn.Sequential(
+            nn.Linear(sizes.n_covariates, spec.width), nn.GELU(), nn.Dropout(spec.dropout)
+        )
+        self.head = Head(spec.width, sizes.n_logits, spec.dropout)
+
+    def forward(
+        self, values: Float[Tensor, "patients columns"], mask: Bool[Tensor, "patients columns"]
+    ) -> Float[Tensor, "patients logits"]:
+        """Return the logits; exactly 0 for a patient of whom nothing was recorded."""
+        logits: Tensor = self.head(self.encoder(values * mask))
+        return logits * mask.any(dim=1, keepdim=True)
+
+
+def clinical_branch(sizes: Sizes, spec: ModelSpec) -> ClinicalBranch | None:
+    """Return the branch if there are covariates; without, no weights and no chance are drawn."""
+    return ClinicalBranch(sizes, spec) if sizes.n_covariates else None
+
+
+def with_clinical(output: Output, branch: ClinicalBranch | None, batch: Batch) -> Output:
+    """Return the output with the clinical vote added, if there is one."""
+    if branch is None or batch.covariates is None or batch.covariate_mask is None:
+        return output
+    vote = branch(batch.covariates, batch.covariate_mask)
+    votes = {**output.votes, Modality.CLINICAL: vote}
+    return replace(output, logits=output.logits + vote, votes=votes)
 
 
 def _vote_head(sizes: Sizes, spec: ModelSpec) -> Head | Silent:

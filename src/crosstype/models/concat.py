@@ -6,7 +6,13 @@ from typing import ClassVar
 
 from torch import nn
 
-from crosstype.models.branches import GeneBranch, ImageBranch, joined
+from crosstype.models.branches import (
+    GeneBranch,
+    ImageBranch,
+    clinical_branch,
+    joined,
+    with_clinical,
+)
 from crosstype.models.interface import Batch, Network, Output, Sizes
 from crosstype.models.layers import Head
 from crosstype.models.spec import ModelSpec
@@ -16,7 +22,7 @@ from crosstype.terms import Modality
 class Concat(Network):
     """Both branches' vectors end to end into one head, which corrects the genes' own vote."""
 
-    uses: ClassVar[frozenset[Modality]] = frozenset({Modality.IMAGE, Modality.GENES})
+    uses: ClassVar[frozenset[Modality]] = frozenset(Modality)
 
     def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:
         """Make the network."""
@@ -25,6 +31,7 @@ class Concat(Network):
         self.genes = GeneBranch(sizes, spec)
         self.mix = nn.Sequential(nn.Linear(2 * spec.width, spec.width), nn.GELU())
         self.head = Head(spec.width, sizes.n_logits, spec.dropout)
+        self.clinical = clinical_branch(sizes, spec)
 
     def forward(self, batch: Batch) -> Output:
         """Return logits, tile attention and each modality's own vote."""
@@ -33,6 +40,5 @@ class Concat(Network):
         vector, gene_vote = self.genes(batch.genes, batch.gene_mask)
         image_vote = self.image.vote(pooled, kept)
         logits = gene_vote + image_vote + self.head(self.mix(joined(pooled, vector)))
-        return Output(
-            logits, attention, votes={Modality.IMAGE: image_vote, Modality.GENES: gene_vote}
-        )
+        votes = {Modality.IMAGE: image_vote, Modality.GENES: gene_vote}
+        return with_clinical(Output(logits, attention, votes=votes), self.clinical, batch)

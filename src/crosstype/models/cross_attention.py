@@ -8,7 +8,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from crosstype.models.branches import GeneBranch, ImageBranch, joined
+from crosstype.models.branches import (
+    GeneBranch,
+    ImageBranch,
+    clinical_branch,
+    joined,
+    with_clinical,
+)
 from crosstype.models.gated_fusion import GatedFusion
 from crosstype.models.gene_tokens import GeneSetTokens, OutsidePrograms, n_outside_tokens
 from crosstype.models.interface import Batch, Network, Output, Sizes
@@ -66,7 +72,8 @@ class CrossAttention(Network):
     the rest). With gene sets each token is made from one set's genes only, in the order of the
     sets; learned programs over the genes in no set may follow them. The fused vector corrects the
     sum of both modalities' own votes, so that a modality without a message costs nothing; with
-    `fusion = "gated"` nobody votes, and a gate weighs one modality's vector against the other's.
+    `fusion = "gated"` neither votes, and a gate weighs one modality's vector against the other's.
+    Clinical covariates, where there are some, vote under both.
 
     Raises:
         ValueError: for fewer than two gene tokens: a softmax over one key is always 1, and the
@@ -74,7 +81,7 @@ class CrossAttention(Network):
             transformer, where all tokens see each other.
     """
 
-    uses: ClassVar[frozenset[Modality]] = frozenset({Modality.IMAGE, Modality.GENES})
+    uses: ClassVar[frozenset[Modality]] = frozenset(Modality)
     sees_gene_sets: ClassVar[bool] = True
 
     def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:
@@ -102,9 +109,14 @@ class CrossAttention(Network):
         if votes:
             self.mix = nn.Sequential(nn.Linear(2 * spec.width, spec.width), nn.GELU())
         self.head = Head(spec.width, sizes.n_logits, spec.dropout)
+        self.clinical = clinical_branch(sizes, spec)
 
     def forward(self, batch: Batch) -> Output:
-        """Return logits, tile attention, and attention per gene token and both votes, if any."""
+        """Return logits, tile attention, attention per gene token and votes, if any."""
+        return with_clinical(self._fused(batch), self.clinical, batch)
+
+    def _fused(self, batch: Batch) -> Output:
+        """Return what image and genes say."""
         tiles, kept = self.image.tokens(batch.tiles, batch.tile_mask)
         shown = self.genes.input.shown(batch.gene_mask)
         vector, gene_vote = self.genes.encode(batch.genes, shown, batch.gene_mask)

@@ -24,12 +24,18 @@ class Batch:
         tile_mask: True where a tile is real, False on padding.
         genes: standardised expression, patients x genes.
         gene_mask: True where the gene was measured.
+        covariates: standardised clinical covariates and indicators of missing ones, patients x
+            columns; None: there are none.
+        covariate_mask: True where the covariate was recorded; False throughout, indicators
+            included, for a patient of whom none was.
     """
 
     tiles: Float[Tensor, "patients tiles features"]
     tile_mask: Bool[Tensor, "patients tiles"]
     genes: Float[Tensor, "patients genes"]
     gene_mask: Bool[Tensor, "patients genes"]
+    covariates: Float[Tensor, "patients columns"] | None = None
+    covariate_mask: Bool[Tensor, "patients columns"] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,12 +67,14 @@ class Sizes:
         n_classes: number of classes, at least 2.
         membership: which gene is in which gene set, for networks with `sees_gene_sets`; None:
             gene tokens are learned programs.
+        n_covariates: number of clinical columns; 0: there are none, and no weights for them.
     """
 
     n_features: int
     n_genes: int
     n_classes: int
     membership: Bool[Tensor, "sets genes"] | None = field(default=None, compare=False)
+    n_covariates: int = 0
 
     @property
     def n_logits(self) -> int:
@@ -78,7 +86,7 @@ class Network(nn.Module, ABC):
     """A fusion model.
 
     Attributes:
-        uses: the modalities that can change its output.
+        uses: the modalities that can change its output, where they are there.
         corrects_line: whether training may let it correct a fitted line instead of starting from
             nothing; the published models have no line.
         sees_gene_sets: whether it can make its gene tokens from named gene sets.

@@ -15,7 +15,14 @@ MODEL_NAMES = (
     "paper_concat",
     "paper_cross_attention",
 )
-BASELINE_NAMES = ("logistic_genes", "logistic_image", "logistic_both", "best_gene", "majority")
+BASELINE_NAMES = (
+    "logistic_genes",
+    "logistic_image",
+    "logistic_both",
+    "best_gene",
+    "majority",
+    "logistic_clinical",
+)
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,7 @@ RNA_LOSS_COMPARISONS: Columns = {
     "n": pl.Int64,
     "note": pl.String,
 }
+WARNING = "Warning: "
 MACRO_METRICS = ("f1", "pr_auc", "auroc", "brier")
 
 
@@ -177,6 +178,12 @@ class RunContent:
         if self.is_synthetic:
             marks.append("synthetic data")
         return "; ".join(marks)
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """Notes of the run that must be read before its numbers."""
+        notes = (str(note) for note in self.run.get("notes", ()))
+        return tuple(note for note in notes if note.startswith(WARNING))
 
     @cached_property
     def confidence(self) -> float:

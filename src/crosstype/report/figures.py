@@ -65,6 +65,8 @@ def plot_modality_use(content: RunContent) -> Figure:
     figure = new_figure(1.1 + 0.36 * len(models))
     axes = figure.add_subplot()
     looks = {"image": (VERMILION, "D", 0.14), "genes": (BLUE, "o", -0.14)}
+    if "clinical" in set(rows["modality"]):
+        looks["clinical"] = (INK, "s", 0.0)
     for row in rows.iter_rows(named=True):
         colour, marker, shift = looks[row["modality"]]
         _interval(axes, row, "drop", models.index(row["model"]) + shift, colour, marker)
@@ -73,7 +75,7 @@ def plot_modality_use(content: RunContent) -> Figure:
     axes.axvline(0, color=INK, linewidth=0.8)
     _name_rows(axes, models)
     axes.set_xlabel("AUROC lost (right: the model used the modality)")
-    figure.legend(loc="outside upper right", ncols=2, handletextpad=0.1)
+    figure.legend(loc="outside upper right", ncols=len(looks), handletextpad=0.1)
     _title(axes, "Modality use", content.mark)
     return figure
 

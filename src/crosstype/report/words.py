@@ -18,6 +18,7 @@ METRIC_NAMES = {
     "brier": "Brier (lower is better)",
 }
 MODEL_NOTES = {
+    "logistic_clinical": "clinical covariates alone",
     "paper_concat": "cannot see the image by construction",
     "paper_cross_attention": "cannot see the image by construction",
 }

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int
+from jaxtyping import Bool, Float, Float32, Int, Shaped
+from torch import Tensor
 
 from crosstype.features.layouts import read_views
 from crosstype.features.store import bag_length, read_bag
@@ -113,6 +114,7 @@ class Patients:
         bags: where their tiles are.
         bag_of: whose tiles each patient shows, None for one without an image; otherwise differs
             from `ids` only when shuffled on purpose.
+        covariates: clinical covariates as written, patients x covariates; None: there are none.
     """
 
     ids: tuple[str, ...]
@@ -121,6 +123,7 @@ class Patients:
     genes: Float32[np.ndarray, "patients genes"]
     bags: Bags
     bag_of: tuple[str | None, ...]
+    covariates: Shaped[np.ndarray, "patients covariates"] | None = None
 
     def __len__(self) -> int:
         """Return the number of patients."""
@@ -141,6 +144,7 @@ class Patients:
             self.genes[rows],
             self.bags,
             tuple(self.bag_of[i] for i in rows),
+            None if self.covariates is None else self.covariates[rows],
         )
 
     def with_genes(self, genes: Float32[np.ndarray, "patients genes"]) -> Patients:
@@ -166,22 +170,33 @@ class Patients:
         """Return the same patients, each with the expression of another."""
         return replace(self, genes=self.genes[order])
 
+    def shuffled_clinical(self, order: Int[np.ndarray, " patients"]) -> Patients:
+        """Return the same patients, each with the clinical covariates of another."""
+        return replace(self, covariates=None if self.covariates is None else self.covariates[order])
 
-def make_batch(tiles: Sequence[np.ndarray], genes: Float32[np.ndarray, "patients genes"]) -> Batch:
-    """Pad bags to the longest and mark what is real; NaN genes count as not measured."""
+
+def make_batch(
+    tiles: Sequence[np.ndarray],
+    genes: Float32[np.ndarray, "patients genes"],
+    covariates: Float32[np.ndarray, "patients columns"] | None = None,
+) -> Batch:
+    """Pad bags to the longest and mark what is real; NaN counts as not measured or recorded."""
     longest = max(1, *(len(bag) for bag in tiles))
     padded = np.zeros((len(tiles), longest, tiles[0].shape[1]), dtype=np.float32)
     mask = np.zeros((len(tiles), longest), dtype=bool)
     for row, bag in enumerate(tiles):
         padded[row, : len(bag)] = bag
         mask[row, : len(bag)] = True
-    measured = ~np.isnan(genes)
-    return Batch(
-        torch.from_numpy(padded),
-        torch.from_numpy(mask),
-        torch.from_numpy(np.where(measured, genes, 0).astype(np.float32)),
-        torch.from_numpy(measured),
-    )
+    clinical = (None, None) if covariates is None else _masked(covariates)
+    return Batch(torch.from_numpy(padded), torch.from_numpy(mask), *_masked(genes), *clinical)
+
+
+def _masked(
+    values: Float32[np.ndarray, "patients columns"],
+) -> tuple[Float[Tensor, "patients columns"], Bool[Tensor, "patients columns"]]:
+    """Return values with 0 where they are NaN, and where they are not."""
+    there = ~np.isnan(values)
+    return torch.from_numpy(np.where(there, values, 0).astype(np.float32)), torch.from_numpy(there)
 
 
 def deal(

@@ -184,6 +184,8 @@ class BaselineClassifier(Classifier):
         if baseline.image:
             summary = self.preparation.bag_summary(patients)
             parts.append(np.nan_to_num(summary[:, : summary.shape[1] // 2]))
+        if baseline.clinical:
+            parts.append(self.preparation.clinical(patients))
         return np.concatenate(parts, axis=1)
 
 
@@ -212,4 +214,7 @@ def together(first: Patients, *others: Patients) -> Patients:
         np.concatenate([one.genes for one in everyone]),
         first.bags,
         tuple(shown for one in everyone for shown in one.bag_of),
+        np.concatenate([one.covariates for one in everyone if one.covariates is not None])
+        if first.covariates is not None
+        else None,
     )

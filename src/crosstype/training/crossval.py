@@ -19,10 +19,12 @@ import polars as pl
 
 from crosstype.errors import TrainingError
 from crosstype.files import replacing
-from crosstype.models.baselines import BASELINES
+from crosstype.models.baselines import ALWAYS_RUN, BASELINES
 from crosstype.progress import Watcher
 from crosstype.tables import write_table
-from crosstype.training.jobs import Bench, Job, Plan, is_done, records_of, run_job
+from crosstype.training.bench import Bench
+from crosstype.training.jobs import is_done, records_of, run_job
+from crosstype.training.plan import Job, Plan
 from crosstype.training.rna_loss import join_losses
 
 LAST = "late"  # stacks image_only and gene_only, so it runs once they are saved
@@ -30,7 +32,8 @@ LAST = "late"  # stacks image_only and gene_only, so it runs once they are saved
 
 def plan_jobs(plan: Plan, folds: Sequence[tuple[int, int]]) -> list[Job]:
     """Return every job of the plan: models as configured, then the baselines."""
-    models = [*dict.fromkeys(plan.training.models), *BASELINES]
+    baselines = BASELINES if plan.has_covariates else ALWAYS_RUN
+    models = [*dict.fromkeys(plan.training.models), *baselines]
     return [Job(repeat, fold, model) for model in models for repeat, fold in folds]
 
 

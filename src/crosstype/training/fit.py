@@ -54,6 +54,7 @@ class Prepared:
         self.start = torch.from_numpy(given.astype(np.float32))
         prepare = preparation.genes if imputed else preparation.measured_genes
         self.genes = prepare(patients.genes)
+        self.covariates = preparation.recorded(patients)
         self.targets = torch.from_numpy(patients.targets)
         self._preparation = preparation
 
@@ -67,6 +68,7 @@ class Prepared:
         taken.patients = self.patients.take(rows)
         taken.start, taken.targets = self.start[rows], self.targets[rows]
         taken.genes = self.genes[rows]
+        taken.covariates = None if self.covariates is None else self.covariates[rows]
         return taken
 
     def batch(
@@ -86,7 +88,9 @@ class Prepared:
             none if one is None else bags.draw(one, *sampled) if sampled else bags.read(one)
             for one in ids
         ]
-        return make_batch([self._preparation.tiles(bag) for bag in read], self.genes[rows])
+        tiles = [self._preparation.tiles(bag) for bag in read]
+        clinical = None if self.covariates is None else self.covariates[rows]
+        return make_batch(tiles, self.genes[rows], clinical)
 
     def measured(self) -> Float[np.ndarray, " patients"]:
         """Return which share of its genes each patient has."""

@@ -58,7 +58,7 @@ def _louder_is_proven(
             losses[place, out] = _loss(inputs[out] @ weight.T + bias, targets[out])
     gain = (losses[0] - losses[1]) * weights[targets]
     error = float(gain.std(ddof=1)) / len(gain) ** 0.5
-    return float(gain.mean()) > N_STANDARD_ERRORS * error
+    return bool(float(gain.mean()) > N_STANDARD_ERRORS * error)
 
 
 def _loss(

@@ -1,4 +1,4 @@
-"""A linear model on both modalities, from which the networks start.
+"""A linear model on all modalities, from which the networks start.
 
 On cohorts of a hundred patients and thousands of genes a ridge-penalised line is hard to beat, and
 a network that has to find it by gradient descent finds it badly. So the line is fitted first, and
@@ -33,6 +33,8 @@ STRENGTH = {Modality.GENES: 20.0, Modality.IMAGE: 5.0}
 GENE_POWER = 0.75
 """Genes that vary more say more: each counts by this power of its spread."""
 IMAGE_WEIGHT_BESIDE_GENES = 0.25
+CLINICAL_WEIGHT = 0.25
+"""As the image's beside genes; not tuned, for want of clinical covariates to tune it on."""
 SPREAD_WEIGHT = 0.5
 IMAGE_ALONE_WEIGHT = 0.75
 """Weight of what the image says by itself where no gene was measured; decisions 0005, 0006."""
@@ -51,7 +53,7 @@ class LinearStart:
 
     Attributes:
         uses: modalities it sees; the same as its network's.
-        weight: logits x columns, genes first.
+        weight: logits x columns, genes first, then image, then clinical covariates.
         bias: logits.
         programs: what it goes by where genes were not measured; None if it sees no genes.
         image_alone: a line over the image, heard as far as genes are missing; None if it does not
@@ -78,9 +80,10 @@ class LinearStart:
         genes, images = line_inputs(patients, preparation, self.uses)
         blind = np.isnan(images).any(axis=1)
         images = np.nan_to_num(images)
-        inputs = np.concatenate([np.nan_to_num(genes), images], axis=1)
+        others = _with_clinical(images, patients, preparation, self.uses)
+        inputs = np.concatenate([np.nan_to_num(genes), others], axis=1)
         logits: Logits = inputs @ self.weight.T + self.bias
-        self._infer(logits, (genes, images), patients, preparation)
+        self._infer(logits, (genes, images, others), patients, preparation)
         if self.genes_alone is not None and blind.any():
             rows = np.flatnonzero(blind)
             logits[rows] = self.genes_alone.logits(patients.take(rows), preparation)
@@ -90,20 +93,22 @@ class LinearStart:
         self,
         logits: Logits,
         inputs: tuple[
-            Float[np.ndarray, "patients genes"], Float[np.ndarray, "patients image_columns"]
+            Float[np.ndarray, "patients genes"],
+            Float[np.ndarray, "patients image_columns"],
+            Float[np.ndarray, "patients others"],
         ],
         patients: Patients,
         preparation: Preparation,
     ) -> None:
         """Put in what the line is expected to say of patients with unmeasured genes."""
-        genes, images = inputs
+        genes, images, others = inputs
         lacking = np.isnan(genes).any(axis=1)
         if self.programs is None or not lacking.any():
             return
         n_genes = genes.shape[1]
         line = self.weight[:, :n_genes]
         expected, variance = self.programs.logits(line, genes[lacking], images[lacking])
-        seen = expected + images[lacking] @ self.weight[:, n_genes:].T + self.bias
+        seen = expected + others[lacking] @ self.weight[:, n_genes:].T + self.bias
         logits[lacking] = seen / np.sqrt(1 + np.pi * variance / 8)
         if self.image_alone is not None:
             nothing = np.full((1, n_genes), np.nan)
@@ -163,7 +168,8 @@ def fit_line(
     strength, programs = STRENGTH[Modality.GENES], learn_programs(genes, images)
     if kept == GENES:
         return LinearStart(kept, *fit_logistic(filled, targets, strength, weights), programs)
-    weight, bias = fit_joint_line(filled, images, targets, strength, weights)
+    others = _with_clinical(images, patients, preparation, kept)
+    weight, bias = fit_joint_line(filled, others, targets, strength, weights)
     alone = (fit_line(everyone, preparation, one, spec) for one in (IMAGE, GENES))
     return LinearStart(kept, weight, bias, programs, *alone)
 
@@ -250,3 +256,15 @@ def line_inputs(
         weight = IMAGE_WEIGHT_BESIDE_GENES if Modality.GENES in uses else 1.0
         images = summary * (weight / np.sqrt(n_features))
     return genes, images
+
+
+def _with_clinical(
+    images: Inputs, patients: Patients, preparation: Preparation, uses: frozenset[Modality]
+) -> Float[np.ndarray, "patients others"]:
+    """Return the image block with the clinical one beside it, if it is used and there is any."""
+    if Modality.CLINICAL not in uses or preparation.covariates is None:
+        return images
+    columns = preparation.clinical(patients).astype(np.float64)
+    return np.concatenate(
+        [images, columns * (CLINICAL_WEIGHT / preparation.covariates.spread)], axis=1
+    )

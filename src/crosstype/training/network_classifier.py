@@ -207,7 +207,9 @@ class NetworkClassifier(Classifier):
         torch.manual_seed(int(seeds.generate_state(1)[0]))
         n_features, n_genes = len(self.preparation.feature_mean), train[0].genes.shape[1]
         membership = _tensor(self.membership)
-        sizes = Sizes(n_features, n_genes, len(train[0].patients.classes), membership)
+        n_covariates = 0 if train[0].covariates is None else train[0].covariates.shape[1]
+        n_classes = len(train[0].patients.classes)
+        sizes = Sizes(n_features, n_genes, n_classes, membership, n_covariates)
         network = make_network(self.name, sizes, recipe.model)
         return Member(network, train, validation, np.random.default_rng(seeds))
 
@@ -237,7 +239,9 @@ class NetworkClassifier(Classifier):
 def _sizes(network: Network) -> dict[str, int]:
     """Return the network's sizes as JSON holds them; membership is an array of its own."""
     names = [one.name for one in fields(network.sizes) if one.name != "membership"]
-    return {name: getattr(network.sizes, name) for name in names}
+    sizes = {name: getattr(network.sizes, name) for name in names}
+    # Files of models without covariates stay what they were before there were any.
+    return {name: size for name, size in sizes.items() if size or name != "n_covariates"}
 
 
 def _tensor(membership: Bool[np.ndarray, "sets genes"] | None) -> Bool[Tensor, "sets genes"] | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
+from crosstype.cohort.covariate_kinds import Kind
 from crosstype.cohort.genes import pipeline_from_state, pipeline_state
 from crosstype.cohort.preprocess import make_preprocessing
 from crosstype.cohort.protocol import Protocol
@@ -15,6 +16,7 @@ from crosstype.cohort.spec import ExpressionSpec
 from crosstype.cohort.unit import Unit
 from crosstype.errors import TrainingError
 from crosstype.training.bags import Patients
+from crosstype.training.covariates import FittedCovariates, fit_covariates
 
 SCALED_TILES_PER_PATIENT = 256
 """Tiles of one patient that count when features are standardised; enough for mean and spread."""
@@ -32,6 +34,7 @@ class Preparation:
         feature_scale: standard deviation of the same; 1 for a constant feature.
         summary_mean: mean over training patients of each patient's tile mean and spread.
         summary_scale: standard deviation of the same; 1 for a constant one.
+        covariates: fitted clinical covariates; None: the model sees none.
     """
 
     expression: Any
@@ -39,6 +42,7 @@ class Preparation:
     feature_scale: Float32[np.ndarray, " features"]
     summary_mean: Float32[np.ndarray, " twice_features"]
     summary_scale: Float32[np.ndarray, " twice_features"]
+    covariates: FittedCovariates | None = None
 
     def genes(
         self, raw: Float32[np.ndarray, "patients genes"]
@@ -68,6 +72,21 @@ class Preparation:
         scaled: np.ndarray = (patients.summaries() - self.summary_mean) / self.summary_scale
         return scaled.astype(np.float32)
 
+    def clinical(self, patients: Patients) -> Float32[np.ndarray, "patients columns"]:
+        """Return clinical columns, missing ones at 0 and indicated; no columns if there are none.
+
+        See `FittedCovariates.columns`.
+        """
+        if self.covariates is None or patients.covariates is None:
+            return np.zeros((len(patients), 0), dtype=np.float32)
+        return self.covariates.columns(patients.covariates)
+
+    def recorded(self, patients: Patients) -> Float32[np.ndarray, "patients columns"] | None:
+        """Return the same with NaN where nothing was recorded, for networks; None: none."""
+        if self.covariates is None or patients.covariates is None:
+            return None
+        return self.covariates.masked(patients.covariates)
+
     @property
     def kept(self) -> Bool[np.ndarray, " genes"]:
         """Return which genes of the table the fitted steps keep."""
@@ -95,6 +114,8 @@ class Preparation:
         arrays, settings = pipeline_state(self.expression)
         arrays = {f"expression.{key}": value for key, value in arrays.items()}
         arrays |= {name: getattr(self, name) for name in SCALING}
+        if self.covariates is not None:
+            settings["covariates"] = self.covariates.state()
         return arrays, settings
 
     @classmethod
@@ -103,16 +124,26 @@ class Preparation:
         prefix = "expression."
         own = {key.removeprefix(prefix): v for key, v in arrays.items() if key.startswith(prefix)}
         pipeline = pipeline_from_state(own, settings)
-        return cls(pipeline, *(arrays[name] for name in SCALING))
+        clinical = settings.get("covariates")
+        fitted = FittedCovariates.from_state(clinical) if clinical else None
+        return cls(pipeline, covariates=fitted, **{name: arrays[name] for name in SCALING})
 
 
 @dataclass(frozen=True)
 class Preparing:
-    """How to fit a Preparation: the settings, before any patient is seen."""
+    """How to fit a Preparation: the settings, before any patient is seen.
+
+    Attributes:
+        expression: how expression is prepared.
+        protocol: which patients may teach what.
+        unit: of the expression.
+        covariates: name and kind of each clinical covariate; empty: the model sees none.
+    """
 
     expression: ExpressionSpec
     protocol: Protocol
     unit: Unit
+    covariates: tuple[tuple[str, Kind], ...] = ()
 
     def fit(self, patients: Patients) -> Preparation:
         """Fit on these patients and no others.
@@ -133,9 +164,13 @@ class Preparing:
             mean, scale = np.zeros_like(mean), np.ones_like(scale)
         summaries = patients.summaries()
         summaries = summaries[~np.isnan(summaries[:, 0])]
-        return Preparation(
+        prepared = Preparation(
             pipeline, mean, scale, summaries.mean(axis=0), _positive(summaries.std(axis=0))
         )
+        if not self.covariates or patients.covariates is None:
+            return prepared
+        names, kinds = zip(*self.covariates, strict=True)
+        return replace(prepared, covariates=fit_covariates(patients.covariates, names, kinds))
 
 
 def _feature_moments(

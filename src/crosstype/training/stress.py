@@ -40,10 +40,15 @@ def stresses(test: Patients, n_draws: int, seed: tuple[int, int, int]) -> Iterat
         n_draws: how often each modality is shuffled; 0: nothing is disturbed.
         seed: the run's seed, repeat and fold; the model plays no part.
     """
-    for number, condition in enumerate(("image_shuffled", "genes_shuffled")):
+    shuffles = {
+        "image_shuffled": (0, test.shuffled_images),
+        "genes_shuffled": (1, test.shuffled_genes),
+    }
+    if test.covariates is not None:
+        shuffles["clinical_shuffled"] = (3, test.shuffled_clinical)
+    for condition, (number, shuffle) in shuffles.items():
         for draw in range(n_draws):
             order = derangement(len(test), np.random.default_rng([*seed, number, draw]))
-            shuffle = test.shuffled_genes if number else test.shuffled_images
             yield Stressed(condition, 1.0, draw, shuffle(order))
     if n_draws:
         yield Stressed("image_absent", 1.0, 0, test.without_images())

@@ -1,0 +1,177 @@
+"""Clinical covariates: columns of a table, joined by patient; what kind of column each one is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from jaxtyping import Shaped
+
+from crosstype.cohort.covariate_kinds import (
+    UNKNOWN,
+    Kind,
+    kind_of,
+    looks_like_receptor,
+    number_of,
+    same_words,
+)
+from crosstype.cohort.labels import class_of_each_label, find_label_column, patient_rows
+from crosstype.cohort.spec import CohortSpec
+from crosstype.errors import ConfigError, Fault, TableError
+from crosstype.tables import Table, open_table, read_stage_table, write_table
+
+COVARIATES = "covariates.csv"
+MOST_LEVELS = 100
+"""A column with more different words than this names things; it is no category."""
+FEWEST_MEASURED = 10
+"""A column of words among so many different numbers was meant to hold numbers."""
+WARNING = (
+    "Warning: covariates that look like hormone receptors, HER2 or the subtype: {names}. "
+    "Receptors by IHC nearly define Luminal against Basal/Her2; what models with covariates then "
+    "show is not what slides or RNA are worth."
+)
+
+
+@dataclass(frozen=True)
+class Covariates:
+    """Clinical covariates of some patients, as written in the table.
+
+    Attributes:
+        patient_ids: in the order of the rows.
+        names: names of the columns.
+        kinds: what each column holds; told from all patients together, values are not looked at
+            beyond that.
+        words: cells, patients x covariates; empty where nothing was recorded.
+    """
+
+    patient_ids: tuple[str, ...]
+    names: tuple[str, ...]
+    kinds: tuple[Kind, ...]
+    words: Shaped[np.ndarray, "patients covariates"]
+
+    def words_of(self, patient_ids: Sequence[str]) -> Shaped[np.ndarray, "wanted covariates"]:
+        """Return the cells of these patients; empty for who is not among them."""
+        rows = {patient: row for row, patient in enumerate(self.patient_ids)}
+        nothing = np.full(len(self.names), "", dtype=self.words.dtype)
+        found = [self.words[rows[one]] if one in rows else nothing for one in patient_ids]
+        return np.array(found, dtype=self.words.dtype).reshape(len(found), len(self.names))
+
+
+def read_covariates(spec: CohortSpec, patient_ids: Sequence[str]) -> Covariates:
+    """Read the covariates of these patients; who is not in the table has none recorded.
+
+    Rows of a metastasis or of normal tissue are not used. Several rows of a patient must not
+    disagree; one that says nothing does not.
+
+    Raises:
+        ConfigError: no table is set, or a covariate is the label or the patient column.
+        TableError: a column is absent (names the nearest), says nothing about anyone, or mixes
+            numbers and words; a patient has two values.
+    """
+    path = spec.clinical or spec.labels
+    if path is None:
+        raise ConfigError("[cohort] covariates: no table is set. Set clinical.")
+    table = open_table(path)
+    _check_no_label(spec, table)
+    rows = patient_rows(table, spec.patient_column)
+    words, faults = [], list[Fault]()
+    for name in spec.covariates:
+        found, own = _values(table, name, {one: rows.get(one, []) for one in patient_ids})
+        words.append(found)
+        faults += own or _column_faults(table.path.name, name, found)
+    if faults:
+        raise TableError(faults)
+    return _of(tuple(patient_ids), spec.covariates, words)
+
+
+def write_covariates(path: Path, covariates: Covariates) -> None:
+    """Write covariates.csv: patient_id, then each covariate as written in its table."""
+    columns = dict(zip(covariates.names, covariates.words.T.tolist(), strict=True))
+    write_table(path, pl.DataFrame({"patient_id": covariates.patient_ids, **columns}))
+
+
+def load_covariates(path: Path) -> Covariates:
+    """Read what `write_covariates` wrote."""
+    table = read_stage_table(path, ["patient_id"])
+    names = tuple(name for name in table.columns if name != "patient_id")
+    return _of(tuple(table["patient_id"]), names, [table[name].to_list() for name in names])
+
+
+def covariate_notes(covariates: Covariates) -> list[str]:
+    """Return which covariates models see, and a warning if some nearly define the classes."""
+    said = []
+    for column, (name, kind) in enumerate(zip(covariates.names, covariates.kinds, strict=True)):
+        words = [word for word in covariates.words[:, column].tolist() if word]
+        lacking = len(covariates.patient_ids) - len(words)
+        levels = len({same_words(word) for word in words})
+        what = {"number": "number", "rank": "rank"}.get(kind, f"{levels} categories")
+        said.append(f"{name} ({what}, {lacking} missing)")
+    notes = [f"Clinical covariates beside slides and expression: {', '.join(said)}."]
+    suspect = [name for name in covariates.names if looks_like_receptor(name)]
+    return notes + ([WARNING.format(names=", ".join(suspect))] if suspect else [])
+
+
+def _of(
+    patient_ids: tuple[str, ...], names: tuple[str, ...], columns: Sequence[Sequence[str]]
+) -> Covariates:
+    kinds = tuple(kind_of(column) for column in columns)
+    return Covariates(patient_ids, names, kinds, np.array(columns, dtype=np.str_).T)
+
+
+def _check_no_label(spec: CohortSpec, table: Table) -> None:
+    """Raise if a covariate is what is to be predicted, or whose it is."""
+    taken = {"patient_id", spec.patient_column}
+    if spec.labels == table.path:
+        known = list(class_of_each_label(spec))
+        taken.add(spec.label_column or find_label_column(table, known))
+    for name in spec.covariates:
+        if name in taken:
+            raise ConfigError(
+                f"[cohort] covariates: {name!r} is the column of the patient or of the label. "
+                "Remove it."
+            )
+
+
+def _values(
+    table: Table, name: str, rows_of: Mapping[str, Sequence[int]]
+) -> tuple[list[str], list[Fault]]:
+    """Return what a column says of each patient, and a fault for each who has two values."""
+    try:
+        cells = table.column(name)
+    except TableError as error:
+        return [], list(error.faults)
+    found, faults = [], []
+    for patient, rows in rows_of.items():
+        said = {same_words(cells[row]): row for row in reversed(rows)}
+        said = {words: row for words, row in said.items() if words not in UNKNOWN}
+        if len(said) > 1:
+            values = ", ".join(repr(cells[row]) for row in sorted(said.values()))
+            where = f"{table.where(max(said.values()))}, column {name!r}"
+            faults.append(Fault(where, f"{patient} has {values}", "Keep one of them."))
+        found.append(cells[min(said.values())] if said else "")
+    return found, faults
+
+
+def _column_faults(file_name: str, name: str, words: Sequence[str]) -> list[Fault]:
+    """Return what makes a column no covariate: nothing in it, names, or words among numbers."""
+    where = f"{file_name}, column {name!r}"
+    there = [word for word in words if word]
+    if not there:
+        found = f"nothing is recorded for any of the {len(words)} patients of the cohort"
+        return [Fault(where, found, "Remove it from [cohort] covariates.")]
+    if kind_of(words) != "category":
+        return []
+    levels = Counter(same_words(word) for word in there)
+    numbers = {word for word in levels if number_of(word, "number") is not None}
+    if len(numbers) > FEWEST_MEASURED and 2 * len(numbers) > len(levels):
+        odd = next(word for word in there if same_words(word) not in numbers)
+        found = f"{odd!r} is not a number, as {len(numbers)} other values are"
+        return [Fault(where, found, "Correct it or leave the cell empty.")]
+    if len(levels) > MOST_LEVELS:
+        found = f"{len(levels)} different words"
+        return [Fault(where, found, f"Expected at most {MOST_LEVELS}. Group them, or remove it.")]
+    return []
