@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from crosstype.training.jobs import Plan
     from crosstype.training.losses import Study
 
-MARKED = ("predictions.csv", "stressed_predictions.csv", "training.csv")
+MARKED = ("predictions.csv", "stressed_predictions.csv", "training.csv", "calibration.csv")
 LOSSES = "rna_loss.npz"
 NORMAL_LIKE = "normal_like.npz"
 READ = (
