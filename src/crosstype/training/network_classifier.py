@@ -139,7 +139,7 @@ class NetworkClassifier(Classifier):
         logits = self.logits(patients)
         if not self.calibration.temperatures:
             return probabilities_of(logits)
-        regimes = self.regime_of(Prepared(patients, self.preparation))
+        regimes = self.regime_of(Prepared(patients, self.preparation, imputed=self.imputed))
         return probabilities_of(self.calibration.apply(logits, regimes.tolist()))
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
