@@ -23,6 +23,8 @@ def plot_coverage(content: RunContent) -> Figure:
     lowest = 1.0
     for model, look in line_looks(content.models):
         rows = _curve(content, model)
+        if rows.is_empty():
+            continue
         axes.plot(rows["coverage"], rows["accuracy"], label=model, **look)
         lowest = min(lowest, float(rows["accuracy"].to_numpy().min()))
     axes.set_xlim(1.01, 0.49)
@@ -39,6 +41,8 @@ def coverage_table(content: RunContent) -> PageTable:
     rows = []
     for model in content.models:
         found = {round(row["coverage"], 2): row for row in _rows_of(content, model, "share")}
+        if not found:
+            continue
         cells = [Cell(model)]
         for share in SHOWN:
             row = found[share]

@@ -59,7 +59,7 @@ class Calibration:
         return self.temperatures.get(Regime.WHOLE, 1.0)
 
     def apply(
-        self, logits: Float[Tensor, "patients logits"], regimes: Sequence[Regime]
+        self, logits: Float[Tensor, "patients logits"], regimes: Sequence[str]
     ) -> Float[Tensor, "patients logits"]:
         """Return each patient's logits divided by the temperature of his regime.
 
@@ -67,7 +67,7 @@ class Calibration:
         """
         if not self.temperatures:
             return logits
-        each = [[self.temperatures.get(regime, 1.0)] for regime in regimes]
+        each = [[self.temperatures.get(Regime(one), 1.0)] for one in regimes]
         return logits.double() / torch.tensor(each, dtype=torch.float64).reshape(-1, 1)
 
     def choose(self, probabilities: Probabilities) -> Targets:
