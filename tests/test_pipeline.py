@@ -28,6 +28,8 @@ COLUMNS = {
     "comparisons.csv": "model_a model_b metric difference low high p p_adjusted n",
     "modality_use.csv": "model modality condition level metric drop low high",
     "training.csv": "model repeat fold epoch train_loss validation_loss",
+    "calibration.csv": "model repeat fold n temperature class offset threshold",
+    "coverage.csv": "model coverage threshold accuracy low high n",
 }
 OTHERS = {
     "config.toml",
@@ -41,7 +43,7 @@ OTHERS = {
 }
 MADE_UNDER_THE_PROTOCOL = (
     "folds.csv", "predictions.csv", "stressed_predictions.csv", "training.csv", "metrics.csv",
-    "comparisons.csv", "modality_use.csv",
+    "comparisons.csv", "modality_use.csv", "calibration.csv", "coverage.csv",
 )  # fmt: skip
 
 

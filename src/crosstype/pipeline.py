@@ -30,7 +30,7 @@ from crosstype.training.spec import published
 
 REPORTED_VERSIONS = ("torch", "numpy", "scikit-learn", "scipy", "polars", "h5py", "matplotlib")
 LOST = ("rna_loss.csv", "rna_loss_comparisons.csv")
-JUDGED = ("metrics.csv", "comparisons.csv", "modality_use.csv")
+JUDGED = ("metrics.csv", "comparisons.csv", "modality_use.csv", "coverage.csv")
 
 
 @dataclass
@@ -153,7 +153,7 @@ def _train(run: Run, ledger: Ledger) -> dict[str, Any]:
 
 
 def _evaluate(run: Run, ledger: Ledger) -> dict[str, Any]:
-    """Judge the predictions: metrics.csv, comparisons.csv, modality_use.csv."""
+    """Judge the predictions: metrics.csv, comparisons.csv, modality_use.csv, coverage.csv."""
     from crosstype.evaluation.evaluate import evaluate
 
     spec = run.spec

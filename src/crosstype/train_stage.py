@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from crosstype.training.losses import Study
     from crosstype.training.plan import Plan
 
-MARKED = ("predictions.csv", "stressed_predictions.csv", "training.csv")
+MARKED = ("predictions.csv", "stressed_predictions.csv", "training.csv", "calibration.csv")
 LOSSES = "rna_loss.npz"
 NORMAL_LIKE = "normal_like.npz"
 READ = (

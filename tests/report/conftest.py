@@ -55,6 +55,7 @@ def write_run(
     pl.DataFrame(rows, schema=columns, orient="row").write_csv(out / "predictions.csv")
     _write_numbers(out, classes, generator)
     _write_training(out, n_repeats)
+    _write_confidence(out, classes)
     pl.DataFrame(
         {"patient_id": ids, "label": labels, "site": site, "n_slides": 1, "n_tiles": 100}
     ).write_csv(out / "cohort.csv")
@@ -152,6 +153,28 @@ def _write_training(out: Path, n_repeats: int) -> None:
     ]
     head = "model repeat fold member epoch train_loss validation_loss learning_rate trust"
     pl.DataFrame(rows, schema=head.split(), orient="row").write_csv(out / "training.csv")
+
+
+def _write_confidence(out: Path, classes: tuple[str, ...]) -> None:
+    """Write curves of accuracy over coverage, and thresholds of two folds."""
+    curves = [
+        (model, "share", share / 100, 0.5, *ends, n, 60 - n, *ends, 0.1, 0.05, 0.2)
+        for model, strength in STRENGTHS.items()
+        for share in range(100, 45, -5)
+        for n in [60 * share // 100]
+        for value in [0.5 + 0.2 * strength + (100 - share) / 1000]
+        for ends in [(value, value - 0.05, value + 0.01)]
+    ]
+    head = "model rule coverage threshold accuracy low high n n_abstained macro_f1 macro_f1_low"
+    head += " macro_f1_high aurc aurc_low aurc_high"
+    pl.DataFrame(curves, schema=head.split(), orient="row").write_csv(out / "coverage.csv")
+    learned = [
+        ("late", 0, fold, 40, 1.5 + fold, name, 0.5, 0.3 + 0.1 * fold)
+        for fold in range(2)
+        for name in (classes[1:] if len(classes) == 2 else classes)
+    ]
+    head = "model repeat fold n temperature class offset threshold"
+    pl.DataFrame(learned, schema=head.split(), orient="row").write_csv(out / "calibration.csv")
 
 
 @pytest.fixture

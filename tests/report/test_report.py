@@ -94,7 +94,8 @@ def test_everything_from_tables_is_text(tmp_path):
     ):
         frame = pl.read_csv(out / name).with_columns(pl.lit(HOSTILE).alias(column))
         frame.write_csv(out / name)
-    for name in ("metrics.csv", "predictions.csv", "training.csv"):
+    named = ("metrics.csv", "predictions.csv", "training.csv", "coverage.csv", "calibration.csv")
+    for name in named:
         frame = pl.read_csv(out / name)
         renamed = pl.col("model").replace({"late": f"$late$ {HOSTILE}"})
         frame.with_columns(renamed).write_csv(out / name)
@@ -240,3 +241,26 @@ def test_mean_curves_over_repeats_stay_close_to_the_mean_area(out):
 )
 def test_numbers_for_the_eye(value, shown):
     assert number(value) == shown
+
+
+def test_a_chosen_threshold_is_said_and_its_range_shown(out):
+    page = page_of(out)
+    assert "thresholds chosen on inner validation patients" in page
+    assert "0.30 to 0.40" in page
+    assert 'id="coverage"' in page
+    (out / "calibration.csv").unlink()
+    (out / "coverage.csv").unlink()
+    page = page_of(out)
+    assert "The most probable class is called." in page
+    assert "OUT holds no coverage.csv." in page
+
+
+def test_accuracy_of_the_others_stands_where_patients_abstain(out):
+    table = pl.read_csv(out / "coverage.csv")
+    late = table.filter((pl.col("model") == "late") & (pl.col("coverage") == 0.5))
+    least = late.with_columns(rule=pl.lit("confidence"), threshold=pl.lit(0.8))
+    assert "are not called</" not in page_of(out)
+    pl.concat([table, least]).write_csv(out / "coverage.csv")
+    page = page_of(out)
+    assert "Patients of a confidence below 0.8 are not called" in page
+    assert number(late["accuracy"].item()) in page

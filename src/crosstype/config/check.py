@@ -55,6 +55,7 @@ RANGES: dict[tuple[str, str], tuple[float, float]] = {
     ("training", "n_tiles_per_bag"): (1, 10_000_000),
     ("evaluation", "n_bootstrap"): (100, 1_000_000),
     ("evaluation", "confidence"): (0.5, 0.999),
+    ("evaluation", "abstain_below"): (0, 1),
     ("evaluation", "n_shuffles"): (0, 1000),
     ("evaluation", "n_losses"): (1, 1000),
 }

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from crosstype.evaluation.bootstrap import blocks, draw_weights, percentile_interval
 from crosstype.evaluation.compare import COMPARED_METRICS, Comparison, compare_models
+from crosstype.evaluation.coverage import coverage_rows
 from crosstype.evaluation.metrics import MetricKey, headline_key
 from crosstype.evaluation.modality_use import ModalityUse, modality_use
 from crosstype.evaluation.predictions import (
@@ -45,7 +46,7 @@ def evaluate(out: Path, spec: EvaluationSpec, classes: Sequence[str], seed: int)
     """Judge every model from its predictions alone; write the tables of numbers.
 
     Reads predictions.csv and, if there, stressed_predictions.csv; writes metrics.csv,
-    comparisons.csv and modality_use.csv; with `rna_loss` also rna_loss.csv and
+    comparisons.csv, modality_use.csv and coverage.csv; with `rna_loss` also rna_loss.csv and
     rna_loss_comparisons.csv, from rna_loss.npz. The same tables and seed give the same bytes.
 
     Args:
@@ -65,6 +66,7 @@ def evaluate(out: Path, spec: EvaluationSpec, classes: Sequence[str], seed: int)
     }
     rows = _metric_rows(predictions, resampled, spec.confidence)
     write_table(out / "metrics.csv", pl.DataFrame(rows, schema=METRIC_COLUMNS, orient="row"))
+    write_table(out / "coverage.csv", coverage_rows(predictions, weight_blocks, spec))
     headlines = {
         name: {metric: values[headline_key(metric, classes)] for metric in COMPARED_METRICS}
         for name, values in resampled.items()

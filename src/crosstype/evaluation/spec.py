@@ -16,6 +16,10 @@ class EvaluationSpec:
     confidence: float = 0.95
     """Level of every interval, between 0 and 1."""
 
+    abstain_below: float = 0.0
+    """Confidence (the highest probability) below which a patient counts as abstained in
+    OUT/coverage.csv and the report, 0 to 1; predictions.csv does not change. 0: never."""
+
     n_shuffles: int = 5
     """How often a modality is shuffled between test patients to see what each model loses."""
 

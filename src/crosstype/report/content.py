@@ -106,6 +106,30 @@ RNA_LOSS_COMPARISONS: Columns = {
     "note": pl.String,
 }
 WARNING = "Warning: "
+COVERAGE: Columns = {
+    "model": pl.String,
+    "rule": pl.String,
+    "coverage": pl.Float64,
+    "threshold": pl.Float64,
+    "accuracy": pl.Float64,
+    **INTERVAL,
+    "n": pl.Int64,
+    "n_abstained": pl.Int64,
+    "macro_f1": pl.Float64,
+    "macro_f1_low": pl.Float64,
+    "macro_f1_high": pl.Float64,
+    "aurc": pl.Float64,
+    "aurc_low": pl.Float64,
+    "aurc_high": pl.Float64,
+}
+CALIBRATION: Columns = {
+    "model": pl.String,
+    "n": pl.Int64,
+    "temperature": pl.Float64,
+    "class": pl.String,
+    "offset": pl.Float64,
+    "threshold": pl.Float64,
+}
 MACRO_METRICS = ("f1", "pr_auc", "auroc", "brier")
 
 
@@ -128,6 +152,8 @@ class RunContent:
         outliers: outliers.csv; no rows if it is not there.
         rna_loss: rna_loss.csv; no rows if it is not there.
         rna_loss_comparisons: the same of rna_loss_comparisons.csv.
+        coverage: the same of coverage.csv.
+        calibration: the same of calibration.csv.
     """
 
     run: Mapping[str, Any]
@@ -144,6 +170,8 @@ class RunContent:
     outliers: pl.DataFrame
     rna_loss: pl.DataFrame
     rna_loss_comparisons: pl.DataFrame
+    coverage: pl.DataFrame
+    calibration: pl.DataFrame
 
     @cached_property
     def models(self) -> tuple[str, ...]:
@@ -225,6 +253,8 @@ def read_content(out: Path) -> RunContent:
         outliers=_read_if_there(out / "outliers.csv", OUTLIERS),
         rna_loss=_read_if_there(out / "rna_loss.csv", RNA_LOSS),
         rna_loss_comparisons=_read_if_there(out / "rna_loss_comparisons.csv", RNA_LOSS_COMPARISONS),
+        coverage=_read_if_there(out / "coverage.csv", COVERAGE),
+        calibration=_read_if_there(out / "calibration.csv", CALIBRATION),
     )
 
 

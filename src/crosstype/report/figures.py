@@ -34,7 +34,7 @@ def plot_forest(content: RunContent) -> Figure:
     axes.plot([], [], "o", color=BLUE, label="model")
     axes.plot([], [], "s", color=QUIET, label="baseline")
     figure.legend(loc="outside upper right", ncols=2, handletextpad=0.1)
-    _title(axes, "Models", content.mark)
+    set_title(axes, "Models", content.mark)
     return figure
 
 
@@ -50,7 +50,7 @@ def plot_differences(content: RunContent, reference: str) -> Figure:
     axes.axvline(0, color=INK, linewidth=0.8)
     _name_rows(axes, list(rows["model_a"]))
     axes.set_xlabel(f"AUROC minus that of {reference} (right: better)")
-    _title(axes, f"Paired differences to {reference}", content.mark)
+    set_title(axes, f"Paired differences to {reference}", content.mark)
     return figure
 
 
@@ -76,34 +76,34 @@ def plot_modality_use(content: RunContent) -> Figure:
     _name_rows(axes, models)
     axes.set_xlabel("AUROC lost (right: the model used the modality)")
     figure.legend(loc="outside upper right", ncols=len(looks), handletextpad=0.1)
-    _title(axes, "Modality use", content.mark)
+    set_title(axes, "Modality use", content.mark)
     return figure
 
 
 def plot_roc(content: RunContent, of: str) -> Figure:
     """Plot receiver operating characteristics of all models for a class against the rest."""
-    figure, axes = _curve_axes(content)
-    for model, look in _line_looks(content.models):
+    figure, axes = make_curve_axes(content)
+    for model, look in line_looks(content.models):
         curve = curves_of(content, model, of).roc
         axes.plot(curve.x, curve.y, label=model, **look)
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=0.8, linestyle=":")
     axes.set_xlabel(f"Share of other patients called {of}")
     axes.set_ylabel(f"Share of {of} found")
-    _title(axes, f"ROC curves, {of}", content.mark)
+    set_title(axes, f"ROC curves, {of}", content.mark)
     return figure
 
 
 def plot_precision_recall(content: RunContent, of: str) -> Figure:
     """Plot precision over recall of all models for a class against the rest."""
-    figure, axes = _curve_axes(content)
-    for model, look in _line_looks(content.models):
+    figure, axes = make_curve_axes(content)
+    for model, look in line_looks(content.models):
         curve = curves_of(content, model, of).precision_recall
         axes.plot(curve.x, curve.y, drawstyle="steps-pre", label=model, **look)
     share = float((content.cohort["label"] == of).sum()) / max(content.cohort.height, 1)
     axes.axhline(share, color=QUIET, linewidth=0.8, linestyle=":")
     axes.set_xlabel(f"Recall: share of {of} found")
     axes.set_ylabel("Precision: share of calls that are right")
-    _title(axes, f"Precision and recall, {of}", content.mark)
+    set_title(axes, f"Precision and recall, {of}", content.mark)
     return figure
 
 
@@ -131,7 +131,8 @@ def plot_training(content: RunContent, models: Sequence[str]) -> Figure:
     return figure
 
 
-def _curve_axes(content: RunContent) -> tuple[Figure, Axes]:
+def make_curve_axes(content: RunContent) -> tuple[Figure, Axes]:
+    """Return an empty figure for curves of all models, with room for the legend."""
     figure = new_figure(4.1 + 0.16 * ceil(len(content.models) / 3))
     axes = figure.add_subplot()
     axes.set_xlim(-0.01, 1.01)
@@ -140,7 +141,7 @@ def _curve_axes(content: RunContent) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _line_looks(models: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+def line_looks(models: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
     """Give each model a colour, each baseline a grey dash."""
     looks: list[tuple[str, dict[str, Any]]] = []
     n_models = n_baselines = 0
@@ -174,7 +175,8 @@ def _name_rows(axes: Axes, names: Sequence[str]) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def _title(axes: Axes, title: str, mark: str) -> None:
+def set_title(axes: Axes, title: str, mark: str) -> None:
+    """Give the axes a title with the run's mark, and the figure a legend of its curves."""
     axes.set_title(_marked(title, mark))
     figure = axes.figure
     handles, labels = axes.get_legend_handles_labels()

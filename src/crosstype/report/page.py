@@ -13,7 +13,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from crosstype.files import write_text
-from crosstype.report import figures, page_tables, rna_loss
+from crosstype.report import coverage, figures, page_tables, rna_loss
 from crosstype.report.content import RunContent, read_content
 from crosstype.report.curves import MOST_REPEATS_DRAWN
 from crosstype.report.spec import ReportSpec
@@ -84,6 +84,10 @@ def _context(content: RunContent, spec: ReportSpec) -> dict[str, Any]:
         "losses": rna_loss.loss_tables(content),
         "real_losses": rna_loss.real_loss_table(content),
         "loss_notes": rna_loss.notes_of(content),
+        "coverage": None if content.coverage.is_empty() else coverage.coverage_table(content),
+        "abstention": coverage.abstention_table(content),
+        "calibration": coverage.calibration_table(content),
+        "has_threshold": coverage.has_threshold(content),
         "sites": page_tables.site_table(content),
         "faults": page_tables.fault_table(content),
         "outliers": page_tables.outlier_table(content),
@@ -105,6 +109,7 @@ def _figures(content: RunContent, references: list[str]) -> dict[str, list[PageF
     sections: dict[str, list[PageFigure]] = {
         "forest": [_draw(content, "forest", figures.plot_forest, "Pooled AUROC of each model.")],
         "curves": [],
+        "coverage": [],
         "differences": [],
         "modality": [],
         "training": [],
@@ -125,6 +130,9 @@ def _figures(content: RunContent, references: list[str]) -> dict[str, list[PageF
         about = f"Precision and recall, {of}; dotted: its share of the cohort.{averaged}"
         plot = partial(figures.plot_precision_recall, of=of)
         sections["curves"].append(_draw(content, f"pr{place}", plot, about))
+    if not content.coverage.is_empty():
+        about = "Accuracy among the patients about whom a model is surest."
+        sections["coverage"].append(_draw(content, "coverage", coverage.plot_coverage, about))
     for place, reference in enumerate(references):
         about = f"AUROC of each model minus that of {reference}, same patients and resamples."
         plot = partial(figures.plot_differences, reference=reference)

@@ -19,6 +19,7 @@ from crosstype.cohort.genesets import MatchedSets
 from crosstype.models.baselines import BASELINES, fit_baseline, predict_baseline
 from crosstype.models.spec import ModelSpec
 from crosstype.training.bags import Patients
+from crosstype.training.calibration import Calibration
 from crosstype.training.fit import (
     Epoch,
 )
@@ -89,12 +90,14 @@ class Classifier(ABC):
         curves: training curve of each network; empty for a baseline.
         trust: share of the networks' correction of a line that is kept where data are whole, 0 to
             1.
+        calibration: temperature and threshold; a baseline's leaves everything as it is.
     """
 
     def __init__(self, name: str) -> None:
         """Make an unfitted classifier."""
         self.name = name
         self.curves: list[list[Epoch]] = []
+        self.calibration = Calibration()
 
     @property
     def trust(self) -> float:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -23,6 +24,7 @@ from crosstype.models.baselines import ALWAYS_RUN, BASELINES
 from crosstype.progress import Watcher
 from crosstype.tables import write_table
 from crosstype.training.bench import Bench
+from crosstype.training.calibration import Calibration
 from crosstype.training.jobs import is_done, records_of, run_job
 from crosstype.training.plan import Job, Plan
 from crosstype.training.rna_loss import join_losses
@@ -67,15 +69,19 @@ def cross_validate(plan: Plan, n_workers: int, watcher: Watcher) -> list[Job]:
 
 
 def write_predictions(plan: Plan, jobs: Sequence[Job]) -> None:
-    """Write predictions.csv, stressed_predictions.csv and training.csv from the jobs' records."""
+    """Write the jobs' records as predictions.csv, stressed_predictions.csv and their companions.
+
+    Those are training.csv, and calibration.csv: what was learned of each model's logits.
+    """
     records = records_of(plan, jobs)
-    plain, stressed, curves, chosen = [], [], [], []
+    plain, stressed, curves, chosen, calibrated = [], [], [], [], []
     for job, record in records:
         known = (job, record["patients"], record["labels"])
-        plain.append(_rows(plan, known, record["probabilities"]))
+        plain.append(_rows(plan, known, record))
+        calibrated += _calibration_rows(plan, job, record)
         for one in record["stressed"]:
             stressed.append(
-                _rows(plan, known, one["probabilities"]).with_columns(
+                _rows(plan, known, one).with_columns(
                     condition=pl.lit(one["condition"]),
                     level=pl.lit(one["level"]),
                     draw=pl.lit(one["draw"]),
@@ -94,6 +100,8 @@ def write_predictions(plan: Plan, jobs: Sequence[Job]) -> None:
     write_table(plan.out / "training.csv", pl.DataFrame(curves, schema=CURVE_SCHEMA))
     if chosen:
         write_table(plan.out / SEARCH, pl.DataFrame(chosen, schema=SEARCH_COLUMNS, orient="row"))
+    calibration = pl.DataFrame(calibrated, schema=CALIBRATION_SCHEMA)
+    write_table(plan.out / "calibration.csv", calibration)
 
 
 def write_losses(plan: Plan, jobs: Sequence[Job], path: Path) -> None:
@@ -127,14 +135,41 @@ CURVE_SCHEMA = {
     "learning_rate": pl.Float64,
     "trust": pl.Float64,
 }
+CALIBRATION_SCHEMA = {
+    "model": pl.String,
+    "repeat": pl.Int64,
+    "fold": pl.Int64,
+    "n": pl.Int64,
+    "temperature": pl.Float64,
+    "class": pl.String,
+    "offset": pl.Float64,
+    "threshold": pl.Float64,
+}
+
+
+def _calibration_rows(plan: Plan, job: Job, record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a row per class, of two only the positive one; none of a baseline."""
+    if job.model in BASELINES:
+        return []
+    found = Calibration.from_state(record["calibration"])
+    place = {"model": job.model, "repeat": job.repeat, "fold": job.fold, "n": found.n}
+    offsets = found.offsets or (0.0,) * len(plan.classes)
+    rows = [
+        place
+        | {"temperature": found.temperature, "class": name, "offset": offset}
+        | {"threshold": found.threshold if len(offsets) == 2 else None}
+        for name, offset in zip(plan.classes, offsets, strict=True)
+    ]
+    return rows[1:] if len(rows) == 2 else rows
 
 
 def _rows(
-    plan: Plan, known: tuple[Job, list[str], list[str]], probabilities: list[list[float]]
+    plan: Plan, known: tuple[Job, list[str], list[str]], said: dict[str, Any]
 ) -> pl.DataFrame:
-    """Return rows in the form of predictions.csv; a tie goes to the earlier class."""
+    """Return rows in the form of predictions.csv; `said` holds probabilities and classes called."""
     job, patients, labels = known
-    predicted = [plan.classes[row.index(max(row))] for row in probabilities]
+    probabilities: list[list[float]] = said["probabilities"]
+    predicted = [plan.classes[called] for called in said["called"]]
     columns = {
         "patient_id": patients,
         "model": [job.model] * len(patients),

@@ -53,10 +53,11 @@ def run_job(bench: Bench, job: Job) -> None:
         "hash": plan.hash_of(job, fold),
         "patients": list(test.ids),
         "labels": [plan.classes[target] for target in test.targets],
-        "probabilities": classifier.predict(test).tolist(),
+        **_said(classifier, test),
         "stressed": _stressed(classifier, test, plan, job),
         "trust": classifier.trust,
         "chosen": own_values(recipe) if plan.training.search_minutes else {},
+        "calibration": classifier.calibration.state(),
         "curves": [[asdict(epoch) for epoch in curve] for curve in classifier.curves],
     }
     write_text(plan.record(job), json.dumps(record))
@@ -78,6 +79,13 @@ def _parents(bench: Bench, job: Job) -> list[NetworkClassifier]:
     return found
 
 
+def _said(classifier: Classifier, patients: Patients) -> dict[str, list[Any]]:
+    """Return the probabilities, and the index of the class that each patient is called."""
+    probabilities = classifier.predict(patients)
+    called = classifier.calibration.choose(probabilities)
+    return {"probabilities": probabilities.tolist(), "called": called.tolist()}
+
+
 def _stressed(classifier: Classifier, test: Patients, plan: Plan, job: Job) -> list[dict[str, Any]]:
     """Return predictions of the fold's test patients with a modality disturbed."""
     return [
@@ -85,7 +93,7 @@ def _stressed(classifier: Classifier, test: Patients, plan: Plan, job: Job) -> l
             "condition": one.condition,
             "level": one.level,
             "draw": one.draw,
-            "probabilities": classifier.predict(one.patients).tolist(),
+            **_said(classifier, one.patients),
         }
         for one in stresses(test, plan.n_shuffles, (plan.seed, job.repeat, job.fold))
     ]

@@ -19,6 +19,7 @@ from crosstype.models.interface import Network, Sizes
 from crosstype.models.spec import ModelSpec
 from crosstype.terms import Modality
 from crosstype.training.bags import Patients
+from crosstype.training.calibration import Calibration, calibrate
 from crosstype.training.classifiers import (
     Arrays,
     Classifier,
@@ -115,6 +116,8 @@ class NetworkClassifier(Classifier):
             said = torch.cat(own)
             self.trusts[regime] = self._trust_in(held, said, recipe)
             self.inner_logits[regime] = trusted(held.start, said, self.trusts[regime])
+        targets = practice.all_held(Regime.WHOLE).targets.numpy()
+        self.calibration = calibrate(self.inner_logits, targets, recipe.training)
 
     @property
     def trust(self) -> float:
@@ -139,8 +142,12 @@ class NetworkClassifier(Classifier):
         return trusted(prepared.start, each.mean(dim=0), torch.from_numpy(share))
 
     def predict(self, patients: Patients) -> Probabilities:
-        """Return probabilities."""
-        return probabilities_of(self.logits(patients))
+        """Return calibrated probabilities."""
+        logits = self.logits(patients)
+        if not self.calibration.temperatures:
+            return probabilities_of(logits)
+        regimes = self.regime_of(Prepared(patients, self.preparation, imputed=self.imputed))
+        return probabilities_of(self.calibration.apply(logits, regimes.tolist()))
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         """Return preparation, line and every network's weights."""
@@ -157,6 +164,7 @@ class NetworkClassifier(Classifier):
             "sizes": _sizes(self.networks[0]),
             "trusts": dict(self.trusts),
             "imputed": self.imputed,
+            "calibration": self.calibration.state(),
         }
         if self.membership is not None:
             arrays[MEMBERSHIP] = self.membership
@@ -168,6 +176,7 @@ class NetworkClassifier(Classifier):
         self.preparation = Preparation.from_state(arrays, settings["preparation"])
         self.trusts = {Regime(name): float(one) for name, one in settings["trusts"].items()}
         self.imputed = bool(settings["imputed"])
+        self.calibration = Calibration.from_state(settings.get("calibration", {}))
         inner = below(arrays, "inner_logits.")
         self.inner_logits = {Regime(name): torch.from_numpy(v) for name, v in inner.items()}
         uses = NETWORKS[self.name].uses

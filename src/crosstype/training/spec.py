@@ -42,6 +42,16 @@ class TrainingSpec:
     side of a class, by a line over genes fitted on other patients; given: the label alone. At
     prediction it sees the image and nothing else, either way."""
 
+    calibration: Literal["none", "temperature"] = "none"
+    """temperature: the logits of networks and late are divided by one number, of least log loss on
+    inner validation patients; who ranks above whom within a fold does not change. none: as they
+    come. Baselines stay as they are."""
+
+    threshold: Literal["argmax", "youden", "f1"] = "argmax"
+    """Which class networks and late call; baselines call the most probable one. argmax: the most
+    probable. youden, f1: thresholds (more than two classes: an offset per class) chosen on inner
+    validation patients for the highest mean recall or mean F1. Probabilities do not change."""
+
     start: Literal["linear", "zero"] = "linear"
     """linear: a network learns what a ridge-penalised line over its modalities leaves unexplained;
     zero: it starts from nothing."""
@@ -76,6 +86,8 @@ def published(spec: TrainingSpec) -> TrainingSpec:
         patience=5,
         schedule="published",
         class_weights="none",
+        calibration="none",  # validation patients are test patients there
+        threshold="argmax",
         start="zero",
         damage=0.0,
     )

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from crosstype.models.spec import ModelSpec
 from crosstype.terms import Modality
 from crosstype.training.bags import Patients
+from crosstype.training.calibration import Calibration, calibrate
 from crosstype.training.class_weights import class_weights
 from crosstype.training.classifiers import (
     Arrays,
@@ -66,9 +67,13 @@ class LateClassifier(Classifier):
         for regime in practised_regimes(frozenset(Modality), recipe):
             inner = self._inner_logits(regime)
             self.stacks[regime] = fit_logistic(inner, targets, STACK_STRENGTH, weights)
+        crossed = {regime: self._cross_fitted(regime, splits, recipe) for regime in self.stacks}
+        known = {regime: torch.from_numpy(one) for regime, one in crossed.items() if len(one)}
+        if known:
+            self.calibration = calibrate(known, targets, recipe.training)
 
     def predict(self, patients: Patients) -> Probabilities:
-        """Return probabilities; each patient is stacked as his regime asks for."""
+        """Return calibrated probabilities; each patient is stacked as his regime asks for."""
         each = [self.parents[name].logits(patients).numpy() for name in PARENTS]
         logits = np.concatenate(each, axis=1).astype(np.float64)
         genes = self.parents["gene_only"].preparation.measured_genes(patients.genes)
@@ -79,7 +84,7 @@ class LateClassifier(Classifier):
         for regime, (weight, bias) in self.stacks.items():
             rows = regimes == regime
             stacked[rows] = logits[rows] @ weight.T + bias
-        return probabilities_of(torch.from_numpy(stacked))
+        return probabilities_of(self.calibration.apply(torch.from_numpy(stacked), regimes.tolist()))
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         """Return both parents' state and the stacking weights."""
@@ -87,6 +92,7 @@ class LateClassifier(Classifier):
         for regime, (weight, bias) in self.stacks.items():
             arrays |= {f"stack.{regime}.weight": weight, f"stack.{regime}.bias": bias}
         settings: dict[str, Any] = {"regimes": list(self.stacks)}
+        settings["calibration"] = self.calibration.state()
         for name in PARENTS:
             own, settings[name] = self.parents[name].state()
             arrays |= {f"{name}.{key}": value for key, value in own.items()}
@@ -94,6 +100,7 @@ class LateClassifier(Classifier):
 
     def restore(self, arrays: Arrays, settings: dict[str, Any], model: ModelSpec) -> None:
         """Become what `state` described."""
+        self.calibration = Calibration.from_state(settings.get("calibration", {}))
         for name in settings["regimes"]:
             stack = below(arrays, f"stack.{name}.")
             self.stacks[Regime(name)] = (stack["weight"], stack["bias"])
@@ -101,6 +108,28 @@ class LateClassifier(Classifier):
             parent = NetworkClassifier(name)
             parent.restore(below(arrays, f"{name}."), settings[name], model)
             self.parents[name] = parent
+
+    def _cross_fitted(
+        self, regime: Regime, splits: Sequence[Split], recipe: Recipe
+    ) -> Float[np.ndarray, "patients logits"]:
+        """Return what a stack that was fitted on the other splits says of each one's validation.
+
+        A stack is surer of the patients who taught it than of others, and a temperature fitted on
+        them would keep it so. Nobody with a single split, or where the others lack a class.
+        """
+        inner, n_classes = self._inner_logits(regime), len(splits[0].train.classes)
+        targets = np.concatenate([split.validation.targets for split in splits])
+        split_of = np.repeat(np.arange(len(splits)), [len(one.validation) for one in splits])
+        found = np.zeros((len(targets), 1 if n_classes == 2 else n_classes))
+        for number in range(len(splits)):
+            own = split_of == number
+            taught = targets[~own]
+            if len(np.unique(taught)) < n_classes:
+                return found[:0]
+            weights = class_weights(taught, n_classes, recipe.training)
+            weight, bias = fit_logistic(inner[~own], taught, STACK_STRENGTH, weights)
+            found[own] = inner[own] @ weight.T + bias
+        return found
 
     def _inner_logits(self, regime: Regime) -> Float[np.ndarray, "patients columns"]:
         """Return what both say of the inner validation patients in a regime, genes last.
