@@ -128,7 +128,7 @@ def _protocol_table(out: Path) -> list[str]:
     for model, stated in STATED.items():
         cells = [_pair(folder, model) for folder in (paper, strict)]
         lost = pl.read_csv(strict / "modality_use.csv").filter(
-            metric="auroc", model=model, modality="image"
+            metric="auroc", model=model, condition="image_shuffled"
         )["drop"]
         lost_text = "0 in every digit" if lost.item() == 0 else f"-{lost.item():.3f} AUROC"
         lines.append(f"| `{model}` | {stated} | {cells[0]} | {cells[1]} | {lost_text} |")
@@ -155,7 +155,10 @@ def _rows(folder: Path) -> list[str]:
         cells = [
             f"{own[m]['value']:.3f} ({own[m]['low']:.3f} to {own[m]['high']:.3f})" for m in METRICS
         ]
-        drops = [use.filter(model=model, modality=one)["drop"].item() for one in ("image", "genes")]
+        drops = [
+            use.filter(model=model, condition=f"{one}_shuffled")["drop"].item()
+            for one in ("image", "genes")
+        ]
         cells += ["0" if drop == 0 else f"{drop:.3f}" for drop in drops]
         rows.append(f"| `{model}` | {' | '.join(cells)} |")
     return rows

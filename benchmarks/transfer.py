@@ -156,7 +156,7 @@ def fitted(
     preparing = Preparing(spec, protocol_named("strict"), "linear")
     if line:
         preparation = preparing.fit(train)
-        start = fit_line(train, preparation, NETWORKS[name].uses)
+        start = fit_line(train, preparation, NETWORKS[name].uses, TrainingSpec())
         return lambda some: probabilities_of(torch.from_numpy(start.logits(some, preparation)))[
             :, 1
         ]
