@@ -11,7 +11,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from crosstype.report.words import BASELINES
+from crosstype.models.baselines import BASELINES
 from crosstype.tables import read_stage_table
 
 IMAGE = Path(__file__).parent / "images" / "demo.svg"
