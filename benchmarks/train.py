@@ -41,6 +41,7 @@ from crosstype.pipeline import run as run_pipeline
 from crosstype.training.bags import Bags, Patients
 from crosstype.training.classifiers import Recipe, Split
 from crosstype.training.fit import Member, Prepared, fit_members
+from crosstype.training.freed_memory import keep_freed_memory
 from crosstype.training.network_classifier import NetworkClassifier
 from crosstype.training.preparation import Preparing
 from crosstype.training.spec import TrainingSpec, published
@@ -297,6 +298,7 @@ def main() -> None:
             part.add_argument("--model", default="cross_attention")
             part.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    keep_freed_memory()  # as the workers of a run do
     if getattr(given, "inside", None):
         fit_inside(given)
         return
