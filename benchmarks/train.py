@@ -79,22 +79,30 @@ patience = {epochs}
 
 def make_patients(folder: Path, given: argparse.Namespace, n_distinct: int) -> Patients:
     """Write feature files and return the patients; those beyond `n_distinct` link to others'."""
-    rng = np.random.default_rng(0)
-    ids = tuple(f"SYN-{number:04d}" for number in range(given.patients))
-    targets = (np.arange(given.patients) % 3 == 0).astype(np.int64)
-    paths = {patient: (folder / f"{patient}.h5",) for patient in ids}
+    patients = known_patients(folder, given)
+    rng, ids, targets = np.random.default_rng(1), patients.ids, patients.targets
     folder.mkdir(parents=True, exist_ok=True)
     for number, patient in enumerate(ids):
+        path = folder / f"{patient}.h5"
         if number < n_distinct:
             shape = (given.tiles, given.features)
             tiles = rng.standard_normal(shape, dtype=np.float32)
             tiles[:, :8] += targets[number] * 0.3
-            write_features(paths[patient][0], tiles, attributes={"encoder": "synthetic"})
+            write_features(path, tiles, attributes={"encoder": "synthetic"})
         else:
-            os.link(paths[ids[number % n_distinct]][0], paths[patient][0])
+            os.link(folder / f"{ids[number % n_distinct]}.h5", path)
+    return patients
+
+
+def known_patients(folder: Path, given: argparse.Namespace) -> Patients:
+    """Return the patients whose feature files lie in the folder; the same whenever called."""
+    rng = np.random.default_rng(0)
+    ids = tuple(f"SYN-{number:04d}" for number in range(given.patients))
+    targets = (np.arange(given.patients) % 3 == 0).astype(np.int64)
     log2 = rng.uniform(3, 10, given.genes) + rng.normal(0, 1, (given.patients, given.genes))
     log2[:, :60] += targets[:, None] * 1.5
-    return Patients(ids, targets, CLASSES, np.exp2(log2).astype(np.float32), Bags(paths), ids)
+    bags = Bags({patient: (folder / f"{patient}.h5",) for patient in ids})
+    return Patients(ids, targets, CLASSES, np.exp2(log2).astype(np.float32), bags, ids)
 
 
 def preparing(protocol: str) -> Preparing:
@@ -103,7 +111,7 @@ def preparing(protocol: str) -> Preparing:
 
 
 def say_machine() -> None:
-    """Print what the figures were measured on."""
+    """Print on what is measured."""
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}")
 
 
@@ -145,24 +153,18 @@ def _arrays(parts: list[Prepared]) -> dict[str, np.ndarray]:
 def _train_keras(data: Path, given: argparse.Namespace, batch_size: int) -> dict:
     words = [KERAS, data, given.epochs, batch_size, given.threads]
     command = [given.tensorflow, *map(str, words)]
-    environment = {
-        k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "OMP_NUM_THREADS")
-    }
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
+    own = {"PYTHONPATH": "", "OMP_NUM_THREADS": str(given.threads)}
+    done = subprocess.run(command, env=os.environ | own, stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-class _Marks(list):
-    """A training curve that notes when each epoch ends."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.times: list[float] = []
+class _Times(list):
+    """In place of a training curve: when each epoch ended, its validation included."""
 
     def append(self, one: object) -> None:
-        """Note the time; the epoch's validation is over."""
-        self.times.append(time.perf_counter())
+        """Note the time beside the epoch."""
         super().append(one)
+        self.ends = [*getattr(self, "ends", []), time.perf_counter()]
 
 
 def _train_ours(parts: list[Prepared], spec: TrainingSpec) -> tuple[float, int]:
@@ -171,11 +173,11 @@ def _train_ours(parts: list[Prepared], spec: TrainingSpec) -> tuple[float, int]:
     sizes = Sizes(n_features, parts[0].genes.shape[1], len(CLASSES))
     torch.manual_seed(0)
     network = make_network("paper_cross_attention", sizes, ModelSpec())
-    marks = _Marks()
-    member = Member(network, parts[:1], parts[1:], np.random.default_rng(0), marks)
+    times = _Times()
+    member = Member(network, parts[:1], parts[1:], np.random.default_rng(0), times)
     fit_members([member], replace(spec, max_epochs=spec.max_epochs + 1))
     n_weights = sum(one.numel() for one in network.parameters())
-    return statistics.median(np.diff(marks.times).tolist()), n_weights
+    return statistics.median(np.diff(times.ends).tolist()), n_weights
 
 
 def all_models(folder: Path, given: argparse.Namespace) -> None:
@@ -213,7 +215,6 @@ def in_memory(folder: Path, given: argparse.Namespace) -> None:
             f"{n_distinct} files need {needed / GIB:.0f} GiB, {folder} has {free / GIB:.0f} GiB "
             "free. Give --distinct 50: so many files, the other patients link to them."
         )
-    given.distinct = n_distinct
     features = folder / "features"
     command = [sys.executable, __file__, "memory", "--inside", str(features)]
     for name in (
@@ -238,12 +239,7 @@ def in_memory(folder: Path, given: argparse.Namespace) -> None:
 def fit_inside(given: argparse.Namespace) -> None:
     """Fit and predict on files that are there, and print the peak after each step."""
     torch.set_num_threads(given.threads)
-    rng = np.random.default_rng(0)
-    ids = tuple(f"SYN-{number:04d}" for number in range(given.patients))
-    targets = (np.arange(given.patients) % 3 == 0).astype(np.int64)
-    genes = rng.gamma(3, 100, (given.patients, given.genes)).astype(np.float32)
-    bags = Bags({patient: (given.inside / f"{patient}.h5",) for patient in ids})
-    patients = Patients(ids, targets, CLASSES, genes, bags, ids)
+    patients = known_patients(given.inside, given)
     parts = [np.arange(given.patients)[half::2] for half in (0, 1)]
     splits = [
         Split(patients.take(train), patients.take(held)) for train, held in (parts, parts[::-1])
@@ -298,7 +294,8 @@ def main() -> None:
             part.add_argument("--model", default="cross_attention")
             part.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    keep_freed_memory()  # as the workers of a run do
+    keep_freed_memory()  # this and the next, as the workers of a run do
+    torch.use_deterministic_algorithms(mode=True)
     if getattr(given, "inside", None):
         fit_inside(given)
         return
