@@ -217,16 +217,7 @@ def in_memory(folder: Path, given: argparse.Namespace) -> None:
         )
     features = folder / "features"
     command = [sys.executable, __file__, "memory", "--inside", str(features)]
-    for name in (
-        "patients",
-        "tiles",
-        "features",
-        "genes",
-        "distinct",
-        "epochs",
-        "model",
-        "threads",
-    ):
+    for name in ("patients", "tiles", "features", "genes", "epochs", "model", "threads"):
         command += [f"--{name}", str(getattr(given, name))]
     make_patients(features, given, n_distinct)
     say_machine()
