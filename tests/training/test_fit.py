@@ -7,9 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from crosstype.training.bags import Patients, deal, make_batch
+from crosstype.models.catalog import make_network
+from crosstype.models.interface import Sizes
+from crosstype.training.bags import Patients, deal, make_batch, part_by_size
 from crosstype.training.classifiers import Recipe, Split
-from crosstype.training.fit import learning_rate_at, make_loss, probabilities_of
+from crosstype.training.fit import (
+    Prepared,
+    learning_rate_at,
+    make_loss,
+    predict_logits,
+    probabilities_of,
+)
 from crosstype.training.network_classifier import NetworkClassifier
 from crosstype.training.spec import TrainingSpec, published
 
@@ -131,3 +139,50 @@ def test_validation_at_the_best_epoch_is_what_the_kept_networks_say(
         for said in classifier.inner_logits.values():  # whole expression, and damaged
             losses.append(float(loss(said[end - len(targets) : end], targets)))
     assert float(np.mean(losses)) == pytest.approx(float(joint.min()), rel=1e-5)
+
+
+def test_batches_are_cut_by_padded_size() -> None:
+    chance = np.random.default_rng(3)
+    for _ in range(50):
+        rows = chance.permutation(20)[: chance.integers(1, 20)]
+        n_tiles = chance.integers(0, 30, len(rows))
+        most = int(chance.integers(1, 120))
+        length = dict(zip(rows.tolist(), n_tiles.tolist(), strict=True))
+        batches = part_by_size(rows, n_tiles, most)
+        np.testing.assert_array_equal(np.concatenate(batches), rows)
+        for batch in batches:
+            padded = len(batch) * max(length[row] for row in batch.tolist())
+            assert len(batch) == 1 or padded <= most
+
+
+@pytest.mark.parametrize("name", ["cross_attention", "paper_cross_attention"])
+def test_logits_do_not_depend_on_how_many_are_predicted_at_once(
+    make_patients: Callable[..., Patients],
+    make_recipe: Callable[..., Recipe],
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    patients, recipe = make_patients(12), make_recipe()
+    preparation = recipe.preparing.fit(patients)
+    sizes = Sizes(len(preparation.feature_mean), int(preparation.kept.sum()), 2)
+    torch.manual_seed(1)
+    network = make_network(name, sizes, recipe.model)
+    for weights in network.parameters():
+        torch.nn.init.normal_(weights, std=0.05)
+    prepared = Prepared(patients, preparation)
+    together = predict_logits(network, prepared)
+    assert together.std() > 1e-4
+    for n_bytes in (1, 200, 1000, 1 << 40):
+        monkeypatch.setattr("crosstype.training.fit.PREDICTED_BYTES", n_bytes)
+        found = predict_logits(network, prepared)
+        # Matrix products round differently for other numbers of rows, and in nothing else.
+        torch.testing.assert_close(found, together, rtol=2e-6, atol=2e-6)
+
+
+def test_the_length_of_a_bag_is_known_unread_and_read(
+    make_patients: Callable[..., Patients],
+) -> None:
+    bags = make_patients(3).bags
+    for patient in make_patients(3).ids:
+        unread = bags.length(patient)
+        assert len(bags.read(patient)) == unread == bags.length(patient)

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path, PurePosixPath
 
+import h5py
 import numpy as np
 import polars as pl
 
 from crosstype.errors import ConfigError, Fault, FeatureFileError, TableError
 from crosstype.features.layouts import HDF5_SUFFIXES, SUFFIXES, open_features, write_features
+from crosstype.features.mapped import mapped_rows
 from crosstype.features.spec import FeaturesSpec
 from crosstype.tables import open_table, read_stage_table, write_table
 from crosstype.terms import PATIENT_COLUMNS, SLIDE_COLUMNS, file_name_of, patient_of
@@ -277,9 +279,13 @@ def read_bag(paths: Sequence[Path], rows: np.ndarray | None = None) -> np.ndarra
     return selected
 
 
-def _rows(source: np.ndarray, own: np.ndarray) -> np.ndarray:
+def _rows(source: h5py.Dataset | np.ndarray, own: np.ndarray) -> np.ndarray:
     """Return increasing rows of an open dataset, by whichever way reads them faster."""
-    if len(own) * 4 > source.shape[0]:
+    if isinstance(source, h5py.Dataset):
+        mapped = mapped_rows(source, own)
+        if mapped is not None:
+            return mapped
+    if len(own) * 16 > source.shape[0]:
         # HDF5 picks single rows slowly; a dense selection is cut out of the whole.
         dense: np.ndarray = source[:][own]
         return dense

@@ -64,13 +64,15 @@ def head_width(width: int, n_heads: int) -> int:
 class MultiHeadAttention(nn.Module):
     """Multi-head attention from queries to keys (Vaswani et al. 2017) that gives its weights."""
 
-    def __init__(self, width: int, n_heads: int) -> None:
-        """Make the layer; `width` must be a multiple of `n_heads`."""
+    def __init__(self, width: int, n_heads: int, each: int | None = None) -> None:
+        """Make the layer; each head has `each` numbers, or its part of `width`, a multiple."""
         super().__init__()
-        self.n_heads, self.head_width = n_heads, head_width(width, n_heads)
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, width, bias=False)
+        self.n_heads = n_heads
+        self.head_width = head_width(width, n_heads) if each is None else each
+        inside = n_heads * self.head_width
+        self.query = nn.Linear(width, inside)
+        self.key_value = nn.Linear(width, 2 * inside)
+        self.out = nn.Linear(inside, width, bias=False)
 
     def forward(
         self,
@@ -79,7 +81,7 @@ class MultiHeadAttention(nn.Module):
         key_mask: Bool[Tensor, "patients keys"],
     ) -> tuple[Float[Tensor, "patients queries width"], Float[Tensor, "patients queries keys"]]:
         """Return what each query gathered (exactly 0 where no key is real), and mean weights."""
-        n, n_queries, width = queries.shape
+        n, n_queries, _ = queries.shape
         size = (n, -1, self.n_heads, self.head_width)
         query = self.query(queries).view(size).transpose(1, 2)
         key, value = (
@@ -87,7 +89,7 @@ class MultiHeadAttention(nn.Module):
         )
         weights = query @ key.transpose(2, 3) / self.head_width**0.5
         attention = masked_softmax(weights, key_mask[:, None, None, :])
-        gathered = (attention @ value).transpose(1, 2).reshape(n, n_queries, width)
+        gathered = (attention @ value).transpose(1, 2).reshape(n, n_queries, -1)
         return self.out(gathered), attention.mean(dim=1)
 
 

@@ -18,7 +18,10 @@ from crosstype.models.spec import ModelSpec
 from crosstype.terms import Modality
 
 WIDTH = 512
+KERNEL = 3
 N_HEADS = 8
+KEY_SIZE = 512
+"""Of each head: the notebook's `key_dim`, which Keras does not divide among the heads."""
 DROPOUT = 0.5
 
 
@@ -55,7 +58,7 @@ class PaperNetwork(Network):
         """Make the network; its sizes are the published ones, whatever `spec` says."""
         super().__init__(sizes)
         self.genes = nn.Sequential(nn.Linear(sizes.n_genes, WIDTH), nn.ReLU())
-        self.tiles = nn.Conv1d(sizes.n_features, WIDTH, kernel_size=3, padding=1)
+        self.tiles = nn.Conv1d(sizes.n_features, WIDTH, KERNEL, padding=1)
         self.head = PaperHead(WIDTH, sizes.n_logits)
 
     def gene_vector(self, batch: Batch) -> Float[Tensor, "patients width"]:
@@ -65,8 +68,12 @@ class PaperNetwork(Network):
 
     def image_vector(self, batch: Batch) -> Float[Tensor, "patients width"]:
         """Return the compact image vector: convolution over tiles, then their mean."""
-        tiles = (batch.tiles * batch.tile_mask.unsqueeze(-1)).transpose(1, 2)
-        return masked_mean(torch.relu(self.tiles(tiles)).transpose(1, 2), batch.tile_mask)
+        tiles = batch.tiles * batch.tile_mask.unsqueeze(-1)
+        # The convolution as one matrix product over each tile and its neighbours: its gradient is
+        # a product too, in half the time of torch's.
+        beside = nn.functional.pad(tiles, (0, 0, 1, 1)).unfold(1, KERNEL, 1).flatten(2)
+        convolved = nn.functional.linear(beside, self.tiles.weight.flatten(1), self.tiles.bias)
+        return masked_mean(torch.relu(convolved), batch.tile_mask)
 
 
 class PaperConcat(PaperNetwork):
@@ -89,7 +96,7 @@ class PaperCrossAttention(PaperNetwork):
     def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:
         """Make the network."""
         super().__init__(sizes, spec)
-        self.attention = MultiHeadAttention(WIDTH, N_HEADS)
+        self.attention = MultiHeadAttention(WIDTH, N_HEADS, KEY_SIZE)
 
     def forward(self, batch: Batch) -> Output:
         """Return logits; the image is asked, and cannot answer."""

@@ -30,6 +30,7 @@ class Bags:
         self._bytes = 0
         self._views: dict[str, np.ndarray | None] = {}
         self._summaries: dict[str, np.ndarray] = {}
+        self._lengths: dict[str, int] = {}
 
     def summary(self, patient_id: str) -> Float32[np.ndarray, " twice_features"]:
         """Return mean and standard deviation over a patient's tiles, end to end; computed once."""
@@ -44,6 +45,14 @@ class Bags:
     def n_features(self) -> int:
         """Return the width of a feature vector."""
         return int(self.read(min(self._paths)).shape[1])
+
+    def length(self, patient_id: str) -> int:
+        """Return a patient's number of tiles."""
+        if patient_id not in self._lengths:
+            kept = self._kept.get(patient_id)
+            paths = self._paths[patient_id]
+            self._lengths[patient_id] = bag_length(paths) if kept is None else len(kept)
+        return self._lengths[patient_id]
 
     def read(self, patient_id: str) -> Float32[np.ndarray, "tiles features"]:
         """Return all tiles of a patient."""
@@ -92,7 +101,7 @@ class Bags:
         if patient_id in self._kept:
             bag = self._kept[patient_id]
             return bag if len(bag) <= most else bag[_draw(len(bag), most, rng)]
-        n_tiles = bag_length(self._paths[patient_id])
+        n_tiles = self.length(patient_id)
         if n_tiles <= most:
             return self.read(patient_id)
         return read_bag(self._paths[patient_id], _draw(n_tiles, most, rng))
@@ -208,3 +217,21 @@ def deal(
     """
     n_batches = max(1, round(n / batch_size))
     yield from np.array_split(rng.permutation(n), n_batches)
+
+
+def part_by_size(
+    rows: Int[np.ndarray, " rows"], n_tiles: Int[np.ndarray, " rows"], most_tiles: int
+) -> list[Int[np.ndarray, " _"]]:
+    """Cut rows, in their order, into batches whose padded bags together hold at most so many tiles.
+
+    A larger bag is a batch of its own.
+    """
+    batches: list[list[int]] = []
+    longest = 0
+    for row, n in zip(rows.tolist(), n_tiles.tolist(), strict=True):
+        longest = max(longest, n)
+        if not batches or longest * (len(batches[-1]) + 1) > most_tiles:
+            batches.append([])
+            longest = n
+        batches[-1].append(row)
+    return [np.array(batch, dtype=np.int64) for batch in batches]

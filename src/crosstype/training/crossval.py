@@ -25,6 +25,7 @@ from crosstype.progress import Watcher
 from crosstype.tables import write_table
 from crosstype.training.bench import Bench
 from crosstype.training.calibration import Calibration
+from crosstype.training.freed_memory import keep_freed_memory
 from crosstype.training.jobs import is_done, records_of, run_job
 from crosstype.training.plan import Job, Plan
 from crosstype.training.rna_loss import join_losses
@@ -191,6 +192,7 @@ def start_worker(plan: Plan) -> None:
     from threadpoolctl import threadpool_limits
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(mode=True)
     threadpool_limits(1)

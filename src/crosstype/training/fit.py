@@ -13,12 +13,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from crosstype.models.interface import Batch, Network
-from crosstype.training.bags import Patients, deal, make_batch
+from crosstype.training.bags import Patients, deal, make_batch, part_by_size
 from crosstype.training.class_weights import class_weights
 from crosstype.training.preparation import Preparation
 from crosstype.training.spec import TrainingSpec
 
 PREDICTED_AT_ONCE = 64
+PREDICTED_BYTES = 1 << 27
+"""Tile features that are looked at together when predicting; a larger bag comes alone."""
 WARM_UP_EPOCHS = 3
 
 
@@ -70,6 +72,13 @@ class Prepared:
         taken.genes = self.genes[rows]
         taken.covariates = None if self.covariates is None else self.covariates[rows]
         return taken
+
+    def parted(self, rows: Int[np.ndarray, " rows"], n_bytes: int) -> list[Int[np.ndarray, " _"]]:
+        """Cut these patients into batches of at most so many bytes of tile features each."""
+        ids = [self.patients.bag_of[row] for row in rows]
+        n_tiles = [0 if one is None else self.patients.bags.length(one) for one in ids]
+        tile_bytes = 4 * len(self._preparation.feature_mean)
+        return part_by_size(rows, np.array(n_tiles, dtype=np.int64), n_bytes // tile_bytes)
 
     def batch(
         self,
@@ -165,7 +174,8 @@ def predict_logits(network: Network, prepared: Prepared) -> Float[Tensor, "patie
     """Return logits in the patients' order, with all their tiles and nothing dropped."""
     network.eval()
     rows = np.arange(len(prepared))
-    batches = np.array_split(rows, max(1, math.ceil(len(rows) / PREDICTED_AT_ONCE)))
+    dealt = np.array_split(rows, max(1, math.ceil(len(rows) / PREDICTED_AT_ONCE)))
+    batches = [batch for one in dealt for batch in prepared.parted(one, PREDICTED_BYTES)]
     with torch.no_grad():
         return torch.cat([network(prepared.batch(one)).logits for one in batches]) + prepared.start
 
@@ -254,7 +264,8 @@ def _train_epoch(
         value = loss(network(batch).logits + train.start[chosen], train.targets[chosen])
         optimiser.zero_grad(set_to_none=True)
         value.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        if spec.schedule != "published":  # the notebook does not clip
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         total += float(value.detach()) * len(rows)
     return total / len(whole)

@@ -61,8 +61,9 @@ class Preparation:
         self, bag: Float32[np.ndarray, "tiles features"]
     ) -> Float32[np.ndarray, "tiles features"]:
         """Return standardised tile features."""
-        scaled: np.ndarray = (bag - self.feature_mean) / self.feature_scale
-        return scaled.astype(np.float32)
+        scaled: np.ndarray = bag - self.feature_mean
+        scaled /= self.feature_scale
+        return scaled.astype(np.float32, copy=False)
 
     def bag_summary(self, patients: Patients) -> Float32[np.ndarray, "patients twice_features"]:
         """Return each patient's tile mean and tile spread, standardised over training patients.
