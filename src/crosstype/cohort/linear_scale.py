@@ -59,3 +59,22 @@ def linear_scale_of(values: np.ndarray, unit: Unit) -> LinearScale | None:
     if abs(low - np.log2(TOIL_OFFSET)) < 0.01:
         return LinearScale(is_log=True, offset=TOIL_OFFSET, lowest=0.0)
     return LinearScale(is_log=True, offset=0.0, lowest=float(np.exp2(low)))
+
+
+def median_ratios(amounts: np.ndarray, medians: np.ndarray) -> np.ndarray:
+    """Return the number that brings each sample's amounts to the level of these medians.
+
+    The median, over genes, of the gene's median by the sample's own amount (after the median of
+    ratios, Anders & Huber 2010). Genes that are 0 or missing in either are left out; 1 for a sample
+    without any other.
+
+    Args:
+        amounts: (n_samples, n_genes), NaN where missing.
+        medians: (n_genes,), of the samples whose level is wanted.
+    """
+    factors = np.ones(len(amounts))
+    for row, own in enumerate(amounts):
+        usable = (own > 0) & (medians > 0)
+        if usable.any():
+            factors[row] = np.median(medians[usable] / own[usable])
+    return factors

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any, Literal, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_is_fitted, validate_data
 
+from crosstype.cohort.expression_step import ExpressionStep
 from crosstype.cohort.gene_choice import GeneSelector, ZeroGeneDropper
 from crosstype.cohort.protocol import Protocol
 from crosstype.cohort.single_sample import MedianRatio, NormalRanks
@@ -20,30 +20,7 @@ from crosstype.cohort.spec import ExpressionSpec
 from crosstype.cohort.unit import Unit
 
 
-class _GeneWise(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """What all steps share: patients x genes in and out, NaN allowed for missing, float kept."""
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
-    def _checked(self, values: Any, *, reset: bool) -> np.ndarray:
-        """Return the values as a float array; inf and another number of genes are refused."""
-        if not reset:
-            check_is_fitted(self)
-        checked: np.ndarray = validate_data(
-            self,
-            values,
-            reset=reset,
-            dtype=[np.float64, np.float32],
-            ensure_all_finite="allow-nan",
-        )
-        return checked
-
-
-class ShiftLog(_GeneWise):
+class ShiftLog(ExpressionStep):
     """Shift negatives away, then take log(1 + x).
 
     If the training table has a negative value, |minimum| + 1 is added to every value. Values below
@@ -94,7 +71,7 @@ class VarianceChoice(GeneSelector):
         return self
 
 
-class Standardiser(_GeneWise):
+class Standardiser(ExpressionStep):
     """Per gene: subtract the training mean, divide by the training standard deviation.
 
     A gene that is constant in training, or missing in all of it, becomes 0 in every patient who
@@ -122,7 +99,7 @@ class Standardiser(_GeneWise):
         return scaled.astype(values.dtype, copy=False)
 
 
-class OutlierRemover(_GeneWise):
+class OutlierRemover(ExpressionStep):
     """Set values outside the interquartile fences to missing; `genes.outlier_cost` counts them.
 
     Args:
@@ -149,7 +126,7 @@ class OutlierRemover(_GeneWise):
         return kept
 
 
-class MissingImputer(_GeneWise):
+class MissingImputer(ExpressionStep):
     """Fill missing values with the gene's mean or median over the training patients.
 
     A gene missing in all training patients becomes 0.

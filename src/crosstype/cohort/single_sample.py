@@ -10,37 +10,13 @@ from typing import Any, Self
 import numpy as np
 from scipy.special import ndtri
 from scipy.stats import rankdata
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from crosstype.cohort.linear_scale import LinearScale, linear_scale_of
+from crosstype.cohort.expression_step import ExpressionStep
+from crosstype.cohort.linear_scale import LinearScale, linear_scale_of, median_ratios
 from crosstype.cohort.unit import Unit
 
 
-class _SampleWise(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """What both steps share: patients x genes in and out, NaN for missing, float kept."""
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
-    def _checked(self, values: Any, *, reset: bool) -> np.ndarray:
-        """Return the values as a float array; inf and another number of genes are refused."""
-        if not reset:
-            check_is_fitted(self)
-        checked: np.ndarray = validate_data(
-            self,
-            values,
-            reset=reset,
-            dtype=[np.float64, np.float32],
-            ensure_all_finite="allow-nan",
-        )
-        return checked
-
-
-class NormalRanks(_SampleWise):
+class NormalRanks(ExpressionStep):
     """Normal scores of each patient's ranks among the genes measured in him (van der Waerden).
 
     The r-th smallest of n becomes the standard normal's quantile at r / (n + 1); equal values share
@@ -67,7 +43,7 @@ class NormalRanks(_SampleWise):
         return found
 
 
-class MedianRatio(_SampleWise):
+class MedianRatio(ExpressionStep):
     """Multiply each patient's amounts by one number, to the level of the training patients.
 
     The number is the median, over genes, of the training median by the patient's own amount (after
@@ -109,9 +85,5 @@ class MedianRatio(_SampleWise):
         values = self._checked(X, reset=False)
         scale = LinearScale(bool(self.is_log_), self.offset_, self.lowest_)
         amounts = scale.amounts(values)
-        factors = np.ones((len(amounts), 1))
-        for row, own in enumerate(amounts):
-            usable = (own > 0) & (self.medians_ > 0)
-            if usable.any():
-                factors[row] = np.median(self.medians_[usable] / own[usable])
-        return scale.values(amounts * factors).astype(values.dtype, copy=False)
+        factors = median_ratios(amounts, self.medians_)
+        return scale.values(amounts * factors[:, None]).astype(values.dtype, copy=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float64
 
+from crosstype.cohort.linear_scale import median_ratios
 from crosstype.training.bags import Patients
 from crosstype.training.loss_tables import Known, Loss
 
@@ -116,11 +117,7 @@ def take_other_assay_scaled(
     own (after the median of ratios, Anders & Huber 2010). Nothing else of the assay is corrected.
     """
     patients, amounts = _by_other_assay(patients, known)
-    factors = np.ones(len(amounts))
-    for number, row in enumerate(amounts):
-        usable = (row > 0) & (known.median_amounts > 0)
-        if usable.any():
-            factors[number] = np.median(known.median_amounts[usable] / row[usable])
+    factors = median_ratios(amounts, known.median_amounts)
     return patients.with_genes(known.scale.values(amounts * factors[:, None]))
 
 
