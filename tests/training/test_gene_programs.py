@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crosstype.training.gene_programs import GenePrograms, learn_programs
+from crosstype.training.gene_programs import GenePrograms, _regress, learn_programs
 
 
 def made(n: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -88,3 +88,15 @@ def test_few_patients_make_few_programs(n_patients: int) -> None:
     again = GenePrograms.from_arrays(learned.arrays())
     shown = np.where(np.arange(30) < 4, genes, np.nan)
     np.testing.assert_array_equal(again.infer(shown, images)[0], learned.infer(shown, images)[0])
+
+
+@pytest.mark.parametrize("n_columns", [8, 90])
+def test_the_regression_on_images_is_scikit_learns_ridge(n_columns: int) -> None:
+    from sklearn.linear_model import Ridge
+
+    rng = np.random.default_rng(3)
+    images, programs = rng.normal(size=(40, n_columns)) + 2, rng.normal(size=(40, 3)) - 1
+    slopes, offset = _regress(images, programs, 3.0)
+    theirs = Ridge(alpha=3.0).fit(images, programs)
+    np.testing.assert_allclose(slopes, theirs.coef_.T, atol=1e-10)
+    np.testing.assert_allclose(offset, theirs.intercept_, atol=1e-10)
