@@ -68,7 +68,7 @@ def cohort_stage(
 
     unplaced = replace(spec.cohort, labels=None, slides=None, expression=None, clinical=None)
     folds = replace(spec.folds, file=None)
-    settings = [unplaced, unplaced_expression(spec.expression), folds]
+    settings = [unplaced, unplaced_expression(spec.expression), folds, protocol]
     outputs = [*OUTPUTS, *split_outputs(spec.folds)]
     outputs += [COVARIATES] if spec.cohort.covariates else []
     return Stage("cohort", settings, _inputs(spec, out), outputs), work

@@ -105,7 +105,8 @@ def _load_encoder(spec: RunSpec) -> TileEncoder:
         return ColourTexture()
     from crosstype.features.encoders import load_encoder
 
-    return load_encoder(name, spec.features.weights, spec.features.precision)
+    of = spec.features
+    return load_encoder(name, of.weights, of.precision, normalisation=of.normalisation)
 
 
 def _encoder_name(spec: RunSpec) -> str:

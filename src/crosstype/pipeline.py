@@ -44,6 +44,7 @@ class Run:
         watcher: who is told how far it is.
         command: how it was called, for run.json.
         faults: damaged inputs that were listed and passed over; if any, the exit code is 1.
+        mended: a protocol that no config can name, in place of the config's; of a study.
     """
 
     spec: RunSpec
@@ -52,11 +53,12 @@ class Run:
     watcher: Watcher = field(default_factory=Silence)
     command: str = "crosstype.pipeline.run"
     faults: list[str] = field(default_factory=list)
+    mended: Protocol | None = None
 
     @property
     def protocol(self) -> Protocol:
-        """Return the protocol that the config names."""
-        return protocol_named(self.spec.folds.protocol)
+        """Return the protocol that the config names, or what a study made of it."""
+        return self.mended or protocol_named(self.spec.folds.protocol)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -60,6 +60,7 @@ def train_stage(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) ->
         replace(spec.models, gene_sets=None),
         spec.training,
         folds,
+        protocol,
         n_shuffles,
         n_losses,
     ]

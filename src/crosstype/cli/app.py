@@ -13,6 +13,7 @@ import typer
 from crosstype import __version__
 from crosstype.cli.fetch import fetch
 from crosstype.cli.pam50 import EXAMPLE, pam50
+from crosstype.cli.studies import ablate, learning_curve, replay, shuffle_labels
 from crosstype.errors import CrosstypeError, UsageError
 
 app = typer.Typer(
@@ -95,6 +96,10 @@ def report(config: Config, out: Out = None, workers: Workers = 0) -> None:
 
 
 app.command(epilog=EXAMPLE)(pam50)
+app.command(epilog="Example: crosstype ablate brca.toml --out ablation")(ablate)
+app.command(epilog="Example: crosstype replay brca.toml --out replay")(replay)
+app.command(epilog="Example: crosstype learning-curve brca.toml --sizes 50,100,200")(learning_curve)
+app.command(epilog="Example: crosstype shuffle-labels brca.toml --shuffles 100")(shuffle_labels)
 
 
 @app.command(epilog="Example: crosstype convert out/features/uni trident_uni --to trident")

@@ -16,7 +16,7 @@ from crosstype.cohort.called_labels import labels_from_calls
 from crosstype.cohort.chosen import SlideRow, chosen_samples, usable_slides
 from crosstype.cohort.expression import Expression, read_expression
 from crosstype.cohort.genes import align_genes
-from crosstype.cohort.labels import Labels, read_labels
+from crosstype.cohort.labels import Labels, dealt_labels, read_labels
 from crosstype.cohort.normal_like import normal_like_rows
 from crosstype.cohort.one_modality import (
     OneModality,
@@ -117,7 +117,7 @@ def build_cohort(
     labels = labels or labels_from_calls(spec, expression, samples)
     everyone, reasons = people.union(samples, sample_reasons), (slide_reasons, sample_reasons)
     kept = _complete(spec, labels, usable, samples)
-    classes = tuple(labels.class_of[patient] for patient in kept)
+    classes, dealt = dealt_labels([labels.class_of[patient] for patient in kept], spec)
     check_class_sizes(classes, [one.name for one in spec.classes], n_folds)
     aligned = _aligned(expression, {patient: samples[patient] for patient in kept})
     aligned, gene_notes = withhold_genes(aligned, expression_spec)
@@ -129,7 +129,7 @@ def build_cohort(
         slide_ids=tuple(tuple(row.slide_id for row in usable[patient]) for patient in kept),
         n_tiles=tuple(sum(row.n_tiles for row in usable[patient]) for patient in kept),
         expression=aligned,
-        notes=(*expression.notes, *notes, *sample_notes, *labels.notes, *gene_notes),
+        notes=(*dealt, *expression.notes, *notes, *sample_notes, *labels.notes, *gene_notes),
         left_out=_left_out(everyone.difference(kept, beside.patient_ids), labels, reasons, usable),
         provenance=labels.provenance,
         normal_like=_normal_like(expression, samples, labels, aligned),

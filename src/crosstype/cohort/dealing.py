@@ -129,6 +129,22 @@ def deal_inner(
     return inner, why
 
 
+def kept_for_training(people: People, rest: np.ndarray, spec: FoldsSpec, key: Key) -> np.ndarray:
+    """Return the positions in `rest` that train: all, or `n_train` of them in the classes' shares.
+
+    With the same seed fewer patients are always among more, class by class.
+    """
+    if not spec.n_train or spec.n_train >= len(rest):
+        return rest
+    chance = np.random.default_rng(np.random.SeedSequence([spec.seed, *key, 2]))
+    label = people.label[rest]
+    kept = []
+    for name in np.unique(label):
+        members = chance.permutation(rest[label == name])
+        kept.append(members[: max(1, round(spec.n_train * len(members) / len(rest)))])
+    return np.sort(np.concatenate(kept))
+
+
 def check_sites(people: People, n_folds: int) -> None:
     """Raise CohortError if patients have no site, sites are too few, or a class has one only."""
     unknown = [one for one, site in zip(people.ids, people.site, strict=True) if not site]

@@ -10,7 +10,14 @@ import numpy as np
 import polars as pl
 
 from crosstype.cohort.cohort import Cohort, check_class_sizes
-from crosstype.cohort.dealing import OuterFold, People, check_sites, deal_inner, deal_outer
+from crosstype.cohort.dealing import (
+    OuterFold,
+    People,
+    check_sites,
+    deal_inner,
+    deal_outer,
+    kept_for_training,
+)
 from crosstype.cohort.placed_splits import place_splits
 from crosstype.cohort.protocol import Protocol
 from crosstype.cohort.spec import FoldsSpec
@@ -202,6 +209,7 @@ def _dealt(
     for one in outer:
         key = (one.repeat, one.fold)
         rest = np.array([i for i, name in enumerate(people.ids) if name in one.rest], dtype=np.intp)
+        rest = kept_for_training(people, rest, spec, key)
         inner: dict[str, int] = {}
         if not protocol.validation_is_test:
             by_site = protocol.grouped_by_site
@@ -210,7 +218,8 @@ def _dealt(
             if why:
                 place = f"repeat {one.repeat}, fold {one.fold}"
                 notes.append(f"{place}: inner folds are dealt by class, not by site: {why}")
-        frames.append(_fold_frame(one, inner))
+        taught = OuterFold(*key, one.test, frozenset(people.ids[i] for i in rest))
+        frames.append(_fold_frame(taught, inner))
     table = pl.concat(frames)
     known = [dict(zip(people.ids, c.tolist(), strict=True)) for c in (people.label, people.site)]
     for fold in folds_of(table, protocol):

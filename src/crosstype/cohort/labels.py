@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from crosstype.cohort.normal_like import normal_like_among
 from crosstype.cohort.spec import CohortSpec
 from crosstype.errors import CohortError, ConfigError, Fault, TableError
@@ -87,6 +89,18 @@ def provenance_of(labels: Collection[str]) -> str:
     distinct = {label.strip() for label in labels if label.strip()}
     n_pam50 = sum(bool(PAM50_LABEL.match(label)) for label in distinct)
     return FROM_RNA if n_pam50 >= 2 and n_pam50 * 2 >= len(distinct) else "unknown"
+
+
+def dealt_labels(labels: Sequence[str], spec: CohortSpec) -> tuple[tuple[str, ...], list[str]]:
+    """Return the patients' labels, dealt anew if `shuffle_labels` is set, and a warning if so."""
+    if not spec.shuffle_labels:
+        return tuple(labels), []
+    order = np.random.default_rng(spec.shuffle_labels).permutation(len(labels))
+    said = (
+        f"Warning: labels were dealt anew among the patients ([cohort] shuffle_labels = "
+        f"{spec.shuffle_labels}). No figure here says anything about them."
+    )
+    return tuple(labels[i] for i in order), [said]
 
 
 def is_tumour(identifier: str) -> bool:

@@ -68,6 +68,10 @@ class CohortSpec:
     classes: tuple[ClassSpec, ...] = ()
     """The classes; with two, the second is the positive one."""
 
+    shuffle_labels: int = 0
+    """A check that nothing leaks: labels are dealt anew among the cohort's patients, by this seed,
+    so that every honest figure is that of guessing; 0: labels stay where they are."""
+
     synthetic: bool = False
     """Whether the patients are made up; every page then says so."""
 
@@ -164,6 +168,10 @@ class FoldsSpec:
     n_inner_folds: int = 4
     """Training patients are dealt into this many inner folds: each network of a model learns from
     all but one and is validated on that one; stacking and trust are fitted on them too."""
+
+    n_train: int = 0
+    """Only so many training patients in each fold, drawn class by class; fewer are always among
+    more. Test patients stay the same, so that runs can be compared; 0: all."""
 
     seed: int = 0
     """All chance (folds, initialisation, batches, resampling) derives from this number."""

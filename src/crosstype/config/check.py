@@ -10,6 +10,7 @@ from crosstype.errors import ConfigError
 from crosstype.models.spec import MODEL_NAMES
 
 RANGES: dict[tuple[str, str], tuple[float, float]] = {
+    ("cohort", "shuffle_labels"): (0, 2**32 - 1),
     ("expression", "outlier_factor"): (0, inf),
     ("expression", "n_genes"): (0, inf),
     ("expression", "least_genes"): (1, 100_000),
@@ -33,6 +34,7 @@ RANGES: dict[tuple[str, str], tuple[float, float]] = {
     ("folds", "repeats"): (1, 1000),
     ("folds", "n_folds"): (2, 100),
     ("folds", "n_inner_folds"): (2, 20),
+    ("folds", "n_train"): (0, 10_000_000),
     ("folds", "seed"): (0, 2**32 - 1),
     ("models", "width"): (4, 4096),
     ("models", "n_gene_tokens"): (2, 1024),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -91,7 +92,11 @@ class Encoder:
 
 
 def load_encoder(
-    name: str, weights: Path | None, precision: Precision, device: str = "auto"
+    name: str,
+    weights: Path | None,
+    precision: Precision,
+    device: str = "auto",
+    normalisation: Literal["encoder", "none"] = "encoder",
 ) -> Encoder:
     """Return an encoder, ready to run.
 
@@ -100,6 +105,7 @@ def load_encoder(
         weights: safetensors or `.pth` file; None: from the Hugging Face hub or its local cache.
         precision: `fp32`, or `reduced` for 16-bit numbers (cosine to float32 at least 0.99).
         device: `auto` (a CUDA GPU if torch sees one), `cpu`, `cuda` or `cuda:1`.
+        normalisation: `none` leaves colours between 0 and 1, as the published code did.
 
     Raises:
         ConfigError: there is no encoder of that name.
@@ -107,6 +113,8 @@ def load_encoder(
             consent given to a licence; no such device.
     """
     card = encoder_card(name)
+    if normalisation == "none":
+        card = replace(card, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     chosen = _device(device)
     path = download_weights(card) if weights is None else weights
     filling = as_timm(read_weights(path))

@@ -24,6 +24,10 @@ class FeaturesSpec:
     precision: Literal["fp32", "reduced"] = "fp32"
     """fp32; reduced: bfloat16 where the machine has it, about twice as fast."""
 
+    normalisation: Literal["encoder", "none"] = "encoder"
+    """encoder: colours are normalised as the encoder was trained; none: they stay between 0 and 1,
+    the fault of the published code, for `crosstype replay`."""
+
     batch_size: int = 32
     """Tiles (views counted) that are encoded together."""
 

@@ -7,7 +7,12 @@ from crosstype.models.cross_attention import CrossAttention
 from crosstype.models.gene_only import GeneOnly
 from crosstype.models.image_only import ImageOnly
 from crosstype.models.interface import Network, Sizes
-from crosstype.models.paper import PaperConcat, PaperCrossAttention
+from crosstype.models.paper import (
+    MendedConcat,
+    MendedCrossAttention,
+    PaperConcat,
+    PaperCrossAttention,
+)
 from crosstype.models.spec import ModelSpec
 
 NETWORKS: dict[str, type[Network]] = {
@@ -17,6 +22,8 @@ NETWORKS: dict[str, type[Network]] = {
     "cross_attention": CrossAttention,
     "paper_concat": PaperConcat,
     "paper_cross_attention": PaperCrossAttention,
+    "mended_concat": MendedConcat,
+    "mended_cross_attention": MendedCrossAttention,
 }
 
 

@@ -14,6 +14,8 @@ MODEL_NAMES = (
     "cross_attention",
     "paper_concat",
     "paper_cross_attention",
+    "mended_concat",
+    "mended_cross_attention",
 )
 BASELINE_NAMES = (
     "logistic_genes",

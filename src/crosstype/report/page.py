@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -16,6 +15,7 @@ from crosstype.files import write_text
 from crosstype.report import coverage, figures, page_tables, rna_loss
 from crosstype.report.content import RunContent, read_content
 from crosstype.report.curves import MOST_REPEATS_DRAWN
+from crosstype.report.environment import page_environment
 from crosstype.report.spec import ReportSpec
 from crosstype.report.svg import house_style, inline_svg
 from crosstype.report.words import best_model_sentence
@@ -48,15 +48,7 @@ def write_report(out: Path, spec: ReportSpec) -> Path:
         TableError: a table that every run has is missing or damaged.
     """
     content = read_content(out)
-    # Everything from tables is text to be shown, never markup: ids and labels come from users.
-    environment = Environment(
-        loader=PackageLoader("crosstype.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("report.html").render(_context(content, spec))
+    page = page_environment().get_template("report.html").render(_context(content, spec))
     path = out / "report.html"
     write_text(path, page)
     return path

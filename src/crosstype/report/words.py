@@ -21,6 +21,8 @@ MODEL_NOTES = {
     "logistic_clinical": "clinical covariates alone",
     "paper_concat": "cannot see the image by construction",
     "paper_cross_attention": "cannot see the image by construction",
+    "mended_concat": "as published, with the image connected",
+    "mended_cross_attention": "as published, with several gene tokens",
 }
 MINUS = "\N{MINUS SIGN}"
 

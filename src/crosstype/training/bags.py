@@ -23,9 +23,10 @@ KEPT_BYTES = 1 << 30
 class Bags:
     """All tile features of each patient, read at first use."""
 
-    def __init__(self, paths: Mapping[str, Sequence[Path]]) -> None:
-        """Know where each patient's slides are; nothing is read yet."""
+    def __init__(self, paths: Mapping[str, Sequence[Path]], views: str = "drawn") -> None:
+        """Know where each patient's slides are, and whether their views are ever shown."""
         self._paths = paths
+        self._plain = views == "plain"
         self._kept: dict[str, np.ndarray] = {}
         self._bytes = 0
         self._views: dict[str, np.ndarray | None] = {}
@@ -81,6 +82,8 @@ class Bags:
 
     def _views_of(self, patient_id: str) -> Float32[np.ndarray, "views tiles features"] | None:
         """Return a patient's views, joined as in `read`; None unless all slides have some."""
+        if self._plain:
+            return None
         if patient_id not in self._views:
             paths = sorted(self._paths[patient_id], key=lambda path: path.stem)
             parts = [read_views(path) for path in paths]

@@ -65,7 +65,7 @@ class Bench:
 
     @cached_property
     def _bags(self) -> Bags:
-        return Bags(self.plan.slides)
+        return Bags(self.plan.slides, self.plan.training.views)
 
     @cached_property
     def covariates(self) -> Covariates | None:
@@ -132,7 +132,8 @@ class Bench:
                 splits.append(Split(together(own[0], teachers), own[1], beside=out))
             else:
                 splits.append(Split(*own))
-        return splits
+        # The published notebook trains one network, whoever validates it.
+        return splits[:1] if self.plan.protocol.published_training else splits
 
     def _teachers(self, fold: Fold) -> Patients:
         """Return who of the patients with one modality may teach in a fold."""

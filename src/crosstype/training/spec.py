@@ -11,8 +11,9 @@ class TrainingSpec:
     """Which models are trained, and how. The baselines always run too."""
 
     models: tuple[str, ...] = ("image_only", "gene_only", "concat", "late", "cross_attention")
-    """Models to train: image_only, gene_only, concat, late, cross_attention, paper_concat,
-    paper_cross_attention."""
+    """Models to train: image_only, gene_only, concat, late, cross_attention; paper_concat and
+    paper_cross_attention, as published; mended_concat and mended_cross_attention, the same with the
+    image connected."""
 
     learning_rate: float = 0.001
     """Highest learning rate, reached after the warm-up."""
@@ -70,6 +71,10 @@ class TrainingSpec:
 
     search_trials: int = 30
     """Trials at most of each search. Where minutes end it first, a repetition may differ."""
+
+    views: Literal["drawn", "plain"] = "drawn"
+    """drawn: where slides were augmented, each training step shows a patient's plain tiles or one
+    of their views, by chance; plain: never a view."""
 
     n_tiles_per_bag: int = 512
     """Tiles drawn from a bag at each training step at most; prediction always sees all."""

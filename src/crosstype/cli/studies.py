@@ -1,0 +1,138 @@
+"""Commands that run a config many times to answer one question."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from crosstype.errors import UsageError
+
+if TYPE_CHECKING:
+    from crosstype.config.spec import RunSpec
+    from crosstype.studies.variants import Study
+
+Config = Annotated[Path, typer.Argument(help="Config file (TOML); `crosstype init` writes one.")]
+Workers = Annotated[
+    int,
+    typer.Option(
+        "--workers", min=0, help="Training processes; 0: one per core. Changes no number."
+    ),
+]
+
+
+def _out(kind: str) -> object:
+    return typer.Option("--out", help=f"Folder for everything; default: the config's name + {kind}")
+
+
+def ablate(
+    config: Config, out: Annotated[Path | None, _out("_ablation.")] = None, workers: Workers = 0
+) -> None:
+    """Take cross_attention apart: OUT/ablation.csv and ablation.html.
+
+    No image, no genes, no attention, one direction, no augmentation, no line, outliers removed,
+    mean for median, PAM50 genes withheld: each as a paired difference with interval and corrected
+    p. Finished runs are reused.
+    """
+    from crosstype.cli.bars import Bars
+    from crosstype.studies.ablation import CLAIMS, ablation
+
+    spec, folder, n = _read(config, out, "ablation", workers)
+    with Bars() as bars:
+        study = ablation(spec, folder, (n, bars))
+        _finish(study, spec, "ablation", (n, bars), [": ".join(one) for one in CLAIMS])
+
+
+def replay(
+    config: Config, out: Annotated[Path | None, _out("_replay.")] = None, workers: Workers = 0
+) -> None:
+    """Run the published protocol, mend its faults one by one: OUT/replay.csv and replay.html.
+
+    Says how much of a published figure each fault is worth on your patients. Repeats and seed are
+    the config's; its models and protocol are not used.
+    """
+    from crosstype.cli.bars import Bars
+    from crosstype.studies.replay import replay as make_replay
+
+    spec, folder, n = _read(config, out, "replay", workers)
+    with Bars() as bars:
+        study = make_replay(spec, folder, bars)
+        _finish(study, spec, "replay", (n, bars), [])
+
+
+def learning_curve(
+    config: Config,
+    out: Annotated[Path | None, _out("_learning_curve.")] = None,
+    sizes: Annotated[
+        str, typer.Option("--sizes", help="Training patients, as in 50,100,200; unset: 5 steps.")
+    ] = "",
+    workers: Workers = 0,
+) -> None:
+    """Train the config's models on fewer patients: OUT/learning_curve.csv and its page."""
+    from crosstype.cli.bars import Bars
+    from crosstype.studies.learning_curve import learning_curve as make_curve
+
+    spec, folder, n = _read(config, out, "learning_curve", workers)
+    with Bars() as bars:
+        study = make_curve(spec, folder, _numbers(sizes), (n, bars))
+        _finish(study, spec, "learning_curve", (n, bars), [])
+
+
+def shuffle_labels(
+    config: Config,
+    out: Annotated[Path | None, _out("_label_shuffles.")] = None,
+    shuffles: Annotated[int, typer.Option("--shuffles", min=2, help="Number of shuffles.")] = 100,
+    workers: Workers = 0,
+) -> None:
+    """Run everything on shuffled labels: an honest protocol then guesses (AUROC 0.5)."""
+    from crosstype.cli.bars import Bars
+    from crosstype.studies.label_shuffles import SUMMARY, run_label_shuffles
+
+    spec, folder, n = _read(config, out, "label_shuffles", workers)
+    with Bars() as bars:
+        summary = run_label_shuffles(spec, folder, shuffles, (n, bars))
+    typer.echo("model                   true labels   shuffled (mean, SE)   SE from 0.5   p")
+    for row in summary.iter_rows(named=True):
+        typer.echo(
+            f"{row['model']:<24}{row['real']:.3f}         {row['mean']:.3f} "
+            f"({row['standard_error']:.3f})         {row['errors_from_half']:+.1f}          "
+            f"{row['p']:.3f}"
+        )
+    typer.echo(f"AUROC, the mean over folds. Table: {folder / SUMMARY}")
+
+
+def _read(config: Path, out: Path | None, kind: str, workers: int) -> tuple[RunSpec, Path, int]:
+    from crosstype.config.check import check_ready
+    from crosstype.config.read import read_config
+
+    spec = read_config(config)
+    check_ready(spec, needs_labels=True)
+    return spec, out or Path(f"{config.stem}_{kind}"), workers or os.cpu_count() or 1
+
+
+def _finish(
+    study: Study, spec: RunSpec, kind: str, how: tuple[int, object], claims: list[str]
+) -> None:
+    """Run the study, write its table and its page, and say where they are."""
+    from crosstype.report.study_page import write_study_page
+    from crosstype.studies.judged import judge
+    from crosstype.studies.variants import run_variants
+
+    n_workers, bars = how
+    run_variants(study, n_workers, bars)  # type: ignore[arg-type]
+    classes = tuple(one.name for one in spec.cohort.classes)
+    table = judge(study, study.out / f"{kind}.csv", spec.evaluation, classes, spec.folds.seed)
+    page, confidence = study.out / f"{kind}.html", spec.evaluation.confidence
+    path = write_study_page(page, kind, table, confidence, claims)
+    typer.echo(f"Table: {study.out / f'{kind}.csv'}. Page: {path}")
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(one) for one in text.split(",") if one.strip()]
+    except ValueError:
+        raise UsageError(
+            f"--sizes: found {text!r}, expected whole numbers with commas, as in 50,100,200."
+        ) from None

@@ -1,0 +1,94 @@
+"""The whole path on shuffled labels: an honest protocol must then guess, whatever it learned.
+
+Each shuffle deals the labels anew among the patients and runs everything again, so that a leak
+anywhere between tables and predictions shows as an AUROC above 0.5 (Ojala and Garriga 2010).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from crosstype.config.spec import RunSpec
+from crosstype.evaluation.metrics import headline_key
+from crosstype.evaluation.predictions import read_predictions
+from crosstype.evaluation.resampling import fold_summaries
+from crosstype.pipeline import Run
+from crosstype.pipeline import run as run_pipeline
+from crosstype.progress import Watcher
+from crosstype.studies.variants import FOLDER, with_features
+from crosstype.tables import write_table
+
+REAL = 0
+SHUFFLES, SUMMARY = "label_shuffles.csv", "label_shuffles_summary.csv"
+
+
+def run_label_shuffles(
+    spec: RunSpec, out: Path, n_shuffles: int, how: tuple[int, Watcher]
+) -> pl.DataFrame:
+    """Run the config on its labels and on shuffled ones; write and return what was found.
+
+    OUT/label_shuffles.csv holds each model's AUROC, the mean over folds (and repeats), of every
+    shuffle, 0 being the true labels. OUT/label_shuffles_summary.csv: the true figure, mean and
+    Monte-Carlo standard error over the shuffles, how many standard errors the mean lies from 0.5,
+    and p: the share of shuffles that reach the true figure, itself counted among them.
+
+    Args:
+        spec: the config.
+        out: folder of the study; finished shuffles are reused.
+        n_shuffles: number of shuffles, at least 2.
+        how: number of workers and who is told how far it is.
+    """
+    n_workers, watcher = how
+    found = with_features(spec, out, watcher)
+    evaluation = replace(found.evaluation, n_shuffles=0, rna_loss=False)
+    found = replace(found, evaluation=evaluation)
+    rows = []
+    for number in range(n_shuffles + 1):
+        own = replace(found, cohort=replace(found.cohort, shuffle_labels=number))
+        folder = out / FOLDER / ("real" if number == REAL else f"shuffle_{number}")
+        watcher.say("the labels as they are" if number == REAL else f"shuffle {number}")
+        run_pipeline(Run(own, folder, n_workers, watcher), last="train")
+        classes = tuple(one.name for one in own.cohort.classes)
+        rows += [(model, number, auroc) for model, auroc in _aurocs(folder, classes)]
+    table = pl.DataFrame(rows, schema=["model", "shuffle", "auroc"], orient="row")
+    write_table(out / SHUFFLES, table)
+    summary = summarised(table)
+    write_table(out / SUMMARY, summary)
+    return summary
+
+
+def summarised(table: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per model, from its AUROC under every shuffle."""
+    true = pl.col("shuffle") == REAL
+    real = table.filter(true).select("model", real="auroc")
+    reaches = (pl.col("auroc") >= pl.col("real")).sum()
+    n = pl.len()
+    error = pl.col("auroc").std() / n.sqrt()
+    return (
+        table.filter(~true)
+        .join(real, on="model", maintain_order="left")
+        .group_by("model", maintain_order=True)
+        .agg(
+            real=pl.col("real").first(),
+            mean=pl.col("auroc").mean(),
+            standard_error=error,
+            errors_from_half=(pl.col("auroc").mean() - 0.5) / error,
+            highest=pl.col("auroc").max(),
+            p=(reaches + 1) / (n + 1),
+            n_shuffles=n,
+        )
+    )
+
+
+def _aurocs(folder: Path, classes: Sequence[str]) -> list[tuple[str, float | None]]:
+    """Return each model's AUROC, the mean over test folds."""
+    predictions = read_predictions(folder / "predictions.csv", classes)
+    key = headline_key("auroc", classes)
+    return [
+        (name, fold_summaries(predictions, one)[key].mean)
+        for name, one in predictions.of_model.items()
+    ]

@@ -1,0 +1,69 @@
+"""The learning curve: what each model says when fewer patients teach it; the same are tested."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from crosstype.cohort.spec import FoldsSpec
+from crosstype.config.spec import RunSpec
+from crosstype.errors import UsageError
+from crosstype.pipeline import Run
+from crosstype.pipeline import run as run_pipeline
+from crosstype.progress import Watcher
+from crosstype.studies.variants import FOLDER, Contrast, Study, Variant, with_features
+from crosstype.tables import read_table
+
+SHARES = (0.1, 0.2, 0.35, 0.6, 1.0)
+LEAST = 20
+"""Training patients of the smallest step: with fewer a class may have nobody in an inner fold."""
+
+
+def learning_curve(
+    spec: RunSpec, out: Path, sizes: Sequence[int], how: tuple[int, Watcher]
+) -> Study:
+    """Return the runs and rows of the curve: the config's models at every size.
+
+    Args:
+        spec: the config.
+        out: folder of the study; slides are extracted into it.
+        sizes: numbers of training patients of each fold; empty: a tenth of them to all of them.
+        how: number of workers and who is told how far it is.
+
+    Raises:
+        UsageError: a size is below `LEAST` or above what the folds have.
+    """
+    n_workers, watcher = how
+    found = with_features(spec, out, watcher)
+    run_pipeline(Run(found, out / FOLDER / "whole", n_workers, watcher), last="cohort")
+    most = _most(out / FOLDER / "whole" / "folds.csv")
+    wanted = sorted(set(sizes or [max(LEAST, round(most * share)) for share in SHARES]))
+    for one in wanted:
+        if not LEAST <= one <= most:
+            raise UsageError(
+                f"--sizes: found {one}, expected {LEAST} to {most}, the training patients of the "
+                "smallest fold."
+            )
+    models = [*dict.fromkeys(found.training.models), "logistic_genes", "logistic_image"]
+    variants, rows = [], []
+    for one in reversed(wanted):  # the largest first: it tells whether anything runs at all
+        own = 0 if one == most else one
+        variants.append(Variant(f"train_{one}", replace(found, folds=_folds(found, own))))
+        for model in models:
+            against = "" if one == wanted[-1] else f"{model}, {wanted[-1]}"
+            rows.append(Contrast(f"{model}, {one}", str(one), f"train_{one}", model, against))
+    return Study(out, variants, rows)
+
+
+def _folds(spec: RunSpec, n_train: int) -> FoldsSpec:
+    return replace(spec.folds, n_train=n_train)
+
+
+def _most(path: Path) -> int:
+    """Return how many training patients the smallest fold has."""
+    table = read_table(path).filter(pl.col("role") != "test")
+    counts = table.group_by("repeat", "fold").len()["len"]
+    return int(counts.min())  # type: ignore[arg-type]

@@ -1,0 +1,146 @@
+"""Running one config in several variants, and lining up what each of them says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+
+from crosstype.cohort.protocol import Protocol
+from crosstype.config.spec import RunSpec
+from crosstype.errors import ConfigError
+from crosstype.feature_stage import feature_folder
+from crosstype.pipeline import Run
+from crosstype.pipeline import run as run_pipeline
+from crosstype.progress import Watcher
+from crosstype.tables import read_table, write_table
+
+FOLDER = "variants"
+KEYS = ("repeat", "patient_id")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One run of the config with something changed.
+
+    Attributes:
+        name: of its folder in OUT/variants.
+        spec: all its settings.
+        protocol: if no config can name it, its protocol.
+    """
+
+    name: str
+    spec: RunSpec
+    protocol: Protocol | None = None
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One row of a study: a model of a variant, and with which row it is compared.
+
+    Attributes:
+        name: of the row.
+        about: what was changed, in words.
+        variant: name of the variant.
+        model: whose predictions stand for it.
+        against: name of the row it is compared with; empty: none.
+        absent: why it could not be run on these data; empty: it was.
+    """
+
+    name: str
+    about: str
+    variant: str
+    model: str
+    against: str = ""
+    absent: str = ""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question that takes several runs.
+
+    Attributes:
+        out: folder of the study.
+        variants: every run it takes.
+        contrasts: rows of its table, those that could not be run included.
+    """
+
+    out: Path
+    variants: Sequence[Variant]
+    contrasts: Sequence[Contrast]
+
+    @property
+    def shown(self) -> list[Contrast]:
+        """Return the rows that could be run."""
+        return [one for one in self.contrasts if not one.absent]
+
+
+def with_features(spec: RunSpec, out: Path, watcher: Watcher) -> RunSpec:
+    """Return settings that find the features; slides are extracted once, for all variants."""
+    if spec.slides.folder is None:
+        return spec
+    run_pipeline(Run(spec, out, watcher=watcher), last="features")
+    features = replace(spec.features, folder=feature_folder(spec, out).resolve())
+    return replace(spec, slides=replace(spec.slides, folder=None), features=features)
+
+
+def run_variants(study: Study, n_workers: int, watcher: Watcher) -> Path:
+    """Run every variant that a row asks for, and write what they say into one table.
+
+    Finished variants are reused. Every variant must test the same patients.
+
+    Returns:
+        Path of OUT/predictions.csv, in which `model` is the name of a row.
+    """
+    asked = {one.variant for one in study.shown}
+    parts = []
+    for variant in study.variants:
+        if variant.name not in asked:
+            continue
+        own = [one for one in study.shown if one.variant == variant.name]
+        watcher.say(f"{variant.name}: {', '.join(dict.fromkeys(one.model for one in own))}")
+        parts += _predictions(study, variant, own, (n_workers, watcher))
+    path = study.out / "predictions.csv"
+    table = pl.concat(parts, how="diagonal")
+    write_table(path, table)
+    return path
+
+
+def _predictions(
+    study: Study, variant: Variant, contrasts: Sequence[Contrast], how: tuple[int, Watcher]
+) -> list[pl.DataFrame]:
+    """Run one variant and return the predictions of each row it stands for."""
+    n_workers, watcher = how
+    out = study.out / FOLDER / variant.name
+    models = tuple(dict.fromkeys(one.model for one in contrasts))
+    training = replace(variant.spec.training, models=_trained(models))
+    evaluation = replace(variant.spec.evaluation, n_shuffles=0, rna_loss=False)
+    spec = replace(variant.spec, training=training, evaluation=evaluation)
+    run = Run(spec, out, n_workers, watcher, mended=variant.protocol)
+    run_pipeline(run, last="train")
+    found = read_table(out / "predictions.csv")
+    parts = [
+        found.filter(pl.col("model") == one.model).with_columns(model=pl.lit(one.name))
+        for one in contrasts
+    ]
+    _check_same_patients(parts[0], study, variant)
+    return parts
+
+
+def _check_same_patients(part: pl.DataFrame, study: Study, variant: Variant) -> None:
+    first = study.out / FOLDER / study.variants[0].name / "predictions.csv"
+    same = read_table(first).select(KEYS).unique().sort(KEYS)
+    if not part.select(KEYS).unique().sort(KEYS).equals(same):
+        raise ConfigError(
+            f"{variant.name}: tests other patients than {study.variants[0].name}, so that nothing "
+            "can be compared. Use one cohort for all."
+        )
+
+
+def _trained(models: Sequence[str]) -> tuple[str, ...]:
+    """Return the models to name in the config; baselines run unasked, `late` needs its parents."""
+    from crosstype.models.baselines import BASELINES
+
+    return tuple(model for model in models if model not in BASELINES)
