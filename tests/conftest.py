@@ -154,6 +154,10 @@ class Tiny:
     def change(self, **settings: Any) -> None:
         rewrite_config(self.config, **settings)
 
+    def grow(self, n_patients: int, **settings: Any) -> None:
+        """Write a larger cohort in place of this one."""
+        write_tiny(self.folder, n_patients, **settings)
+
     def run(self, out: Path, last: str = "report", n_workers: int = 0) -> Run:
         """Run into `out`; with workers in real processes, without in this one."""
         one = Run(read_config(self.config), out, max(1, n_workers))

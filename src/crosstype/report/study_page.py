@@ -78,7 +78,8 @@ def _rows_table(table: pl.DataFrame, confidence: float) -> PageTable:
         first = part.row(0, named=True)
         by_metric = {row["metric"]: row for row in part.iter_rows(named=True)}
         head = Cell(str(name), f"against {first['against']}" if first["against"] else "")
-        cells = [head, Cell(first["about"], first["model"])]
+        place = f"{first['model']}, protocol {first['protocol']}"
+        cells = [head, Cell(first["about"], place)]
         cells += [_value_cell(by_metric[metric]) for metric in SHOWN]
         rows.append(tuple(cells))
     columns = ("Row", "What", *(METRIC_NAMES[metric] for metric in SHOWN))

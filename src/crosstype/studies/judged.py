@@ -33,6 +33,7 @@ COLUMNS = {
     "p_adjusted": pl.Float64,
     "n": pl.Int64,
     "absent": pl.String,
+    "protocol": pl.String,
 }
 
 Values = Float[np.ndarray, "n_metrics n_resamples"]
@@ -60,7 +61,11 @@ def judge(
         name: np.asarray(headline_per_repeat(predictions, one, METRICS, weights).mean(axis=0))
         for name, one in predictions.of_model.items()
     }
-    rows = [row for one in study.contrasts for row in _rows(one, values, predictions, spec)]
+    rows = [
+        row | {"protocol": study.mark_of(one)}
+        for one in study.contrasts
+        for row in _rows(one, values, predictions, spec)
+    ]
     table = _adjusted(pl.DataFrame(rows, schema=COLUMNS))
     write_table(path, table)
     return table

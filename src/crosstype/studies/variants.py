@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from crosstype.cohort.protocol import Protocol
+from crosstype.cohort.protocol import Protocol, protocol_named
 from crosstype.config.spec import RunSpec
 from crosstype.errors import ConfigError
 from crosstype.feature_stage import feature_folder
@@ -34,6 +34,12 @@ class Variant:
     name: str
     spec: RunSpec
     protocol: Protocol | None = None
+
+    @property
+    def mark(self) -> str:
+        """Return the protocol, and in words how it leaks if it does."""
+        protocol = self.protocol or protocol_named(self.spec.folds.protocol)
+        return ": ".join([protocol.name, *(["; ".join(protocol.leaks)] if protocol.leaks else [])])
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,10 @@ class Study:
     def shown(self) -> list[Contrast]:
         """Return the rows that could be run."""
         return [one for one in self.contrasts if not one.absent]
+
+    def mark_of(self, contrast: Contrast) -> str:
+        """Return the protocol of a row, and how it leaks."""
+        return next((one.mark for one in self.variants if one.name == contrast.variant), "")
 
 
 def with_features(spec: RunSpec, out: Path, watcher: Watcher) -> RunSpec:
