@@ -19,6 +19,7 @@ from crosstype.cohort.expression_cache import ExpressionCache, expression_files
 from crosstype.cohort.folds import fold_cohort
 from crosstype.cohort.genes import outlier_cost
 from crosstype.cohort.genesets import read_gene_sets
+from crosstype.cohort.labels import COMPUTED
 from crosstype.cohort.one_modality import write_one_modality
 from crosstype.cohort.preprocess import ShiftLog
 from crosstype.cohort.protocol import Protocol
@@ -26,7 +27,8 @@ from crosstype.cohort.spec import CohortSpec, ExpressionSpec
 from crosstype.cohort.splits import split_files, split_outputs, write_splits
 from crosstype.config.spec import RunSpec
 from crosstype.errors import CohortError
-from crosstype.features.store import read_feature_rows
+from crosstype.features.pretraining import pretraining_note
+from crosstype.features.store import FeatureRow, read_feature_rows
 from crosstype.stages import Ledger, Stage
 from crosstype.tables import write_table
 
@@ -39,6 +41,11 @@ OUTPUTS = (
     "one_modality.csv",
     "one_modality.npz",
     "outliers.csv",
+)
+
+LABELS_FROM_RNA = (
+    "labels are computed from RNA, as PAM50 names are. Models that see the genes are judged by a "
+    "label made of them. If yours are not, say so by [cohort] label_source."
 )
 
 LEAST_GENES = ExpressionSpec().least_genes
@@ -61,7 +68,7 @@ def cohort_stage(
         _write(cohort, spec, out)
         notes = _covariates(spec.cohort, cohort.patient_ids, out / COVARIATES)
         return {
-            "notes": [*cohort.notes, *fold_notes, *notes],
+            "notes": [*_provenance_notes(cohort, rows), *cohort.notes, *fold_notes, *notes],
             "provenance": cohort.provenance,
             "counts": [cohort.labels.count(one.name) for one in spec.cohort.classes],
         }
@@ -107,6 +114,14 @@ def _represented(cohort: Cohort, spec: ExpressionSpec) -> Cohort:
         beside = replace(beside, expression=theirs)
     told = (*cohort.notes, *notes)
     return replace(cohort, expression=spectra, one_modality=beside, notes=told)
+
+
+def _provenance_notes(cohort: Cohort, rows: Sequence[FeatureRow]) -> list[str]:
+    """Return what must be known of the labels' origin and of what the encoder has seen."""
+    encoders = sorted({row.encoder for row in rows if not row.fault})
+    notes = [pretraining_note(one, cohort.patient_ids) for one in encoders]
+    from_rna = cohort.provenance.startswith(COMPUTED)
+    return [*([f"Warning: {LABELS_FROM_RNA}"] if from_rna else []), *notes]
 
 
 def _covariates(spec: CohortSpec, patient_ids: Sequence[str], path: Path) -> list[str]:

@@ -95,3 +95,17 @@ def test_another_column_than_the_one_named_is_never_taken(tmp_path: Path) -> Non
     spec = replace(spec_of(tmp_path), patient_column="WHO")
     with pytest.raises(TableError, match="no column 'WHO'"):
         read_labels(spec)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [("auto", "computed from RNA"), ("ihc", "immunohistochemistry"), ("clinical", "records")],
+)
+def test_the_user_says_where_labels_come_from(tmp_path: Path, source: str, expected: str) -> None:
+    spec = replace(spec_of(tmp_path), label_source=source)
+    assert expected in read_labels(spec).provenance
+
+
+def test_receptor_names_are_known() -> None:
+    assert "immunohistochemistry" in provenance_of(["ER+", "ER-"])
+    assert "immunohistochemistry" in provenance_of(["HR+/HER2-", "TNBC", "HER2 positive"])

@@ -22,10 +22,25 @@ PAM50_LABEL = re.compile(
     re.IGNORECASE,
 )
 PAM50_PREFIX = re.compile(r"^(brca|pam50)[._ -]", re.IGNORECASE)
+COMPUTED = "computed from RNA"
 FROM_RNA = (
-    "computed from RNA: PAM50 labels are derived from the expression of 50 genes, so that models "
+    f"{COMPUTED}: PAM50 labels are derived from the expression of 50 genes, so that models "
     "which see the genes are judged by a label made of them"
 )
+
+FROM_IHC = "from immunohistochemistry: receptors by stained sections, not by RNA"
+RECEPTOR_LABEL = re.compile(
+    r"^((er|pr|hr|her2)[ _/-]?(\+|-|pos|neg|positive|negative|equivocal|low)|"
+    r"tnbc|triple[ _-]?negative|(hr|er)[+-].*her2[+-])$",
+    re.IGNORECASE,
+)
+SOURCES = {
+    "rna": FROM_RNA,
+    "ihc": FROM_IHC,
+    "clinical": "from clinical records",
+    "unknown": "unknown",
+}
+"""What `[cohort] label_source` means in words."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +96,18 @@ def read_labels(spec: CohortSpec) -> Labels:
     kept = {patient: name for patient, name in class_of.items() if patient not in left_out}
     single = {patient: found[0] for patient, found in labels.items() if len(found) == 1}
     normal_like = normal_like_among(single)
-    return Labels(kept, sites, left_out, provenance_of(texts), normal_like=normal_like)
+    source = SOURCES.get(spec.label_source) or provenance_of(texts)
+    return Labels(kept, sites, left_out, source, normal_like=normal_like)
 
 
 def provenance_of(labels: Collection[str]) -> str:
-    """Return where labels come from: a warning for PAM50 names, else `unknown`."""
+    """Return where labels come from by their names: RNA, receptors, or `unknown`."""
     distinct = {label.strip() for label in labels if label.strip()}
     n_pam50 = sum(bool(PAM50_LABEL.match(label)) for label in distinct)
-    return FROM_RNA if n_pam50 >= 2 and n_pam50 * 2 >= len(distinct) else "unknown"
+    if n_pam50 >= 2 and n_pam50 * 2 >= len(distinct):
+        return FROM_RNA
+    n_receptors = sum(bool(RECEPTOR_LABEL.match(label)) for label in distinct)
+    return FROM_IHC if n_receptors >= 2 and n_receptors * 2 >= len(distinct) else "unknown"
 
 
 def dealt_labels(labels: Sequence[str], spec: CohortSpec) -> tuple[tuple[str, ...], list[str]]:

@@ -32,6 +32,11 @@ class CohortSpec:
     label_column: str | None = None
     """Column of the label table that holds the label; unset: the one with the classes' labels."""
 
+    label_source: Literal["auto", "rna", "ihc", "clinical", "unknown"] = "auto"
+    """Where the labels come from. rna: computed from RNA, of which every page then warns; ihc: from
+    immunohistochemistry; clinical: from records; auto: rna if they are PAM50 names, ihc if they
+    name receptors, else unknown."""
+
     labels_from_pam50: Literal["none", "median", "robust", "er-balanced"] | None = None
     """Instead of a label table: labels are PAM50 calls of the expression table, centred so
     (`docs/pam50.md`). Classes then name LumA, LumB, Basal, Her2 and Normal, with or without
