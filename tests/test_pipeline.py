@@ -30,12 +30,17 @@ COLUMNS = {
     "training.csv": "model repeat fold epoch train_loss validation_loss",
     "calibration.csv": "model repeat fold n temperature class offset threshold",
     "coverage.csv": "model coverage threshold accuracy low high n",
+    "apart.csv": "patient_id reason",
+    "apart_predictions.csv": "patient_id reason model predicted n_models",
+    "site_probe.csv": "input metric value low high guessing n_sites n",
+    "subgroups_of.csv": "patient_id column group",
 }
 OTHERS = {
     "config.toml",
     "expression.npz",
     "normal_like.npz",
     "one_modality.npz",
+    "apart.npz",
     "run.json",
     "report.html",
     "models",

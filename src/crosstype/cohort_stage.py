@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crosstype.cohort.aligned import save_expression
+from crosstype.cohort.apart import APART, APART_EXPRESSION, write_apart
 from crosstype.cohort.cohort import Cohort, build_cohort, write_cohort, write_left_out
 from crosstype.cohort.covariates import (
     COVARIATES,
@@ -25,6 +26,7 @@ from crosstype.cohort.preprocess import ShiftLog
 from crosstype.cohort.protocol import Protocol
 from crosstype.cohort.spec import CohortSpec, ExpressionSpec
 from crosstype.cohort.splits import split_files, split_outputs, write_splits
+from crosstype.cohort.subgroups import SUBGROUPS, read_subgroups, write_subgroups
 from crosstype.config.spec import RunSpec
 from crosstype.errors import CohortError
 from crosstype.features.pretraining import pretraining_note
@@ -41,6 +43,9 @@ OUTPUTS = (
     "one_modality.csv",
     "one_modality.npz",
     "outliers.csv",
+    APART,
+    APART_EXPRESSION,
+    SUBGROUPS,
 )
 
 LABELS_FROM_RNA = (
@@ -112,8 +117,12 @@ def _represented(cohort: Cohort, spec: ExpressionSpec) -> Cohort:
     if beside is not None and beside.expression.patient_ids:
         theirs, _ = spectrum_of(beside.expression, gene_sets, spec.least_genes)
         beside = replace(beside, expression=theirs)
-    told = (*cohort.notes, *notes)
-    return replace(cohort, expression=spectra, one_modality=beside, notes=told)
+    cohort = replace(cohort, expression=spectra, one_modality=beside)
+    apart = cohort.apart
+    if apart is not None and apart.reasons:
+        theirs, _ = spectrum_of(apart.expression, gene_sets, spec.least_genes)
+        cohort = replace(cohort, apart=replace(apart, expression=theirs))
+    return replace(cohort, notes=(*cohort.notes, *notes))
 
 
 def _provenance_notes(cohort: Cohort, rows: Sequence[FeatureRow]) -> list[str]:
@@ -159,6 +168,11 @@ def _write(cohort: Cohort, spec: RunSpec, out: Path) -> None:
     save_expression(out / "expression.npz", cohort.expression)
     if cohort.normal_like is not None:
         save_expression(out / "normal_like.npz", cohort.normal_like)
+    if cohort.apart is not None:
+        write_apart(out / APART, cohort.apart.reasons)
+        save_expression(out / APART_EXPRESSION, cohort.apart.expression)
+    groups = read_subgroups(spec.cohort, cohort.patient_ids, cohort.sites)
+    write_subgroups(out / SUBGROUPS, groups)
     if cohort.one_modality is not None:
         write_one_modality(out / "one_modality.csv", cohort.one_modality)
         save_expression(out / "one_modality.npz", cohort.one_modality.expression)

@@ -25,7 +25,7 @@ from crosstype.files import write_text
 from crosstype.progress import Silence, Watcher
 from crosstype.stages import Ledger, Stage
 from crosstype.tables import read_table, write_table
-from crosstype.train_stage import LOSSES, MARKED, train_stage
+from crosstype.train_stage import APART_PREDICTIONS, LOSSES, MARKED, train_stage
 from crosstype.training.spec import published
 
 REPORTED_VERSIONS = ("torch", "numpy", "scikit-learn", "scipy", "polars", "h5py", "matplotlib")
@@ -148,7 +148,7 @@ def _train(run: Run, ledger: Ledger) -> dict[str, Any]:
 
     def work() -> Mapping[str, Any]:
         notes = train(run.n_workers, run.watcher)
-        _mark(run, MARKED)
+        _mark(run, (*MARKED, APART_PREDICTIONS))
         return notes
 
     return ledger.do(stage, work)
@@ -202,7 +202,7 @@ def _mark(run: Run, names: tuple[str, ...]) -> None:
     words = f"{run.protocol.name}: {'; '.join(run.protocol.leaks)}"
     for name in names:
         path = run.out / name
-        if path.exists():
+        if path.exists() and not pl.read_csv(path, n_rows=1).is_empty():
             write_table(path, read_table(path).with_columns(protocol=pl.lit(words)))
 
 

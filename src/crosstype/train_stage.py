@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crosstype.cohort.apart import APART, APART_EXPRESSION, read_apart
 from crosstype.cohort.covariates import COVARIATES
 from crosstype.cohort.protocol import Protocol
 from crosstype.cohort.spec import ExpressionSpec
@@ -14,6 +15,7 @@ from crosstype.config.spec import RunSpec
 from crosstype.files import hash_of
 from crosstype.progress import Watcher
 from crosstype.stages import Ledger, Stage
+from crosstype.tables import write_table
 
 if TYPE_CHECKING:
     from crosstype.training.losses import Study
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 MARKED = ("predictions.csv", "stressed_predictions.csv", "training.csv", "calibration.csv")
 LOSSES = "rna_loss.npz"
+SITE_PROBE = "site_probe.csv"
+APART_PREDICTIONS = "apart_predictions.csv"
 NORMAL_LIKE = "normal_like.npz"
 READ = (
     "cohort.csv",
@@ -29,6 +33,8 @@ READ = (
     "features.csv",
     "one_modality.csv",
     "one_modality.npz",
+    APART,
+    APART_EXPRESSION,
 )
 
 Work = Callable[[int, Watcher], Mapping[str, Any]]
@@ -41,7 +47,9 @@ def train_stage(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) ->
     """
 
     def work(n_workers: int, watcher: Watcher) -> Mapping[str, Any]:
+        from crosstype.training.apart import write_apart_predictions
         from crosstype.training.crossval import cross_validate, write_losses, write_predictions
+        from crosstype.training.sites import probe_sites
 
         plan, notes = _plan(spec, protocol, out, ledger)
         jobs = cross_validate(plan, n_workers, watcher)
@@ -50,6 +58,8 @@ def train_stage(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) ->
         write_predictions(plan, jobs)
         if plan.study:
             write_losses(plan, jobs, out / LOSSES)
+        write_apart_predictions(plan, jobs, out / APART_PREDICTIONS)
+        write_table(out / SITE_PROBE, probe_sites(plan))
         return {"jobs": len(jobs), "notes": notes}
 
     n_shuffles, n_losses = spec.evaluation.n_shuffles, _n_losses(spec)
@@ -74,7 +84,11 @@ def train_stage(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) ->
         inputs |= {f"other_expression: {one.name}": one for one in expression_files(other)}
     if spec.models.gene_sets is not None:
         inputs[f"gene_sets: {spec.models.gene_sets.name}"] = spec.models.gene_sets
-    outputs = [name for name in MARKED if n_shuffles or "stressed" not in name]
+    outputs = [
+        SITE_PROBE,
+        APART_PREDICTIONS,
+        *(name for name in MARKED if n_shuffles or "stressed" not in name),
+    ]
     return Stage("train", settings, inputs, outputs + ([LOSSES] if n_losses else [])), work
 
 
@@ -150,6 +164,7 @@ def _plan(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) -> tuple
     from crosstype.training.plan import Plan
 
     shown = set(read_table(out / "cohort.csv")["patient_id"]) | _images_alone(out)
+    shown |= set(read_apart(out / APART))
     usable = {row.slide_id for row in read_feature_rows(out / "features.csv") if not row.fault}
     files = feature_files(spec, out, usable)
     names = [name for name in _read(spec) if name != "folds.csv"]  # each job hashes its own fold

@@ -58,7 +58,7 @@ def test_every_patient_is_predicted_once_per_model_and_repeat(
 ) -> None:
     _, out = finished
     table = pl.read_csv(out / "predictions.csv")
-    models = {"image_only", "gene_only", "late", "cross_attention", *ALWAYS_RUN}
+    models = {"image_only", "gene_only", "late", "cross_attention", *ALWAYS_RUN, "site_only"}
     assert set(table["model"]) == models
     counts = table.group_by("model", "repeat", "patient_id").len()
     assert counts["len"].unique().to_list() == [1]
@@ -236,4 +236,4 @@ def test_repeats_have_new_folds_and_new_initialisation(tiny: Any, tmp_path: Path
         for repeat in (0, 1)
     ]
     assert dealt[0] != dealt[1]
-    assert len(pl.read_csv(tmp_path / "out" / "predictions.csv")) == 2 * 16 * (1 + len(ALWAYS_RUN))
+    assert len(pl.read_csv(tmp_path / "out" / "predictions.csv")) == 2 * 16 * (2 + len(ALWAYS_RUN))

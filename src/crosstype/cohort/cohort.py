@@ -12,6 +12,7 @@ from typing import Literal
 import polars as pl
 
 from crosstype.cohort.aligned import AlignedExpression, load_expression, save_expression
+from crosstype.cohort.apart import Apart, apart_of
 from crosstype.cohort.called_labels import labels_from_calls
 from crosstype.cohort.chosen import SlideRow, chosen_samples, usable_slides
 from crosstype.cohort.expression import Expression, read_expression
@@ -70,6 +71,7 @@ class Cohort:
         provenance: where the labels come from, as far as they show it.
         normal_like: normal-like samples of the table, of nobody in the cohort, same genes.
         one_modality: patients beside the cohort, with one modality, who may teach; same genes.
+        apart: patients with slides and expression and without a class; same genes.
     """
 
     patient_ids: tuple[str, ...]
@@ -83,6 +85,7 @@ class Cohort:
     provenance: str
     normal_like: AlignedExpression | None = None
     one_modality: OneModality | None = None
+    apart: Apart | None = None
 
 
 def build_cohort(
@@ -94,7 +97,7 @@ def build_cohort(
 ) -> Cohort:
     """Join labels, slides and expression by patient; `chosen` says which slides and samples.
 
-    Left out is who fails at any of these steps, in this order: labels, site, slides, expression.
+    Left out is who fails at labels, site, slides or expression, in this order.
 
     Args:
         spec: tables, columns, classes and sites.
@@ -104,24 +107,22 @@ def build_cohort(
         read: reads a file of expression.
 
     Raises:
-        ConfigError, TableError: a table is not set or damaged; classes contradict themselves.
-        CohortError: nobody is in common, or a class is too small for the folds.
+        ConfigError, TableError, CohortError: a table is not set or damaged; classes contradict
+            themselves or are too small for the folds; nobody is in common.
     """
-    if spec.expression is None:
-        raise ConfigError("[cohort] expression is not set. Name the expression table.")
     labels = read_labels(spec) if spec.labels_from_pam50 is None else None
     people = {row.patient_id for row in slides} | (_labelled(labels) if labels else set())
-    expression = read(spec.expression, expression_spec, people)
+    expression = read(_table_of(spec), expression_spec, people)
     usable, slide_reasons, notes = usable_slides(slides)
     samples, sample_reasons, sample_notes = chosen_samples(expression)
     labels = labels or labels_from_calls(spec, expression, samples)
     everyone, reasons = people.union(samples, sample_reasons), (slide_reasons, sample_reasons)
     kept = _complete(spec, labels, usable, samples)
-    classes, dealt = dealt_labels([labels.class_of[patient] for patient in kept], spec)
-    check_class_sizes(classes, [one.name for one in spec.classes], n_folds)
-    aligned = _aligned(expression, {patient: samples[patient] for patient in kept})
-    aligned, gene_notes = withhold_genes(aligned, expression_spec)
-    beside = _beside(spec, labels, usable, samples, partial(_of_same_genes, expression, aligned))
+    classes, dealt = _classes(spec, labels, kept, n_folds)
+    own = {patient: samples[patient] for patient in kept}
+    aligned, gene_notes = withhold_genes(_aligned(expression, own), expression_spec)
+    same_genes = partial(_of_same_genes, expression, aligned)
+    beside = _beside(spec, labels, usable, samples, same_genes)
     return Cohort(
         patient_ids=tuple(kept),
         labels=classes,
@@ -134,7 +135,23 @@ def build_cohort(
         provenance=labels.provenance,
         normal_like=_normal_like(expression, samples, labels, aligned),
         one_modality=beside,
+        apart=apart_of(labels, usable, samples, same_genes),
     )
+
+
+def _table_of(spec: CohortSpec) -> Path:
+    if spec.expression is None:
+        raise ConfigError("[cohort] expression is not set. Name the expression table.")
+    return spec.expression
+
+
+def _classes(
+    spec: CohortSpec, labels: Labels, kept: Sequence[str], n_folds: int
+) -> tuple[tuple[str, ...], list[str]]:
+    """Return each patient's class, and a warning if labels were shuffled; check their sizes."""
+    classes, dealt = dealt_labels([labels.class_of[patient] for patient in kept], spec)
+    check_class_sizes(classes, [one.name for one in spec.classes], n_folds)
+    return classes, dealt
 
 
 def _complete(

@@ -80,7 +80,7 @@ def read_covariates(spec: CohortSpec, patient_ids: Sequence[str]) -> Covariates:
     rows = patient_rows(table, spec.patient_column)
     words, faults = [], list[Fault]()
     for name in spec.covariates:
-        found, own = _values(table, name, {one: rows.get(one, []) for one in patient_ids})
+        found, own = values_of(table, name, {one: rows.get(one, []) for one in patient_ids})
         words.append(found)
         faults += own or _column_faults(table.path.name, name, found)
     if faults:
@@ -136,7 +136,7 @@ def _check_no_label(spec: CohortSpec, table: Table) -> None:
             )
 
 
-def _values(
+def values_of(
     table: Table, name: str, rows_of: Mapping[str, Sequence[int]]
 ) -> tuple[list[str], list[Fault]]:
     """Return what a column says of each patient, and a fault for each who has two values."""

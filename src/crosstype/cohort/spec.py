@@ -56,6 +56,10 @@ class CohortSpec:
     """Columns of that table which models may see beside slides and expression, such as age, grade
     or stage; empty: none. Receptors by IHC nearly define the classes (`docs/models.md`)."""
 
+    subgroups: tuple[str, ...] = ()
+    """Columns of the clinical (or label) table by whose groups every metric is also given, such as
+    histology, ER status, age or ancestry; the site always is one. OUT/subgroups.csv."""
+
     sites: tuple[str, ...] = ()
     """Only patients of these tissue source sites; empty: all."""
 

@@ -24,6 +24,7 @@ BASELINE_NAMES = (
     "best_gene",
     "majority",
     "logistic_clinical",
+    "site_only",
 )
 
 

@@ -19,6 +19,7 @@ METRIC_NAMES = {
 }
 MODEL_NOTES = {
     "logistic_clinical": "clinical covariates alone",
+    "site_only": "knows nothing but the site",
     "paper_concat": "cannot see the image by construction",
     "paper_cross_attention": "cannot see the image by construction",
     "mended_concat": "as published, with the image connected",

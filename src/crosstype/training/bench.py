@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from crosstype.cohort.aligned import AlignedExpression, load_expression
+from crosstype.cohort.apart import APART, APART_EXPRESSION, read_apart
 from crosstype.cohort.covariates import COVARIATES, Covariates, load_covariates
 from crosstype.cohort.folds import Fold, folds_of, read_folds
 from crosstype.cohort.genesets import MatchedSets
@@ -23,6 +24,8 @@ from crosstype.training.classifiers import Recipe, Split, together
 from crosstype.training.loss_tables import Known, LossTables, read_loss_tables
 from crosstype.training.plan import Job, Plan
 from crosstype.training.preparation import Preparing
+
+TEXT = {"patient_id": pl.String}
 
 
 class Bench:
@@ -44,6 +47,14 @@ class Bench:
         table = read_one_modality(self.plan.out / "one_modality.csv")
         patients = self._patients(table, load_expression(self.plan.out / "one_modality.npz"))
         return patients, dict(zip(patients.ids, table["site"], strict=True))
+
+    @cached_property
+    def apart(self) -> Patients:
+        """Return the patients without a class, who are predicted and teach nothing."""
+        ids = list(read_apart(self.plan.out / APART))
+        nobody = pl.Series([self.plan.classes[0]] * len(ids), dtype=pl.String)  # never looked at
+        table = pl.DataFrame({"patient_id": ids, "label": nobody}, schema_overrides=TEXT)
+        return self._patients(table, load_expression(self.plan.out / APART_EXPRESSION))
 
     def _patients(self, table: pl.DataFrame, expression: AlignedExpression) -> Patients:
         """Return these patients; who is not among the expression or slides has none."""

@@ -29,6 +29,7 @@ from crosstype.training.freed_memory import keep_freed_memory
 from crosstype.training.jobs import is_done, records_of, run_job
 from crosstype.training.plan import Job, Plan
 from crosstype.training.rna_loss import join_losses
+from crosstype.training.sites import site_only_rows
 
 LAST = "late"  # stacks image_only and gene_only, so it runs once they are saved
 
@@ -95,7 +96,7 @@ def write_predictions(plan: Plan, jobs: Sequence[Job]) -> None:
         for member, curve in enumerate(record["curves"]):
             place = {"model": job.model, "repeat": job.repeat, "fold": job.fold, "member": member}
             curves += [place | epoch | {"trust": record["trust"]} for epoch in curve]
-    write_table(plan.out / "predictions.csv", pl.concat(plain))
+    write_table(plan.out / "predictions.csv", pl.concat([*plain, *site_only_rows(plan)]))
     if stressed:
         write_table(plan.out / "stressed_predictions.csv", pl.concat(stressed))
     write_table(plan.out / "training.csv", pl.DataFrame(curves, schema=CURVE_SCHEMA))

@@ -54,6 +54,7 @@ def run_job(bench: Bench, job: Job) -> None:
         "patients": list(test.ids),
         "labels": [plan.classes[target] for target in test.targets],
         **_said(classifier, test),
+        "apart": _said(classifier, bench.apart)["probabilities"] if len(bench.apart) else [],
         "stressed": _stressed(classifier, test, plan, job),
         "trust": classifier.trust,
         "chosen": own_values(recipe) if plan.training.search_minutes else {},

@@ -1,0 +1,42 @@
+"""Predictions of patients without a class, by the models of every fold together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from crosstype.cohort.apart import APART, read_apart
+from crosstype.tables import write_table
+from crosstype.training.jobs import records_of
+from crosstype.training.plan import Job, Plan
+
+
+def write_apart_predictions(plan: Plan, jobs: Sequence[Job], path: Path) -> None:
+    """Write what each model says of patients without a class; none of its folds knows them.
+
+    Columns: patient_id, reason (why there is no class), model, predicted (the class of highest
+    mean probability), n_models (folds and repeats averaged), probability_<class>: the mean.
+    """
+    reasons = read_apart(plan.out / APART)
+    said: dict[str, list[list[list[float]]]] = {}
+    for job, record in records_of(plan, jobs):
+        said.setdefault(job.model, []).append(record["apart"])
+    frames = [_frame(plan, reasons, model, np.array(each)) for model, each in said.items()]
+    write_table(path, pl.concat(frames))
+
+
+def _frame(plan: Plan, reasons: dict[str, str], model: str, each: np.ndarray) -> pl.DataFrame:
+    mean = each.mean(axis=0).reshape(len(reasons), len(plan.classes))
+    columns = {
+        "patient_id": list(reasons),
+        "reason": list(reasons.values()),
+        "model": [model] * len(reasons),
+        "predicted": [plan.classes[number] for number in mean.argmax(axis=1)],
+    }
+    kinds = dict.fromkeys(columns, pl.String)
+    probabilities = {f"probability_{name}": mean[:, i] for i, name in enumerate(plan.classes)}
+    frame = pl.DataFrame(columns, schema=kinds).with_columns(n_models=pl.lit(len(each)))
+    return frame.with_columns(**{name: pl.Series(v) for name, v in probabilities.items()})
