@@ -8,16 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from crosstype.evaluation.metrics import (
-    balanced_accuracy,
-    brier,
-    confusion_matrix,
-    headline_key,
-    mcc,
-    measure,
-    metric_keys,
-    ranking_metrics,
-)
+from crosstype.evaluation.calls import balanced_accuracy, confusion_matrix, mcc
+from crosstype.evaluation.metrics import headline_key, measure, metric_keys
+from crosstype.evaluation.probabilities import brier
+from crosstype.evaluation.ranking import ranking_metrics
 
 TOLERANCE = 1e-9
 

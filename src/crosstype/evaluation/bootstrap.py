@@ -68,6 +68,21 @@ def percentile_interval(values: Float[np.ndarray, " n_bootstrap"], confidence: f
     return Interval(float(low), float(high))
 
 
+def reflected_interval(values: Float[np.ndarray, " n_resamples"], confidence: float) -> Interval:
+    """Return the percentile interval mirrored at the value (Davison & Hinkley 1997, section 5.2).
+
+    For values that are biased upwards and never below 0: resamples are biased once more by about as
+    much, which mirroring takes back. The value itself stays inside, though the truth may be lower.
+
+    Args:
+        values: the value, then its resamples.
+        confidence: level.
+    """
+    value = float(values[0])
+    low, high = percentile_interval(values[1:], confidence)
+    return Interval(min(value, max(0.0, 2 * value - high)), max(value, 2 * value - low))
+
+
 def two_sided_p(differences: Float[np.ndarray, " n_bootstrap"]) -> float:
     """Return twice the smaller share of resamples on one side of no difference, at most 1.
 
