@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
-from jaxtyping import Float
 
-from crosstype.evaluation.bootstrap import (
-    Interval,
-    blocks,
-    draw_weights,
-    percentile_interval,
-    reflected_interval,
-)
+from crosstype.evaluation.bootstrap import blocks, draw_weights
 from crosstype.evaluation.calibration_curve import calibration_rows
 from crosstype.evaluation.compare import Comparison, compare_models, compared_pairs
 from crosstype.evaluation.coverage import coverage_rows
 from crosstype.evaluation.decision_curve import decision_rows
-from crosstype.evaluation.delong import Auroc, auroc_interval, class_auroc, macro_auroc, micro_auroc
-from crosstype.evaluation.metrics import MACRO, MICRO, MetricKey, headline_key
+from crosstype.evaluation.intervals import chance_of
+from crosstype.evaluation.metrics import headline_key
 from crosstype.evaluation.modality_use import ModalityUse, modality_use
 from crosstype.evaluation.pair_tests import COMPARED, Judged, PairTest, pair_tests
 from crosstype.evaluation.permutation import draw_swaps
 from crosstype.evaluation.predictions import (
-    ModelPredictions,
     Predictions,
     read_predictions,
     read_stressed_predictions,
 )
-from crosstype.evaluation.probabilities import BIASED_UPWARDS
 from crosstype.evaluation.resampling import fold_summaries, fold_values, resampled_metrics
 from crosstype.evaluation.rna_loss import read_losses, rna_loss
 from crosstype.evaluation.spec import EvaluationSpec
@@ -106,16 +96,16 @@ def judge(predictions: Predictions, spec: EvaluationSpec, seed: int) -> dict[str
     rows: list[tuple[Any, ...]] = []
     for name, model in predictions.of_model.items():
         resampled = resampled_metrics(predictions, model, weight_blocks)
-        aurocs = aurocs_of(predictions, model)
+        chance = chance_of(predictions, model, spec)
         folds = fold_values(predictions, model)
         summaries = fold_summaries(folds, classes)
         for key, values in resampled.items():
-            ends = _interval(key, values, aurocs, spec)
+            ends = chance.interval(key, values)
             fold = summaries[key]
             found = (name, key.metric, key.of, float(values[0]), *ends, len(labels))
             rows.append((*found, fold.mean, fold.sd, fold.n, fold.n_skipped))
         headlines = {metric: resampled[headline_key(metric, classes)] for metric in COMPARED}
-        auroc = aurocs[headline_key("auroc", classes)]
+        auroc = chance.aurocs[headline_key("auroc", classes)]
         judged[name] = Judged(model, headlines, auroc, folds)
     swaps = draw_swaps(len(labels), seed)
     tests = pair_tests(labels, classes, judged, compared_pairs(judged), swaps)
@@ -127,33 +117,6 @@ def judge(predictions: Predictions, spec: EvaluationSpec, seed: int) -> dict[str
         "calibration_curve.csv": calibration_rows(predictions, spec.confidence),
         "decision_curve.csv": decision_rows(predictions, weight_blocks, spec.confidence),
     }
-
-
-def aurocs_of(predictions: Predictions, model: ModelPredictions) -> dict[MetricKey, Auroc]:
-    """Return the AUROC of each class, macro and, of more than two classes, micro."""
-    found = {
-        MetricKey("auroc", of): class_auroc(
-            predictions.labels == index, np.ascontiguousarray(model.probability[:, :, index])
-        )
-        for index, of in enumerate(predictions.classes)
-    }
-    macro = macro_auroc(list(found.values()))
-    if len(predictions.classes) > 2:
-        found[MetricKey("auroc", MICRO)] = micro_auroc(predictions.labels, model.probability)
-    return {**found, MetricKey("auroc", MACRO): macro}
-
-
-def _interval(
-    key: MetricKey,
-    values: Float[np.ndarray, " n_resamples"],
-    aurocs: Mapping[MetricKey, Auroc],
-    spec: EvaluationSpec,
-) -> Interval:
-    if key in aurocs and spec.auroc_interval == "delong":
-        return auroc_interval(aurocs[key], spec.confidence)
-    if key.metric in BIASED_UPWARDS:
-        return reflected_interval(values, spec.confidence)
-    return percentile_interval(values[1:], spec.confidence)
 
 
 def _frame(rows: Sequence[Comparison | ModalityUse | PairTest], kind: type[Any]) -> pl.DataFrame:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.special import ndtri
 
 from crosstype.evaluation.calls import ratio
 
@@ -88,3 +89,25 @@ def binned_metrics(
         "brier_uncertainty": overall * (1 - overall),
         "brier_within": ratio(within.sum(axis=0), total),
     }
+
+
+def honest_error(
+    probability: Float[np.ndarray, "n_repeats n_patients"], confidence: float
+) -> float:
+    """Return the calibration error that a model whose probabilities are true would seldom pass.
+
+    Only noise then keeps shares from mean probabilities (Bröcker & Smith 2007, Weather and
+    Forecasting 22:651). A bin's distance is about half-normal, with the variance of the bin's
+    outcomes; the sum over bins is taken as normal. Mean over repeats.
+
+    Args:
+        probability: of the class.
+        confidence: level of the two-sided interval to which this belongs.
+    """
+    z = float(ndtri(1 - (1 - confidence) / 2))
+    limits = []
+    for said in probability:
+        spread = np.bincount(equal_mass_bins(said), said * (1 - said), N_BINS) / len(said) ** 2
+        mean = np.sqrt(spread * 2 / np.pi).sum()
+        limits.append(mean + z * np.sqrt((spread * (1 - 2 / np.pi)).sum()))
+    return float(np.mean(limits))

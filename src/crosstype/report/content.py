@@ -38,6 +38,7 @@ COMPARISONS: Columns = {
     "p": pl.Float64,
     "p_adjusted": pl.Float64,
     "n": pl.Int64,
+    "test": pl.String,
 }
 MODALITY_USE: Columns = {
     "model": pl.String,
@@ -130,7 +131,24 @@ CALIBRATION: Columns = {
     "offset": pl.Float64,
     "threshold": pl.Float64,
 }
-MACRO_METRICS = ("f1", "pr_auc", "auroc", "brier")
+CALIBRATION_CURVE: Columns = {
+    "model": pl.String,
+    "class": pl.String,
+    "bin": pl.Int64,
+    "n": pl.Int64,
+    "mean_probability": pl.Float64,
+    "observed": pl.Float64,
+    **INTERVAL,
+}
+DECISION_CURVE: Columns = {
+    "model": pl.String,
+    "class": pl.String,
+    "threshold": pl.Float64,
+    "net_benefit": pl.Float64,
+    **INTERVAL,
+    "treat_all": pl.Float64,
+}
+OVER_ALL_METRICS = ("mcc", "accuracy", "balanced_accuracy", "log_loss")
 
 
 @dataclass(frozen=True)
@@ -154,6 +172,8 @@ class RunContent:
         rna_loss_comparisons: the same of rna_loss_comparisons.csv.
         coverage: the same of coverage.csv.
         calibration: the same of calibration.csv.
+        calibration_curve: the same of calibration_curve.csv.
+        decision_curve: the same of decision_curve.csv.
     """
 
     run: Mapping[str, Any]
@@ -172,12 +192,19 @@ class RunContent:
     rna_loss_comparisons: pl.DataFrame
     coverage: pl.DataFrame
     calibration: pl.DataFrame
+    calibration_curve: pl.DataFrame
+    decision_curve: pl.DataFrame
 
     @cached_property
     def models(self) -> tuple[str, ...]:
         """Models, the highest pooled AUROC first."""
         ranked = self.headline("auroc").sort("value", descending=True, maintain_order=True)
         return tuple(ranked["model"])
+
+    @cached_property
+    def shown_classes(self) -> tuple[str, ...]:
+        """Classes that have figures of their own: of two, the positive one."""
+        return self.classes[1:] if len(self.classes) == 2 else self.classes
 
     @cached_property
     def n_repeats(self) -> int:
@@ -224,7 +251,7 @@ class RunContent:
         if len(self.classes) == 2:
             of = self.classes[1]
         else:
-            of = "macro" if metric in MACRO_METRICS else "all"
+            of = "all" if metric in OVER_ALL_METRICS else "macro"
         return self.metrics.filter((pl.col("metric") == metric) & (pl.col("class") == of))
 
 
@@ -255,6 +282,8 @@ def read_content(out: Path) -> RunContent:
         rna_loss_comparisons=_read_if_there(out / "rna_loss_comparisons.csv", RNA_LOSS_COMPARISONS),
         coverage=_read_if_there(out / "coverage.csv", COVERAGE),
         calibration=_read_if_there(out / "calibration.csv", CALIBRATION),
+        calibration_curve=_read_if_there(out / "calibration_curve.csv", CALIBRATION_CURVE),
+        decision_curve=_read_if_there(out / "decision_curve.csv", DECISION_CURVE),
     )
 
 
