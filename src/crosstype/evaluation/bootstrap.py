@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.special import ndtr
 
 BLOCK = 1024
 
@@ -91,3 +92,20 @@ def two_sided_p(differences: Float[np.ndarray, " n_bootstrap"]) -> float:
     """
     smaller = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
     return min(1.0, 2 * (smaller + 1) / (len(differences) + 1))
+
+
+def bootstrap_p(differences: Float[np.ndarray, " n_resamples"]) -> float:
+    """Return a two-sided p of no difference: the larger of the percentile and the normal one.
+
+    Near perfect models the percentile p alone falls below 0.05 in up to 7 of 100 cohorts without a
+    difference (28 cases, 63 others); the p of the difference by the resamples' standard deviation
+    is cautious just there. The larger of both stays below 6 of 100: docs/statistics.md.
+
+    Args:
+        differences: the difference, then its resamples.
+    """
+    spread = float(differences[1:].std(ddof=1))
+    if spread < 1e-12:
+        return two_sided_p(differences[1:])
+    normal = 2 * float(ndtr(-abs(differences[0]) / spread))
+    return max(two_sided_p(differences[1:]), normal)

@@ -153,7 +153,7 @@ def auroc_interval(auroc: Auroc, confidence: float) -> Interval:
     the wrong order; near 1 it collapses (to nothing at 1), and there the second is the wider.
     """
     z = float(ndtri(1 - (1 - confidence) / 2))
-    low, high = _score_ends(auroc, z)
+    low, high = _newcombe_ends(auroc, z)
     value = auroc.value
     if 0 < value < 1:
         logit = math.log(value / (1 - value))
@@ -163,7 +163,7 @@ def auroc_interval(auroc: Auroc, confidence: float) -> Interval:
     return Interval(low, high)
 
 
-def _score_ends(auroc: Auroc, z: float) -> tuple[float, float]:
+def _newcombe_ends(auroc: Auroc, z: float) -> tuple[float, float]:
     """Return the AUROCs on both sides from which this one is just z standard errors away."""
     near = 1e-12
 

@@ -134,19 +134,15 @@ CALIBRATION: Columns = {
 CALIBRATION_CURVE: Columns = {
     "model": pl.String,
     "class": pl.String,
-    "bin": pl.Int64,
-    "n": pl.Int64,
-    "mean_probability": pl.Float64,
-    "observed": pl.Float64,
+    **dict.fromkeys(("bin", "n"), pl.Int64),
+    **dict.fromkeys(("mean_probability", "observed"), pl.Float64),
     **INTERVAL,
 }
 DECISION_CURVE: Columns = {
     "model": pl.String,
     "class": pl.String,
-    "threshold": pl.Float64,
-    "net_benefit": pl.Float64,
+    **dict.fromkeys(("threshold", "net_benefit", "treat_all"), pl.Float64),
     **INTERVAL,
-    "treat_all": pl.Float64,
 }
 OVER_ALL_METRICS = ("mcc", "accuracy", "balanced_accuracy", "log_loss")
 
@@ -248,10 +244,8 @@ class RunContent:
 
     def headline(self, metric: str) -> pl.DataFrame:
         """Return the rows meant by a metric's bare name: the positive class, else all classes."""
-        if len(self.classes) == 2:
-            of = self.classes[1]
-        else:
-            of = "all" if metric in OVER_ALL_METRICS else "macro"
+        several = "all" if metric in OVER_ALL_METRICS else "macro"
+        of = self.classes[1] if len(self.classes) == 2 else several
         return self.metrics.filter((pl.col("metric") == metric) & (pl.col("class") == of))
 
 
