@@ -23,7 +23,7 @@ from crosstype.evaluation.metrics import MetricKey, headline_key, measure
 from crosstype.evaluation.pair_tests import COMPARED, Judged, pair_tests
 from crosstype.evaluation.permutation import draw_swaps
 from crosstype.evaluation.predictions import ModelPredictions, Predictions
-from crosstype.evaluation.probabilities import BIASED_UPWARDS
+from crosstype.evaluation.probabilities import BIASED_UPWARDS, honest_error
 from crosstype.evaluation.resampling import fold_values, resampled_metrics
 
 CLASSES = ("other", "case")
@@ -79,6 +79,8 @@ def bootstrap_coverage(
         for place, metric in enumerate(metrics):
             if metric in BIASED_UPWARDS:
                 low, high = reflected_interval(values[place], 0.95)
+                if metric == "ece" and values[place, 0] <= honest_error(said[None], 0.95):
+                    low = 0.0
             else:
                 low, high = percentile_interval(values[place, 1:], 0.95)
             held[place] += low <= truth[place] <= high

@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from statsmodels.stats.proportion import proportion_confint
 
 from crosstype.evaluation.delong import (
+    LEAST_SHARE,
     auroc_difference,
     auroc_interval,
     class_auroc,
@@ -120,12 +121,11 @@ def test_newcombes_variance_by_hand_and_against_a_share():
     assert newcombe_variance(0.8, [(3, 5)]) == pytest.approx(by_hand, abs=1e-12)
     # With one case and one other patient an AUROC is a share of one pair.
     auroc = class_auroc(np.array([True, False]), np.array([[1.0, 0.0]]))
-    wilson = proportion_confint(1, 1 / 0.7, alpha=0.05, method="wilson")
     assert newcombe_variance(0.3, [(1, 1)]) == pytest.approx(0.3 * 0.7)
-    assert auroc_interval(auroc, 0.95).low == pytest.approx(
-        1 / (1 + 0.7 * norm.ppf(0.975) ** 2), abs=1e-9
-    )
-    assert wilson[1] <= 1.0
+    # Wilson's interval of 1 of 1, with z^2 times LEAST_SHARE.
+    level = 2 * norm.cdf(np.sqrt(LEAST_SHARE) * norm.ppf(0.975)) - 1
+    low, high = proportion_confint(1, 1, alpha=1 - level, method="wilson")
+    assert auroc_interval(auroc, 0.95) == pytest.approx((low, high), abs=1e-9)
 
 
 def test_macro_of_two_classes_is_either_class():

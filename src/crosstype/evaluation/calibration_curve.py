@@ -46,7 +46,7 @@ def calibration_rows(predictions: Predictions, confidence: float) -> pl.DataFram
     return pl.DataFrame(rows, schema=CALIBRATION_COLUMNS, orient="row")
 
 
-def wilson_interval(share: float, n: float, confidence: float) -> Interval:
+def wilson_interval(share: float, n: float | int, confidence: float) -> Interval:
     """Return Wilson's interval of a share (Wilson 1927; recommended by Brown et al. 2001).
 
     Args:

@@ -5,9 +5,9 @@
     pr_auc, f1, mcc     permutation, bootstrap, nadeau_bengio
     accuracy            mcnemar, permutation, bootstrap, nadeau_bengio
 
-Measured without any difference (docs/statistics.md), none is below 0.05 in more than 6.5% of cohorts.
-The percentile bootstrap's p was, which is why permutation stands in its place; the bootstrap keeps
-the intervals, and its p in tests.csv is a more cautious one (`bootstrap.bootstrap_p`).
+Measured without any difference (docs/statistics.md), none is below 0.05 in more than 6.5% of
+cohorts. The percentile bootstrap's p was, which is why permutation stands in its place; the
+bootstrap keeps the intervals, and its p in tests.csv is a more cautious one (`bootstrap_p`).
 """
 
 from __future__ import annotations
