@@ -34,7 +34,7 @@ def plot_decisions(content: RunContent, of: str) -> Figure:
     )
     axes.axhline(0, color=QUIET, linewidth=0.8, linestyle=":", label="nobody treated")
     axes.set_ylim(-0.15 * highest - 0.01, 1.08 * highest + 0.01)
-    axes.set_xlabel(f"Threshold: probability of {of} from which a patient is treated")
+    axes.set_xlabel(f"Threshold: least probability of {of} to be treated")
     axes.set_ylabel("Net benefit (higher is better)")
     set_title(axes, f"Decision curves, {of}", content.mark)
     return figure
