@@ -25,7 +25,8 @@ COLUMNS = {
     "predictions.csv": "patient_id model repeat fold label predicted",
     "stressed_predictions.csv": "patient_id model repeat fold label predicted condition level draw",
     "metrics.csv": "model metric class value low high n",
-    "comparisons.csv": "model_a model_b metric difference low high p p_adjusted n",
+    "comparisons.csv": "model_a model_b metric difference low high p p_adjusted n test",
+    "tests.csv": "model_a model_b metric test statistic p p_adjusted n",
     "modality_use.csv": "model modality condition level metric drop low high",
     "training.csv": "model repeat fold epoch train_loss validation_loss",
     "calibration.csv": "model repeat fold n temperature class offset threshold",
@@ -34,6 +35,8 @@ COLUMNS = {
     "apart_predictions.csv": "patient_id reason model predicted n_models",
     "site_probe.csv": "input metric value low high guessing n_sites n",
     "subgroups_of.csv": "patient_id column group",
+    "calibration_curve.csv": "model class bin n mean_probability observed low high",
+    "decision_curve.csv": "model class threshold net_benefit low high treat_all treat_none",
 }
 OTHERS = {
     "config.toml",
@@ -49,6 +52,7 @@ OTHERS = {
 MADE_UNDER_THE_PROTOCOL = (
     "folds.csv", "predictions.csv", "stressed_predictions.csv", "training.csv", "metrics.csv",
     "comparisons.csv", "modality_use.csv", "calibration.csv", "coverage.csv",
+    "tests.csv", "calibration_curve.csv", "decision_curve.csv",
 )  # fmt: skip
 
 

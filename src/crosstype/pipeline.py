@@ -30,7 +30,10 @@ from crosstype.training.spec import published
 
 REPORTED_VERSIONS = ("torch", "numpy", "scikit-learn", "scipy", "polars", "h5py", "matplotlib")
 LOST = ("rna_loss.csv", "rna_loss_comparisons.csv")
-JUDGED = ("metrics.csv", "comparisons.csv", "modality_use.csv", "coverage.csv")
+JUDGED = (
+    *("metrics.csv", "comparisons.csv", "tests.csv", "modality_use.csv", "coverage.csv"),
+    *("calibration_curve.csv", "decision_curve.csv"),
+)
 
 
 @dataclass
@@ -155,7 +158,7 @@ def _train(run: Run, ledger: Ledger) -> dict[str, Any]:
 
 
 def _evaluate(run: Run, ledger: Ledger) -> dict[str, Any]:
-    """Judge the predictions: metrics.csv, comparisons.csv, modality_use.csv, coverage.csv."""
+    """Judge the predictions: the tables of `JUDGED`, and of `LOST` if that was studied."""
     from crosstype.evaluation.evaluate import evaluate
 
     spec = run.spec

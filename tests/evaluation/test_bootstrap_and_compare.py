@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from statsmodels.stats.multitest import multipletests
 
 from crosstype.evaluation.bootstrap import blocks, draw_weights, percentile_interval, two_sided_p
-from crosstype.evaluation.compare import best_baseline, compare_models, holm
+from crosstype.evaluation.compare import best_baseline, compare_models, compared_pairs
+from crosstype.evaluation.pair_tests import holm, pair_tests
+from crosstype.evaluation.permutation import draw_swaps
+from crosstype.evaluation.predictions import ModelPredictions, Predictions
+from crosstype.evaluation.spec import EvaluationSpec
+
+from .simulated import judged_models
 
 LABELS = np.array([0] * 20 + [1])
 
@@ -48,35 +55,85 @@ def test_holm_by_hand():
     assert holm([]) == []
 
 
-def values(level: float):
+def compared(shifts, spec=EvaluationSpec()):  # noqa: B008
+    """Compare models that say a common number, noise of their own, and a shift for cases."""
     generator = np.random.default_rng(1)
-    sample = level + 0.01 * generator.normal(size=200)
-    return {metric: sample.copy() for metric in ("auroc", "pr_auc", "f1", "mcc")}
+    labels = np.arange(60) % 2
+    common = generator.normal(size=(2, 60))
+    of_model = {}
+    for name, shift in shifts.items():
+        noise = np.random.default_rng(int(10 * shift)).normal(size=(2, 60))
+        said = 1 / (1 + np.exp(-(common + noise + shift * (2 * labels - 1))))
+        both = np.stack([1 - said, said], axis=2)
+        fold = np.stack([np.arange(60) // 2 % 5] * 2)
+        of_model[name] = ModelPredictions(fold, both.argmax(axis=2), both)
+    ids = tuple(f"P{index:02d}" for index in range(60))
+    predictions = Predictions(("other", "case"), ids, (0, 1), labels, of_model)
+    judged = judged_models(predictions, draw_weights(labels, 200, 0))
+    pairs = compared_pairs(judged)
+    tests = pair_tests(labels, predictions.classes, judged, pairs, draw_swaps(60, 0, 200))
+    return judged, tests, compare_models(judged, tests, spec)
 
 
 def test_identical_models_differ_by_exactly_zero():
-    resampled = {"gene_only": values(0.9), "late": values(0.9), "majority": values(0.5)}
-    rows = compare_models(resampled, 30, 0.95)
+    _, tests, rows = compared({"gene_only": 1.5, "late": 1.5, "majority": 0.0})
     twins = [row for row in rows if (row.model_a, row.model_b) == ("late", "gene_only")]
-    assert len(twins) == 4
+    assert len(twins) == 5
     for row in twins:
         assert (row.difference, row.low, row.high, row.p) == (0.0, 0.0, 0.0, 1.0)
+    also = [row for row in tests if (row.model_a, row.model_b) == ("late", "gene_only")]
+    assert len(also) == 3 + 3 * 3 + 4
+    assert all((row.statistic, row.p) == (0.0, 1.0) for row in also)
 
 
 def test_references_are_gene_only_and_the_best_baseline():
-    resampled = {
-        "gene_only": values(0.9),
-        "logistic_genes": values(0.8),
-        "best_gene": values(0.85),
-    }
-    rows = compare_models(resampled, 30, 0.95)
-    assert best_baseline(resampled) == "best_gene"
+    judged, _, rows = compared({"gene_only": 1.5, "logistic_genes": 0.3, "best_gene": 0.9})
+    assert best_baseline(judged) == "best_gene"
     assert {row.model_b for row in rows} == {"gene_only", "best_gene"}
     assert all(row.model_a != row.model_b for row in rows)
-    against = next(row for row in rows if (row.model_a, row.model_b) == ("best_gene", "gene_only"))
-    assert against.difference == pytest.approx(-0.05)
-    assert against.p <= against.p_adjusted
+    for row in rows:
+        values = [judged[name].headlines[row.metric][0] for name in (row.model_a, row.model_b)]
+        assert row.difference == pytest.approx(values[0] - values[1])
+        assert row.low <= row.difference <= row.high
+        assert row.p <= row.p_adjusted
+    shown = {row.metric: row.test for row in rows}
+    assert shown == {
+        "auroc": "delong",
+        "pr_auc": "permutation",
+        "f1": "permutation",
+        "mcc": "permutation",
+        "accuracy": "mcnemar",
+    }
+
+
+def test_a_much_worse_model_is_found_by_every_test():
+    _, tests, _ = compared({"gene_only": 2.5, "late": 0.1})
+    assert {row.test for row in tests} == {
+        *("delong", "bootstrap", "permutation", "mcnemar", "nadeau_bengio")
+    }
+    assert all(row.p < 0.05 and row.statistic < 0 for row in tests)
+
+
+def test_holm_holds_among_models_of_one_reference_metric_and_test():
+    _, tests, _ = compared({"gene_only": 1.5, "late": 0.9, "concat": 0.5})
+    for test in tests:
+        family = [
+            row
+            for row in tests
+            if (row.model_b, row.metric, row.test) == (test.model_b, test.metric, test.test)
+        ]
+        raw = [row.p for row in family]
+        expected = multipletests(raw, method="holm")[1]
+        assert [row.p_adjusted for row in family] == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_interval_of_auroc_is_the_one_asked_for():
+    plain = EvaluationSpec(auroc_interval="bootstrap")
+    judged, _, rows = compared({"gene_only": 1.5, "late": 0.5}, plain)
+    apart = judged["late"].headlines["auroc"] - judged["gene_only"].headlines["auroc"]
+    assert (rows[0].low, rows[0].high) == percentile_interval(apart[1:], 0.95)
+    assert rows[0].test == "delong"
 
 
 def test_without_references_nothing_is_compared():
-    assert compare_models({"late": values(0.9)}, 30, 0.95) == []
+    assert compared({"late": 0.9})[1:] == ([], [])

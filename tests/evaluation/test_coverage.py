@@ -53,14 +53,14 @@ def test_a_curve_by_hand() -> None:
     # Wrong among the 1, 2, 3, 4 surest: 0, 1, 1, 2.
     area = risk_coverage_area(one, np.ones((4, 1)))
     assert area[0] == pytest.approx((0 / 1 + 1 / 2 + 1 / 3 + 2 / 4) / 4)
-    assert covered(one, np.ones((4, 1)), 3)[:, 0].tolist() == [1, 1, 1, 0]
+    assert next(covered(one, np.ones((4, 1)), [3]))[:, 0].tolist() == [1, 1, 1, 0]
 
 
 def test_patients_who_are_equally_sure_are_covered_alike() -> None:
     labels, predicted = np.array([0, 1, 1, 1]), np.array([0, 0, 1, 0])
     same = np.full((4, 2), 0.5)
     one = called_by_confidence(labels, predicted, same)
-    np.testing.assert_allclose(covered(one, np.ones((4, 1)), 2), 0.5)
+    np.testing.assert_allclose(next(covered(one, np.ones((4, 1)), [2])), 0.5)
     assert risk_coverage_area(one, np.ones((4, 1)))[0] == pytest.approx(0.5)
 
 
@@ -103,8 +103,8 @@ def test_a_resample_counts_as_if_patients_stood_there_several_times() -> None:
     right = (one.labels == one.predicted)[:, None]
     also = (many.labels == many.predicted)[:, None]
     for n in (10, 17, 30):
-        found = (covered(one, weights, n) * right).sum()
-        assert found == pytest.approx((covered(many, np.ones((30, 1)), n) * also).sum())
+        found = (next(covered(one, weights, [n])) * right).sum()
+        assert found == pytest.approx((next(covered(many, np.ones((30, 1)), [n])) * also).sum())
 
 
 def test_without_a_least_confidence_nobody_abstains_and_with_too_high_a_one_all() -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
 from crosstype.errors import TableError
-from crosstype.evaluation.evaluate import evaluate
+from crosstype.evaluation.evaluate import evaluate, judge
+from crosstype.evaluation.metrics import metric_keys
 from crosstype.evaluation.predictions import read_predictions, read_stressed_predictions
 from crosstype.evaluation.spec import EvaluationSpec
 
 CLASSES = ["Luminal", "Basal/Her2"]
 SPEC = EvaluationSpec(n_bootstrap=200)
 N_PATIENTS, N_REPEATS = 40, 2
+CURVES = ("tests.csv", "calibration_curve.csv", "decision_curve.csv")
 
 
 def rows_of(model: str, strength: float, seed: int = 0) -> list[dict[str, object]]:
@@ -82,7 +86,7 @@ def test_pooled_values_are_scikit_learns_mean_over_repeats(out):
 
 
 def test_same_seed_same_bytes_whatever_the_order_of_rows(out):
-    names = ["metrics.csv", "comparisons.csv", "modality_use.csv"]
+    names = ["metrics.csv", "comparisons.csv", "modality_use.csv", *CURVES]
     evaluate(out, SPEC, CLASSES, seed=1)
     before = [(out / name).read_bytes() for name in names]
     path = out / "predictions.csv"
@@ -147,6 +151,54 @@ def test_three_classes(tmp_path):
     macro = metrics.filter((pl.col("metric") == "auroc") & (pl.col("class") == "macro"))
     expected = roc_auc_score(frame["label"], raw, multi_class="ovr")
     assert macro["value"][0] == pytest.approx(expected, abs=1e-9)
+    assert macro["low"][0] < expected < macro["high"][0]
+    micro = metrics.filter((pl.col("metric") == "auroc") & (pl.col("class") == "micro"))
+    own = np.eye(3)[np.arange(30) % 3]
+    expected = roc_auc_score(own, raw, average="micro")
+    assert micro["value"][0] == pytest.approx(expected, abs=1e-9)
+
+
+def test_tables_hold_every_test_and_every_class(out):
+    evaluate(out, SPEC, CLASSES, seed=1)
+    compared = pl.read_csv(out / "comparisons.csv")
+    assert compared.columns[-2:] == ["n", "test"]
+    head = ["model_a", "model_b", "metric", "test", "statistic", "p", "p_adjusted", "n"]
+    tests = pl.read_csv(out / "tests.csv")
+    assert tests.columns == head
+    assert tests["p"].is_between(0, 1).all()
+    assert (tests["p"] <= tests["p_adjusted"]).all()
+    shown = compared.join(tests, on=["model_a", "model_b", "metric", "test"])
+    assert shown.height == compared.height
+    assert (shown["p"] == shown["p_right"]).all()
+    n_pairs = compared.select("model_a", "model_b").n_unique()
+    assert tests.height == n_pairs * (3 + 3 * 3 + 4)
+    calibration = pl.read_csv(out / "calibration_curve.csv")
+    assert set(calibration["class"]) == set(CLASSES)
+    sums = calibration.group_by("model", "class").agg(pl.col("n").sum())["n"]
+    assert set(sums) == {N_PATIENTS}
+    assert pl.read_csv(out / "decision_curve.csv").height == 3 * 2 * 99
+
+
+def test_the_default_interval_of_auroc_is_not_the_bootstraps_and_others_are_the_same(out):
+    evaluate(out, SPEC, CLASSES, seed=1)
+    default = pl.read_csv(out / "metrics.csv")
+    evaluate(out, replace(SPEC, auroc_interval="bootstrap"), CLASSES, seed=1)
+    other = pl.read_csv(out / "metrics.csv")
+    same = (default["low"] == other["low"]) & (default["high"] == other["high"])
+    assert set(default.filter(~same)["metric"]) == {"auroc"}
+    assert default.drop("low", "high").equals(other.drop("low", "high"))
+    assert (default["low"] <= default["value"]).all()
+    assert (default["value"] <= default["high"]).all()
+
+
+def test_one_model_one_repeat_and_one_fold_are_judged_too(out):
+    path = out / "predictions.csv"
+    frame = pl.read_csv(path).filter((pl.col("model") == "late") & (pl.col("repeat") == 0))
+    frame.with_columns(fold=0).write_csv(path)
+    tables = judge(read_predictions(path, CLASSES), SPEC, seed=1)
+    assert tables["tests.csv"].is_empty()
+    assert tables["comparisons.csv"].is_empty()
+    assert tables["metrics.csv"].height == len(metric_keys(CLASSES))
 
 
 def broken(frame: pl.DataFrame, column: str, value: object) -> pl.DataFrame:

@@ -22,7 +22,7 @@ STRENGTHS = {
     "best_gene": 0.9,
     "majority": 0.0,
 }
-METRICS = ("f1", "mcc", "pr_auc", "auroc", "accuracy", "balanced_accuracy", "brier")
+METRICS = ("f1", "mcc", "pr_auc", "auroc", "accuracy", "balanced_accuracy", "brier", "ece")
 COMPARED = ("auroc", "pr_auc", "f1", "mcc")
 
 
@@ -116,7 +116,7 @@ def _write_numbers(out: Path, classes: tuple[str, ...], generator: np.random.Gen
                 if model != reference:
                     apart = 0.22 * (strength - STRENGTHS[reference])
                     row = (model, reference, metric, apart, apart - 0.08, apart + 0.08)
-                    comparisons.append((*row, 0.02, 0.12, 60))
+                    comparisons.append((*row, 0.02, 0.12, 60, "delong"))
             for modality in ("image", "genes"):
                 blind = modality == "image" and model in {"gene_only", "paper_concat"}
                 drop = 0.0 if blind else float(generator.uniform(0.05, 0.3))
@@ -125,7 +125,7 @@ def _write_numbers(out: Path, classes: tuple[str, ...], generator: np.random.Gen
                 use.append((*row, drop, drop - half, drop + half))
     heads = {
         "metrics": "model metric class value low high n fold_mean fold_sd n_folds n_folds_skipped",
-        "comparisons": "model_a model_b metric difference low high p p_adjusted n",
+        "comparisons": "model_a model_b metric difference low high p p_adjusted n test",
         "modality_use": "model modality condition level metric drop low high",
     }
     for (name, head), table in zip(heads.items(), (metrics, comparisons, use), strict=True):
@@ -168,6 +168,19 @@ def _write_confidence(out: Path, classes: tuple[str, ...]) -> None:
     head = "model rule coverage threshold accuracy low high n n_abstained macro_f1 macro_f1_low"
     head += " macro_f1_high aurc aurc_low aurc_high"
     pl.DataFrame(curves, schema=head.split(), orient="row").write_csv(out / "coverage.csv")
+    shown = [(model, of) for model in STRENGTHS for of in classes]
+    bins = [(*one, n, 6, n / 10 + 0.05, n / 10, n / 12, n / 9) for one in shown for n in range(10)]
+    head = "model class bin n mean_probability observed low high"
+    frame = pl.DataFrame(bins, schema=head.split(), orient="row")
+    frame.write_csv(out / "calibration_curve.csv")
+    worths = [
+        (*one, n / 100, 0.3 - n / 400, 0.2 - n / 400, 0.4 - n / 400, 0.5 - n / 50, 0.0)
+        for one in shown
+        for n in range(1, 100)
+    ]
+    head = "model class threshold net_benefit low high treat_all treat_none"
+    frame = pl.DataFrame(worths, schema=head.split(), orient="row")
+    frame.write_csv(out / "decision_curve.csv")
     learned = [
         ("late", 0, fold, 40, 1.5 + fold, name, 0.5, 0.3 + 0.1 * fold)
         for fold in range(2)

@@ -14,7 +14,9 @@ from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_s
 from crosstype.errors import TableError
 from crosstype.report.content import read_content
 from crosstype.report.curves import confusion_counts, curves_of, losses_of
+from crosstype.report.decisions import decision_table
 from crosstype.report.page import write_report
+from crosstype.report.page_tables import comparison_table
 from crosstype.report.spec import ReportSpec
 from crosstype.report.words import best_model_sentence, number
 
@@ -95,6 +97,7 @@ def test_everything_from_tables_is_text(tmp_path):
         frame = pl.read_csv(out / name).with_columns(pl.lit(HOSTILE).alias(column))
         frame.write_csv(out / name)
     named = ("metrics.csv", "predictions.csv", "training.csv", "coverage.csv", "calibration.csv")
+    named += ("calibration_curve.csv", "decision_curve.csv")
     for name in named:
         frame = pl.read_csv(out / name)
         renamed = pl.col("model").replace({"late": f"$late$ {HOSTILE}"})
@@ -264,3 +267,35 @@ def test_accuracy_of_the_others_stands_where_patients_abstain(out):
     page = page_of(out)
     assert "Patients of a confidence below 0.8 are not called" in page
     assert number(late["accuracy"].item()) in page
+
+
+def test_calibration_and_decisions_are_shown_and_may_be_absent(out):
+    page = page_of(out)
+    assert page.count("conditional on the fitted models") == 1
+    assert f"Calibration, {CLASSES[1]}" in page
+    assert f"Calibration, {CLASSES[0]}" not in page
+    assert f"Decision curves, {CLASSES[1]}" in page
+    labels = re.findall(r'aria-label="([^"]*)"', page)
+    assert any("a panel per model" in label for label in labels)
+    assert any("Net benefit of treating" in label for label in labels)
+    for name in ("calibration_curve.csv", "decision_curve.csv"):
+        (out / name).unlink()
+    page = page_of(out)
+    assert "OUT holds no calibration_curve.csv." in page
+    assert "OUT holds no decision_curve.csv." in page
+
+
+def test_decision_table_writes_what_the_table_says(out):
+    content = read_content(out)
+    found = decision_table(content, CLASSES[1])
+    assert [row[0].text for row in found.rows] == [*content.models, "all treated"]
+    late = content.decision_curve.filter(
+        (pl.col("model") == "late") & (pl.col("class") == CLASSES[1])
+    )
+    row = next(row for row in found.rows if row[0].text == "late")
+    at = late.filter((pl.col("threshold") - 0.2).abs() < 1e-9)
+    assert row[2].text == number(at["net_benefit"].item())
+
+
+def test_the_test_behind_each_p_is_named(out):
+    assert comparison_table(read_content(out), "gene_only").rows[0][-1].text == "DeLong"

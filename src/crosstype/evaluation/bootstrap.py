@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.special import ndtr
 
 BLOCK = 1024
 
@@ -68,6 +69,21 @@ def percentile_interval(values: Float[np.ndarray, " n_bootstrap"], confidence: f
     return Interval(float(low), float(high))
 
 
+def reflected_interval(values: Float[np.ndarray, " n_resamples"], confidence: float) -> Interval:
+    """Return the percentile interval mirrored at the value (Davison & Hinkley 1997, section 5.2).
+
+    For values that are biased upwards and never below 0: resamples are biased once more by about as
+    much, which mirroring takes back. The value itself stays inside, though the truth may be lower.
+
+    Args:
+        values: the value, then its resamples.
+        confidence: level.
+    """
+    value = float(values[0])
+    low, high = percentile_interval(values[1:], confidence)
+    return Interval(min(value, max(0.0, 2 * value - high)), max(value, 2 * value - low))
+
+
 def two_sided_p(differences: Float[np.ndarray, " n_bootstrap"]) -> float:
     """Return twice the smaller share of resamples on one side of no difference, at most 1.
 
@@ -76,3 +92,20 @@ def two_sided_p(differences: Float[np.ndarray, " n_bootstrap"]) -> float:
     """
     smaller = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
     return min(1.0, 2 * (smaller + 1) / (len(differences) + 1))
+
+
+def bootstrap_p(differences: Float[np.ndarray, " n_resamples"]) -> float:
+    """Return a two-sided p of no difference: the larger of the percentile and the normal one.
+
+    Near perfect models the percentile p alone falls below 0.05 in up to 7 of 100 cohorts without a
+    difference (28 cases, 63 others); the p of the difference by the resamples' standard deviation
+    is cautious just there. The larger of both stays below 6 of 100: docs/statistics.md.
+
+    Args:
+        differences: the difference, then its resamples.
+    """
+    spread = float(differences[1:].std(ddof=1))
+    if spread < 1e-12:
+        return two_sided_p(differences[1:])
+    normal = 2 * float(ndtr(-abs(differences[0]) / spread))
+    return max(two_sided_p(differences[1:]), normal)

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from jaxtyping import Float
-
-from crosstype.evaluation.bootstrap import percentile_interval, two_sided_p
+from crosstype.evaluation.bootstrap import Interval, percentile_interval
+from crosstype.evaluation.delong import auroc_difference
+from crosstype.evaluation.pair_tests import COMPARED, SHOWN, Judged, PairTest
+from crosstype.evaluation.spec import EvaluationSpec
 from crosstype.models.spec import BASELINE_NAMES
 
 GENE_ONLY = "gene_only"
-COMPARED_METRICS = ("auroc", "pr_auc", "f1", "mcc")
-
-Resampled = Mapping[str, Mapping[str, Float[np.ndarray, " n_resamples"]]]
-"""By model and metric: the value, then its resamples."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +23,14 @@ class Comparison:
         model_b: the reference.
         metric: the metric's bare name; higher is better for all of them.
         difference: value of `model_a` minus value of `model_b`.
-        low: lower end of the paired bootstrap interval.
+        low: lower end of the paired interval: DeLong's for AUROC (unless the bootstrap was asked
+            for), the bootstrap's for all others.
         high: upper end.
-        p: two-sided bootstrap p of no difference.
+        p: two-sided p of no difference, by `test`.
         p_adjusted: the same after Holm's correction among all models compared with this reference.
         n: patients.
+        test: what p comes from: `delong`, `permutation` or `mcnemar`. The bootstrap's p and others
+            stand in tests.csv.
     """
 
     model_a: str
@@ -43,55 +42,61 @@ class Comparison:
     p: float
     p_adjusted: float
     n: int
+    test: str
 
 
-def best_baseline(resampled: Resampled) -> str | None:
+def best_baseline(judged: Mapping[str, Judged]) -> str | None:
     """Return the baseline of highest AUROC, or None without baselines.
 
     Choosing it on the same patients favours the baseline, so a difference against it is
     conservative.
     """
-    present = [model for model in BASELINE_NAMES if model in resampled]
-    return max(present, key=lambda model: float(resampled[model]["auroc"][0]), default=None)
+    present = [model for model in BASELINE_NAMES if model in judged]
+    return max(present, key=lambda model: float(judged[model].headlines["auroc"][0]), default=None)
 
 
-def compare_models(resampled: Resampled, n_patients: int, confidence: float) -> list[Comparison]:
-    """Compare every model with gene_only and with the best baseline, resample by resample.
+def compared_pairs(judged: Mapping[str, Judged]) -> list[tuple[str, str]]:
+    """Pair every model with gene_only and with the best baseline."""
+    references = [GENE_ONLY if GENE_ONLY in judged else None, best_baseline(judged)]
+    return [
+        (model, reference)
+        for reference in dict.fromkeys(name for name in references if name is not None)
+        for model in judged
+        if model != reference
+    ]
+
+
+def compare_models(
+    judged: Mapping[str, Judged], tests: Sequence[PairTest], spec: EvaluationSpec
+) -> list[Comparison]:
+    """Return the paired difference of every tested pair, with its interval and its shown test.
 
     Args:
-        resampled: by model and metric, the value and then its resamples, shared by all models.
-        n_patients: patients behind them.
-        confidence: level of the intervals.
+        judged: all models; their resamples are the same patients'.
+        tests: every test of every pair.
+        spec: level of the intervals, and which one AUROC has.
 
     Returns:
-        A row per model, reference and metric. p is adjusted among the rows of the same metric and
-        reference.
+        A row per model, reference and metric, the references and metrics together.
     """
-    rows: list[Comparison] = []
-    references = [GENE_ONLY if GENE_ONLY in resampled else None, best_baseline(resampled)]
-    for reference in dict.fromkeys(name for name in references if name is not None):
-        others = [model for model in resampled if model != reference]
-        for metric in COMPARED_METRICS:
-            apart = [resampled[model][metric] - resampled[reference][metric] for model in others]
-            raw = [two_sided_p(values[1:]) for values in apart]
-            for model, values, p, adjusted in zip(others, apart, raw, holm(raw), strict=True):
-                low, high = percentile_interval(values[1:], confidence)
-                row = Comparison(
-                    model, reference, metric, float(values[0]), low, high, p, adjusted, n_patients
-                )
-                rows.append(row)
+    shown = [test for test in tests if SHOWN[test.metric] == test.test]
+    references = list(dict.fromkeys(test.model_b for test in shown))
+    shown.sort(key=lambda test: (references.index(test.model_b), COMPARED.index(test.metric)))
+    rows = []
+    for one in shown:
+        pair = (judged[one.model_a], judged[one.model_b])
+        difference, interval = _apart(pair, one.metric, spec)
+        key = (one.model_a, one.model_b, one.metric)
+        rows.append(Comparison(*key, difference, *interval, one.p, one.p_adjusted, one.n, one.test))
     return rows
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for how many there are, by Holm's step-down rule (Holm 1979).
-
-    The smallest is multiplied by how many there are, the next by one less, and so on; never below
-    a smaller one's, never above 1. One false alarm among all then stays as rare as stated.
-    """
-    adjusted = [0.0] * len(p_values)
-    highest = 0.0
-    for rank, index in enumerate(np.argsort(p_values, kind="stable")):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = highest
-    return adjusted
+def _apart(
+    pair: tuple[Judged, Judged], metric: str, spec: EvaluationSpec
+) -> tuple[float, Interval]:
+    values = pair[0].headlines[metric] - pair[1].headlines[metric]
+    if metric == "auroc" and spec.auroc_interval == "delong":
+        return float(values[0]), auroc_difference(
+            pair[0].auroc, pair[1].auroc, spec.confidence
+        ).interval
+    return float(values[0]), percentile_interval(values[1:], spec.confidence)

@@ -7,7 +7,8 @@ predictions alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +16,9 @@ import polars as pl
 from jaxtyping import Float, Int
 
 from crosstype.evaluation.bootstrap import percentile_interval
-from crosstype.evaluation.metrics import confusion_matrix, f1
+from crosstype.evaluation.calls import confusion_matrix, f1
 from crosstype.evaluation.predictions import Predictions
+from crosstype.evaluation.ranking import running_sum
 from crosstype.evaluation.spec import EvaluationSpec
 
 COVERAGES = tuple(share / 100 for share in range(100, 45, -5))
@@ -114,21 +116,22 @@ def called_by_confidence(
     return Called(labels[order], predicted[order], confidence[order], order, group)
 
 
-def covered(called: Called, weights: Weights, n: int) -> Weights:
-    """Return how much each patient counts if only the `n` surest of each resample are covered.
+def covered(called: Called, weights: Weights, counts: Sequence[int]) -> Iterator[Weights]:
+    """Give how much each patient counts if only the surest `n` of each resample are covered.
 
     Patients who are equally sure are covered alike, in part if not all of them fit in.
 
     Args:
         called: the surest patient first.
         weights: how often each counts, in that order.
-        n: patients to cover.
+        counts: patients to cover; one array is given for each.
     """
-    _, starts = np.unique(called.group, return_index=True)
-    sizes = np.add.reduceat(weights, starts, axis=0)
-    room = n - (np.cumsum(sizes, axis=0) - sizes)
-    share = np.clip(room / np.maximum(sizes, 1e-9), 0.0, 1.0)
-    return np.asarray(weights * share[called.group])
+    ends = running_sum(weights)[_group_ends(called)]
+    sizes = np.diff(ends, axis=0)
+    for n in counts:
+        room = n - ends[:-1]
+        share = np.clip(room / np.maximum(sizes, 1e-9), 0.0, 1.0)
+        yield np.asarray(weights * share[called.group])
 
 
 def risk_coverage_area(called: Called, weights: Weights) -> Resampled:
@@ -137,17 +140,18 @@ def risk_coverage_area(called: Called, weights: Weights) -> Resampled:
     The area under the risk-coverage curve (Geifman & El-Yaniv 2017, arXiv 1705.08500). Among
     patients who are equally sure errors are spread evenly.
     """
-    last = np.flatnonzero(np.append(np.diff(called.group) > 0, True))
-    nobody = np.zeros((1, weights.shape[1]))
     wrong = weights * (called.labels != called.predicted)[:, None]
-    seen, errors = (
-        np.concatenate([nobody, np.cumsum(one, axis=0)[last]]) for one in (weights, wrong)
-    )
+    seen, errors = (running_sum(one)[_group_ends(called)] for one in (weights, wrong))
     counts = np.arange(1, len(called.labels) + 1)
     each = [
         (np.interp(counts, *pair) / counts).mean() for pair in zip(seen.T, errors.T, strict=True)
     ]
     return np.array(each)
+
+
+def _group_ends(called: Called) -> Int[np.ndarray, " n_ends"]:
+    """Return how many patients stand before each group, and then all of them."""
+    return np.append(0, np.flatnonzero(np.append(np.diff(called.group) > 0, True)) + 1)
 
 
 def _values(
@@ -156,10 +160,9 @@ def _values(
     """Return the area, then accuracy and macro F1 at each coverage, then those above `least`."""
     own = weights[called.order]
     found = [risk_coverage_area(called, own)]
-    kept = [covered(called, own, _n_covered(share, len(own))) for share in COVERAGES]
-    if least:
-        kept.append(own * (called.confidence >= least)[:, None])
-    for one in kept:
+    kept = covered(called, own, [_n_covered(share, len(own)) for share in COVERAGES])
+    sure = [own * (called.confidence >= least)[:, None]] if least else []
+    for one in chain(kept, sure):
         found += _accuracy_and_macro_f1(
             confusion_matrix(called.labels, called.predicted, n_classes, one)
         )

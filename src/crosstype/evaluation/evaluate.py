@@ -1,4 +1,4 @@
-"""The evaluation stage: predictions in, three tables of numbers out."""
+"""The evaluation stage: predictions in, tables of numbers out."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
-from jaxtyping import Float
 
-from crosstype.evaluation.bootstrap import blocks, draw_weights, percentile_interval
-from crosstype.evaluation.compare import COMPARED_METRICS, Comparison, compare_models
+from crosstype.evaluation.bootstrap import blocks, draw_weights
+from crosstype.evaluation.calibration_curve import calibration_rows
+from crosstype.evaluation.compare import Comparison, compare_models, compared_pairs
 from crosstype.evaluation.coverage import coverage_rows
-from crosstype.evaluation.metrics import MetricKey, headline_key
+from crosstype.evaluation.decision_curve import decision_rows
+from crosstype.evaluation.intervals import chance_of
+from crosstype.evaluation.metrics import headline_key
 from crosstype.evaluation.modality_use import ModalityUse, modality_use
+from crosstype.evaluation.pair_tests import COMPARED, Judged, PairTest, pair_tests
+from crosstype.evaluation.permutation import draw_swaps
 from crosstype.evaluation.predictions import (
     Predictions,
     read_predictions,
     read_stressed_predictions,
 )
-from crosstype.evaluation.resampling import fold_summaries, resampled_metrics
+from crosstype.evaluation.resampling import fold_summaries, fold_values, resampled_metrics
 from crosstype.evaluation.rna_loss import read_losses, rna_loss
 from crosstype.evaluation.spec import EvaluationSpec
 from crosstype.tables import write_table
@@ -45,9 +48,9 @@ METRIC_COLUMNS: dict[str, Any] = {
 def evaluate(out: Path, spec: EvaluationSpec, classes: Sequence[str], seed: int) -> None:
     """Judge every model from its predictions alone; write the tables of numbers.
 
-    Reads predictions.csv and, if there, stressed_predictions.csv; writes metrics.csv,
-    comparisons.csv, modality_use.csv and coverage.csv; with `rna_loss` also rna_loss.csv and
-    rna_loss_comparisons.csv, from rna_loss.npz. The same tables and seed give the same bytes.
+    Reads predictions.csv and, if there, stressed_predictions.csv; writes the tables of `judge` and
+    modality_use.csv; with `rna_loss` also rna_loss.csv and rna_loss_comparisons.csv, from
+    rna_loss.npz. The same tables and seed give the same bytes.
 
     Args:
         out: folder of the run.
@@ -59,23 +62,12 @@ def evaluate(out: Path, spec: EvaluationSpec, classes: Sequence[str], seed: int)
         TableError: the predictions contradict themselves; see `read_predictions`.
     """
     predictions = read_predictions(out / "predictions.csv", classes)
-    weight_blocks = blocks(draw_weights(predictions.labels, spec.n_bootstrap, seed))
-    resampled = {
-        name: resampled_metrics(predictions, model, weight_blocks)
-        for name, model in predictions.of_model.items()
-    }
-    rows = _metric_rows(predictions, resampled, spec.confidence)
-    write_table(out / "metrics.csv", pl.DataFrame(rows, schema=METRIC_COLUMNS, orient="row"))
-    write_table(out / "coverage.csv", coverage_rows(predictions, weight_blocks, spec))
-    headlines = {
-        name: {metric: values[headline_key(metric, classes)] for metric in COMPARED_METRICS}
-        for name, values in resampled.items()
-    }
-    compared = compare_models(headlines, len(predictions.patient_ids), spec.confidence)
-    write_table(out / "comparisons.csv", _frame(compared, Comparison))
+    for name, table in judge(predictions, spec, seed).items():
+        write_table(out / name, table)
     used: list[ModalityUse] = []
     stressed_path = out / "stressed_predictions.csv"
     if stressed_path.exists():
+        weight_blocks = blocks(draw_weights(predictions.labels, spec.n_bootstrap, seed))
         stressed = read_stressed_predictions(stressed_path, predictions)
         used = modality_use(predictions, stressed, weight_blocks, spec.confidence)
     write_table(out / "modality_use.csv", _frame(used, ModalityUse))
@@ -87,23 +79,46 @@ def evaluate(out: Path, spec: EvaluationSpec, classes: Sequence[str], seed: int)
         write_table(out / "rna_loss_comparisons.csv", differences)
 
 
-def _metric_rows(
-    predictions: Predictions,
-    resampled: dict[str, dict[MetricKey, Float[np.ndarray, " n_resamples"]]],
-    confidence: float,
-) -> list[tuple[Any, ...]]:
+def judge(predictions: Predictions, spec: EvaluationSpec, seed: int) -> dict[str, pl.DataFrame]:
+    """Return every table that needs no more than predictions, by file name.
+
+    These are metrics.csv, comparisons.csv, tests.csv, coverage.csv, calibration_curve.csv and
+    decision_curve.csv. One model, one repeat or one fold are enough.
+
+    Args:
+        predictions: of all models, on the same patients.
+        spec: number of resamples, level and kind of the intervals.
+        seed: seed of resamples and permutations.
+    """
+    labels, classes = predictions.labels, predictions.classes
+    weight_blocks = blocks(draw_weights(labels, spec.n_bootstrap, seed))
+    judged: dict[str, Judged] = {}
     rows: list[tuple[Any, ...]] = []
-    n_patients = len(predictions.patient_ids)
-    for name, by_key in resampled.items():
-        folds = fold_summaries(predictions, predictions.of_model[name])
-        for key, values in by_key.items():
-            low, high = percentile_interval(values[1:], confidence)
-            fold = folds[key]
-            found = (name, key.metric, key.of, float(values[0]), low, high, n_patients)
+    for name, model in predictions.of_model.items():
+        resampled = resampled_metrics(predictions, model, weight_blocks)
+        chance = chance_of(predictions, model, spec)
+        folds = fold_values(predictions, model)
+        summaries = fold_summaries(folds, classes)
+        for key, values in resampled.items():
+            ends = chance.interval(key, values)
+            fold = summaries[key]
+            found = (name, key.metric, key.of, float(values[0]), *ends, len(labels))
             rows.append((*found, fold.mean, fold.sd, fold.n, fold.n_skipped))
-    return rows
+        headlines = {metric: resampled[headline_key(metric, classes)] for metric in COMPARED}
+        auroc = chance.aurocs[headline_key("auroc", classes)]
+        judged[name] = Judged(model, headlines, auroc, folds)
+    swaps = draw_swaps(len(labels), seed)
+    tests = pair_tests(labels, classes, judged, compared_pairs(judged), swaps)
+    return {
+        "metrics.csv": pl.DataFrame(rows, schema=METRIC_COLUMNS, orient="row"),
+        "comparisons.csv": _frame(compare_models(judged, tests, spec), Comparison),
+        "tests.csv": _frame(tests, PairTest),
+        "coverage.csv": coverage_rows(predictions, weight_blocks, spec),
+        "calibration_curve.csv": calibration_rows(predictions, spec.confidence),
+        "decision_curve.csv": decision_rows(predictions, weight_blocks, spec.confidence),
+    }
 
 
-def _frame(rows: Sequence[Comparison | ModalityUse], kind: type[Any]) -> pl.DataFrame:
+def _frame(rows: Sequence[Comparison | ModalityUse | PairTest], kind: type[Any]) -> pl.DataFrame:
     schema: dict[str, Any] = {field.name: KINDS[str(field.type)] for field in fields(kind)}
     return pl.DataFrame([asdict(row) for row in rows], schema=schema)

@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Float
 
 from crosstype.evaluation.bootstrap import percentile_interval
-from crosstype.evaluation.compare import COMPARED_METRICS
 from crosstype.evaluation.predictions import ModelPredictions, Predictions, Stress
 from crosstype.evaluation.resampling import headline_per_repeat
 
+USE_METRICS = ("auroc", "pr_auc", "f1", "mcc")
 UNDER_LOSS = "_genes_lost"
 """End of the name of a condition under which genes were lost as well."""
 
@@ -69,7 +69,7 @@ def modality_use(
         draws.setdefault((stress.condition, stress.level), []).append(stress)
     rows = []
     for model, plain in undisturbed.of_model.items():
-        whole = (plain, headline_per_repeat(undisturbed, plain, COMPARED_METRICS, weight_blocks))
+        whole = (plain, headline_per_repeat(undisturbed, plain, USE_METRICS, weight_blocks))
         for (condition, level), members in draws.items():
             found = [
                 _drop(undisturbed, before, stressed[member][model], weight_blocks)
@@ -79,7 +79,7 @@ def modality_use(
             ]
             if not found:
                 continue
-            for metric, values in zip(COMPARED_METRICS, np.mean(found, axis=0), strict=True):
+            for metric, values in zip(USE_METRICS, np.mean(found, axis=0), strict=True):
                 interval = percentile_interval(values[1:], confidence)
                 key = (model, str(members[0].modality), condition, level, metric)
                 rows.append(ModalityUse(*key, float(values[0]), *interval))
@@ -109,9 +109,9 @@ def _drop(
 ) -> Float[np.ndarray, "n_metrics n_resamples"]:
     """Return undisturbed minus disturbed of one draw, repeats averaged."""
     plain, reference = before
-    values = headline_per_repeat(undisturbed, other, COMPARED_METRICS, weight_blocks)
+    values = headline_per_repeat(undisturbed, other, USE_METRICS, weight_blocks)
     if other.says_the_same_as(plain):
         return np.zeros(values.shape[1:])
     if reference is None:
-        reference = headline_per_repeat(undisturbed, plain, COMPARED_METRICS, weight_blocks)
+        reference = headline_per_repeat(undisturbed, plain, USE_METRICS, weight_blocks)
     return np.asarray((reference - values).mean(axis=0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from crosstype.evaluation.metrics import (
     OVER_ALL,
+    OVER_PAIRS,
     ClassMetric,
     MetricKey,
     headline_key,
@@ -17,6 +18,9 @@ from crosstype.evaluation.metrics import (
     metric_keys,
 )
 from crosstype.evaluation.predictions import ModelPredictions, Predictions
+
+FoldValues = Mapping[tuple[int, int], Mapping[MetricKey, float]]
+"""By repeat and fold: the metrics that the fold's test patients have."""
 
 
 @dataclass(frozen=True)
@@ -84,23 +88,27 @@ def _per_repeat(
     return np.stack(repeats)
 
 
-def fold_summaries(
-    predictions: Predictions, model: ModelPredictions
-) -> dict[MetricKey, FoldSummary]:
+def fold_values(predictions: Predictions, model: ModelPredictions) -> FoldValues:
+    """Return each metric on the test patients of each fold of each repeat.
+
+    A fold without a patient of a class has no value for that class, nor any over all classes.
+    """
+    found = {}
+    for repeat, folds in enumerate(model.fold):
+        for fold in np.unique(folds).tolist():
+            found[repeat, fold] = _fold_values(predictions, model, repeat, folds == fold)
+    return found
+
+
+def fold_summaries(values: FoldValues, classes: Sequence[str]) -> dict[MetricKey, FoldSummary]:
     """Return each metric's mean and standard deviation over test folds, as papers quote them.
 
-    A fold without a patient of a class has no value for that class and is counted as skipped.
+    A fold without a patient of a class is counted as skipped.
     """
-    keys = metric_keys(predictions.classes)
-    found: dict[MetricKey, list[float]] = {key: [] for key in keys}
-    n_folds = 0
-    for repeat, folds in enumerate(model.fold):
-        for fold in np.unique(folds):
-            n_folds += 1
-            values = _fold_values(predictions, model, repeat, folds == fold)
-            for key, value in values.items():
-                found[key].append(value)
-    return {key: _summary(values, n_folds) for key, values in found.items()}
+    return {
+        key: _summary([one[key] for one in values.values() if key in one], len(values))
+        for key in metric_keys(classes)
+    }
 
 
 def _fold_values(
@@ -111,7 +119,7 @@ def _fold_values(
     counts = np.bincount(labels, minlength=n_classes)
     usable = {index for index in range(n_classes) if 0 < counts[index] < len(labels)}
     if len(usable) == n_classes:
-        usable.add(OVER_ALL)
+        usable |= {OVER_ALL, OVER_PAIRS}
     keys = [
         key
         for key in metric_keys(predictions.classes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,10 @@ class EvaluationSpec:
 
     confidence: float = 0.95
     """Level of every interval, between 0 and 1."""
+
+    auroc_interval: Literal["delong", "bootstrap"] = "delong"
+    """Where an AUROC's interval comes from: `delong` (each patient's share in it; holds its level
+    up to an AUROC of 1) or `bootstrap` (percentiles, too narrow near 1)."""
 
     abstain_below: float = 0.0
     """Confidence (the highest probability) below which a patient counts as abstained in

@@ -38,6 +38,7 @@ COMPARISONS: Columns = {
     "p": pl.Float64,
     "p_adjusted": pl.Float64,
     "n": pl.Int64,
+    "test": pl.String,
 }
 MODALITY_USE: Columns = {
     "model": pl.String,
@@ -130,7 +131,20 @@ CALIBRATION: Columns = {
     "offset": pl.Float64,
     "threshold": pl.Float64,
 }
-MACRO_METRICS = ("f1", "pr_auc", "auroc", "brier")
+CALIBRATION_CURVE: Columns = {
+    "model": pl.String,
+    "class": pl.String,
+    **dict.fromkeys(("bin", "n"), pl.Int64),
+    **dict.fromkeys(("mean_probability", "observed"), pl.Float64),
+    **INTERVAL,
+}
+DECISION_CURVE: Columns = {
+    "model": pl.String,
+    "class": pl.String,
+    **dict.fromkeys(("threshold", "net_benefit", "treat_all"), pl.Float64),
+    **INTERVAL,
+}
+OVER_ALL_METRICS = ("mcc", "accuracy", "balanced_accuracy", "log_loss")
 
 
 @dataclass(frozen=True)
@@ -154,6 +168,8 @@ class RunContent:
         rna_loss_comparisons: the same of rna_loss_comparisons.csv.
         coverage: the same of coverage.csv.
         calibration: the same of calibration.csv.
+        calibration_curve: the same of calibration_curve.csv.
+        decision_curve: the same of decision_curve.csv.
     """
 
     run: Mapping[str, Any]
@@ -172,12 +188,19 @@ class RunContent:
     rna_loss_comparisons: pl.DataFrame
     coverage: pl.DataFrame
     calibration: pl.DataFrame
+    calibration_curve: pl.DataFrame
+    decision_curve: pl.DataFrame
 
     @cached_property
     def models(self) -> tuple[str, ...]:
         """Models, the highest pooled AUROC first."""
         ranked = self.headline("auroc").sort("value", descending=True, maintain_order=True)
         return tuple(ranked["model"])
+
+    @cached_property
+    def shown_classes(self) -> tuple[str, ...]:
+        """Classes that have figures of their own: of two, the positive one."""
+        return self.classes[1:] if len(self.classes) == 2 else self.classes
 
     @cached_property
     def n_repeats(self) -> int:
@@ -221,10 +244,8 @@ class RunContent:
 
     def headline(self, metric: str) -> pl.DataFrame:
         """Return the rows meant by a metric's bare name: the positive class, else all classes."""
-        if len(self.classes) == 2:
-            of = self.classes[1]
-        else:
-            of = "macro" if metric in MACRO_METRICS else "all"
+        several = "all" if metric in OVER_ALL_METRICS else "macro"
+        of = self.classes[1] if len(self.classes) == 2 else several
         return self.metrics.filter((pl.col("metric") == metric) & (pl.col("class") == of))
 
 
@@ -255,6 +276,8 @@ def read_content(out: Path) -> RunContent:
         rna_loss_comparisons=_read_if_there(out / "rna_loss_comparisons.csv", RNA_LOSS_COMPARISONS),
         coverage=_read_if_there(out / "coverage.csv", COVERAGE),
         calibration=_read_if_there(out / "calibration.csv", CALIBRATION),
+        calibration_curve=_read_if_there(out / "calibration_curve.csv", CALIBRATION_CURVE),
+        decision_curve=_read_if_there(out / "decision_curve.csv", DECISION_CURVE),
     )
 
 

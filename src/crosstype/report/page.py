@@ -12,7 +12,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from crosstype.files import write_text
-from crosstype.report import coverage, figures, page_tables, rna_loss
+from crosstype.report import calibration, coverage, decisions, figures, page_tables, rna_loss
 from crosstype.report.content import RunContent, read_content
 from crosstype.report.curves import MOST_REPEATS_DRAWN
 from crosstype.report.environment import page_environment
@@ -79,6 +79,8 @@ def _context(content: RunContent, spec: ReportSpec) -> dict[str, Any]:
         "coverage": None if content.coverage.is_empty() else coverage.coverage_table(content),
         "abstention": coverage.abstention_table(content),
         "calibration": coverage.calibration_table(content),
+        "calibration_errors": calibration.calibration_error_table(content),
+        "decisions": [decisions.decision_table(content, of) for of in content.shown_classes],
         "has_threshold": coverage.has_threshold(content),
         "sites": page_tables.site_table(content),
         "faults": page_tables.fault_table(content),
@@ -96,11 +98,11 @@ def _context(content: RunContent, spec: ReportSpec) -> dict[str, Any]:
 
 def _figures(content: RunContent, references: list[str]) -> dict[str, list[PageFigure]]:
     """Draw every figure that the tables allow, by the section it belongs to."""
-    shown = content.classes[1:] if len(content.classes) == 2 else content.classes
     averaged = " Mean curve over repeats." if content.n_repeats > 1 else ""
     sections: dict[str, list[PageFigure]] = {
         "forest": [_draw(content, "forest", figures.plot_forest, "Pooled AUROC of each model.")],
         "curves": [],
+        **_probability_figures(content),
         "coverage": [],
         "differences": [],
         "modality": [],
@@ -115,7 +117,7 @@ def _figures(content: RunContent, references: list[str]) -> dict[str, list[PageF
             for pattern in rna_loss.curves_of(content)
         ],
     }
-    for place, of in enumerate(shown):
+    for place, of in enumerate(content.shown_classes):
         about = f"Receiver operating characteristic, {of} against the rest.{averaged}"
         plot = partial(figures.plot_roc, of=of)
         sections["curves"].append(_draw(content, f"roc{place}", plot, about))
@@ -126,7 +128,7 @@ def _figures(content: RunContent, references: list[str]) -> dict[str, list[PageF
         about = "Accuracy among the patients about whom a model is surest."
         sections["coverage"].append(_draw(content, "coverage", coverage.plot_coverage, about))
     for place, reference in enumerate(references):
-        about = f"AUROC of each model minus that of {reference}, same patients and resamples."
+        about = f"AUROC of each model minus that of {reference}, on the same patients."
         plot = partial(figures.plot_differences, reference=reference)
         sections["differences"].append(_draw(content, f"difference{place}", plot, about))
     if not content.modality_use.is_empty():
@@ -139,6 +141,23 @@ def _figures(content: RunContent, references: list[str]) -> dict[str, list[PageF
         about = f"Losses over epochs, {lines}; dashed: training, solid: validation."
         plot = partial(figures.plot_training, models=trained)
         sections["training"].append(_draw(content, "training", plot, about))
+    return sections
+
+
+def _probability_figures(content: RunContent) -> dict[str, list[PageFigure]]:
+    """Draw calibration and decision curves, if there are any."""
+    sections: dict[str, list[PageFigure]] = {"calibration": [], "decisions": []}
+    for place, of in enumerate(content.shown_classes):
+        if not content.calibration_curve.is_empty():
+            about = f"Share of {of} over its mean probability, a panel per model."
+            plot = partial(calibration.plot_calibration, of=of)
+            sections["calibration"].append(_draw(content, f"calibration{place}", plot, about))
+        if not content.decision_curve.is_empty():
+            about = (
+                f"Net benefit of treating for {of}; shaded: the interval of {content.models[0]}."
+            )
+            plot = partial(decisions.plot_decisions, of=of)
+            sections["decisions"].append(_draw(content, f"decision{place}", plot, about))
     return sections
 
 

@@ -16,6 +16,22 @@ METRIC_NAMES = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
     "brier": "Brier (lower is better)",
+    "precision": "Precision",
+    "recall": "Recall (sensitivity)",
+    "specificity": "Specificity",
+    "log_loss": "Log loss (lower is better)",
+    "ece": "Calibration error (lower is better)",
+    "brier_reliability": "Brier: reliability (lower is better)",
+    "brier_resolution": "Brier: resolution",
+    "brier_uncertainty": "Brier: uncertainty",
+    "brier_within": "Brier: within bins",
+}
+TEST_NAMES = {
+    "delong": "DeLong",
+    "permutation": "permutation",
+    "mcnemar": "McNemar, mid-p",
+    "bootstrap": "bootstrap",
+    "nadeau_bengio": "Nadeau-Bengio",
 }
 MODEL_NOTES = {
     "logistic_clinical": "clinical covariates alone",
