@@ -7,7 +7,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from jaxtyping import Float
 
 from crosstype.evaluation.bootstrap import blocks, draw_weights
 from crosstype.evaluation.calibration_curve import calibration_rows
@@ -90,33 +92,44 @@ def judge(predictions: Predictions, spec: EvaluationSpec, seed: int) -> dict[str
         spec: number of resamples, level and kind of the intervals.
         seed: seed of resamples and permutations.
     """
-    labels, classes = predictions.labels, predictions.classes
+    labels = predictions.labels
     weight_blocks = blocks(draw_weights(labels, spec.n_bootstrap, seed))
-    judged: dict[str, Judged] = {}
-    rows: list[tuple[Any, ...]] = []
-    for name, model in predictions.of_model.items():
-        resampled = resampled_metrics(predictions, model, weight_blocks)
-        chance = chance_of(predictions, model, spec)
-        folds = fold_values(predictions, model)
-        summaries = fold_summaries(folds, classes)
-        for key, values in resampled.items():
-            ends = chance.interval(key, values)
-            fold = summaries[key]
-            found = (name, key.metric, key.of, float(values[0]), *ends, len(labels))
-            rows.append((*found, fold.mean, fold.sd, fold.n, fold.n_skipped))
-        headlines = {metric: resampled[headline_key(metric, classes)] for metric in COMPARED}
-        auroc = chance.aurocs[headline_key("auroc", classes)]
-        judged[name] = Judged(model, headlines, auroc, folds)
+    judged, metrics = judge_models(predictions, spec, weight_blocks)
     swaps = draw_swaps(len(labels), seed)
-    tests = pair_tests(labels, classes, judged, compared_pairs(judged), swaps)
+    tests = pair_tests(labels, predictions.classes, judged, compared_pairs(judged), swaps)
     return {
-        "metrics.csv": pl.DataFrame(rows, schema=METRIC_COLUMNS, orient="row"),
+        "metrics.csv": metrics,
         "comparisons.csv": _frame(compare_models(judged, tests, spec), Comparison),
         "tests.csv": _frame(tests, PairTest),
         "coverage.csv": coverage_rows(predictions, weight_blocks, spec),
         "calibration_curve.csv": calibration_rows(predictions, spec.confidence),
         "decision_curve.csv": decision_rows(predictions, weight_blocks, spec.confidence),
     }
+
+
+def judge_models(
+    predictions: Predictions,
+    spec: EvaluationSpec,
+    weight_blocks: Sequence[Float[np.ndarray, "n_patients _"]],
+) -> tuple[dict[str, Judged], pl.DataFrame]:
+    """Return what comparisons need of each model, and the rows of metrics.csv."""
+    judged: dict[str, Judged] = {}
+    rows: list[tuple[Any, ...]] = []
+    for name, model in predictions.of_model.items():
+        resampled = resampled_metrics(predictions, model, weight_blocks)
+        chance = chance_of(predictions, model, spec)
+        folds = fold_values(predictions, model)
+        summaries = fold_summaries(folds, predictions.classes)
+        for key, values in resampled.items():
+            ends = chance.interval(key, values)
+            fold = summaries[key]
+            n = len(predictions.labels)
+            found = (name, key.metric, key.of, float(values[0]), *ends, n)
+            rows.append((*found, fold.mean, fold.sd, fold.n, fold.n_skipped))
+        of = {metric: headline_key(metric, predictions.classes) for metric in COMPARED}
+        headlines = {metric: resampled[key] for metric, key in of.items()}
+        judged[name] = Judged(model, headlines, chance.aurocs[of["auroc"]], folds)
+    return judged, pl.DataFrame(rows, schema=METRIC_COLUMNS, orient="row")
 
 
 def _frame(rows: Sequence[Comparison | ModalityUse | PairTest], kind: type[Any]) -> pl.DataFrame:

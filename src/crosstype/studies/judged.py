@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import polars as pl
-from jaxtyping import Float
 
-from crosstype.evaluation.bootstrap import blocks, draw_weights, percentile_interval, two_sided_p
-from crosstype.evaluation.compare import holm
-from crosstype.evaluation.predictions import Predictions, read_predictions
-from crosstype.evaluation.resampling import headline_per_repeat
+from crosstype.evaluation.bootstrap import blocks, draw_weights
+from crosstype.evaluation.compare import compare_models
+from crosstype.evaluation.evaluate import judge_models
+from crosstype.evaluation.metrics import headline_key
+from crosstype.evaluation.pair_tests import holm, pair_tests
+from crosstype.evaluation.permutation import draw_swaps
+from crosstype.evaluation.predictions import read_predictions
 from crosstype.evaluation.spec import EvaluationSpec
 from crosstype.studies.variants import Contrast, Study
 from crosstype.tables import write_table
@@ -36,7 +38,8 @@ COLUMNS = {
     "protocol": pl.String,
 }
 
-Values = Float[np.ndarray, "n_metrics n_resamples"]
+Found = dict[tuple[str, str], dict[str, Any]]
+"""By row and metric."""
 
 
 def judge(
@@ -44,36 +47,49 @@ def judge(
 ) -> pl.DataFrame:
     """Write and return the study's table, one row per row of the study and metric.
 
-    Differences are those of the same patients in the same resamples, repeats averaged; p is the
-    bootstrap's, adjusted (Holm) among all rows of the same metric. Rows that could not be run are
-    there with the reason.
+    Intervals and tests are those of the evaluation: differences are paired, DeLong's for AUROC,
+    McNemar's for accuracy, permutations for the others; p is adjusted (Holm) among all rows of the
+    same metric. Rows that could not be run are there with the reason.
 
     Args:
         study: the runs, finished; OUT/predictions.csv is read.
         path: of the table.
         spec: number of resamples and level of the intervals.
         classes: class names in the config's order.
-        seed: of the resampling.
+        seed: of resamples and permutations.
     """
     predictions = read_predictions(study.out / "predictions.csv", classes)
-    weights = blocks(draw_weights(predictions.labels, spec.n_bootstrap, seed))
-    values = {
-        name: np.asarray(headline_per_repeat(predictions, one, METRICS, weights).mean(axis=0))
-        for name, one in predictions.of_model.items()
+    weight_blocks = blocks(draw_weights(predictions.labels, spec.n_bootstrap, seed))
+    judged, metrics = judge_models(predictions, spec, weight_blocks)
+    pairs = [(one.name, one.against) for one in study.shown if one.against]
+    swaps = draw_swaps(len(predictions.labels), seed)
+    tests = pair_tests(predictions.labels, predictions.classes, judged, pairs, swaps)
+    apart: Found = {
+        (one.model_a, one.metric): {
+            "difference": one.difference,
+            "difference_low": one.low,
+            "difference_high": one.high,
+            "p": one.p,
+        }
+        for one in compare_models(judged, tests, spec)
+    }
+    of = {metric: headline_key(metric, classes) for metric in METRICS}
+    values: Found = {
+        (row["model"], row["metric"]): {name: row[name] for name in ("value", "low", "high", "n")}
+        for row in metrics.iter_rows(named=True)
+        if row["metric"] in of and row["class"] == of[row["metric"]].of
     }
     rows = [
         row | {"protocol": study.mark_of(one)}
         for one in study.contrasts
-        for row in _rows(one, values, predictions, spec)
+        for row in _rows(one, values, apart)
     ]
     table = _adjusted(pl.DataFrame(rows, schema=COLUMNS))
     write_table(path, table)
     return table
 
 
-def _rows(
-    contrast: Contrast, values: dict[str, Values], predictions: Predictions, spec: EvaluationSpec
-) -> list[dict[str, object]]:
+def _rows(contrast: Contrast, values: Found, apart: Found) -> list[dict[str, Any]]:
     """Return a row per metric; one row without numbers if the contrast could not be run."""
     about = {
         "row": contrast.name,
@@ -82,22 +98,17 @@ def _rows(
         "against": contrast.against,
         "absent": contrast.absent,
     }
+    empty: dict[str, Any] = dict.fromkeys(COLUMNS)
     if contrast.absent:
-        return [dict.fromkeys(COLUMNS) | about]
-    rows = []
-    for number, metric in enumerate(METRICS):
-        own = values[contrast.name][number]
-        low, high = percentile_interval(own[1:], spec.confidence)
-        found: dict[str, object] = dict.fromkeys(COLUMNS) | about
-        found |= {"metric": metric, "value": float(own[0]), "low": low, "high": high}
-        found["n"] = len(predictions.patient_ids)
-        if contrast.against:
-            apart = own - values[contrast.against][number]
-            low, high = percentile_interval(apart[1:], spec.confidence)
-            found |= {"difference": float(apart[0]), "difference_low": low}
-            found |= {"difference_high": high, "p": two_sided_p(apart[1:])}
-        rows.append(found)
-    return rows
+        return [empty | about]
+    return [
+        empty
+        | about
+        | {"metric": metric}
+        | values[contrast.name, metric]
+        | apart.get((contrast.name, metric), {})
+        for metric in METRICS
+    ]
 
 
 def _adjusted(table: pl.DataFrame) -> pl.DataFrame:

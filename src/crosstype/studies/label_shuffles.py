@@ -15,7 +15,7 @@ import polars as pl
 from crosstype.config.spec import RunSpec
 from crosstype.evaluation.metrics import headline_key
 from crosstype.evaluation.predictions import read_predictions
-from crosstype.evaluation.resampling import fold_summaries
+from crosstype.evaluation.resampling import fold_summaries, fold_values
 from crosstype.pipeline import Run
 from crosstype.pipeline import run as run_pipeline
 from crosstype.progress import Watcher
@@ -89,6 +89,6 @@ def _aurocs(folder: Path, classes: Sequence[str]) -> list[tuple[str, float | Non
     predictions = read_predictions(folder / "predictions.csv", classes)
     key = headline_key("auroc", classes)
     return [
-        (name, fold_summaries(predictions, one)[key].mean)
+        (name, fold_summaries(fold_values(predictions, one), classes)[key].mean)
         for name, one in predictions.of_model.items()
     ]
