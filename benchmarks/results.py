@@ -52,7 +52,7 @@ class Measured:
 
 
 RUNS = (
-    Measured("all_strict", "all sites", "strict", 3, models=(*OURS, *PAPERS)),
+    Measured("all_strict", "all sites", "strict", 3),
     Measured("a2_strict", "site A2", "strict", 10, ("A2",)),
     Measured("a2_paper", "site A2", "paper", 5, ("A2",), PAPERS),
     Measured("a2_papers_strict", "site A2", "strict", 5, ("A2",), PAPERS),
