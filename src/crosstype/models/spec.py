@@ -23,6 +23,8 @@ BASELINE_NAMES = (
     "majority",
     "logistic_clinical",
 )
+FITTED_BASELINES = ("logistic_genes", "logistic_image", "logistic_both", "best_gene")
+"""Baselines that `crosstype fit` fits."""
 
 
 @dataclass(frozen=True)
