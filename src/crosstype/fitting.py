@@ -15,6 +15,7 @@ from crosstype.stages import Ledger
 from crosstype.train_stage import make_plan
 
 if TYPE_CHECKING:
+    from crosstype.cohort.folds import Fold
     from crosstype.cohort.gene_input import GeneInput
     from crosstype.features.feature_input import FeatureInput
     from crosstype.training.artefact import Artefact, Taught
@@ -32,13 +33,13 @@ def fitted_model(spec: RunSpec) -> str:
     """
     if spec.folds.protocol == "paper":
         raise ConfigError(
-            "[folds] protocol: found 'paper', whose models are fitted and stopped on test patients; "
+            "[folds] protocol: found 'paper', whose models are stopped on test patients; "
             "expected 'strict' or 'site' for a model that is to serve."
         )
     if spec.cohort.covariates:
         raise ConfigError(
-            f"[cohort] covariates: found {spec.cohort.covariates[0]!r}; a fitted model serves slides "
-            "and expression only. Leave covariates out for `crosstype fit`."
+            f"[cohort] covariates: found {spec.cohort.covariates[0]!r}; a fitted model serves "
+            "slides and expression only. Leave covariates out for `crosstype fit`."
         )
     if spec.fit.model is not None:
         return spec.fit.model
@@ -92,7 +93,7 @@ def _fitted(one: Run, name: str, records: dict[str, dict[str, Any]]) -> Artefact
     bench, job = Bench(plan), Job(0, spec.folds.n_folds, name)
     use_one_thread()
     one.watcher.start("fit", 1)
-    fold = _everyone(bench, job, one)
+    fold = _everyone(job, one)
     splits, recipe = bench.splits(fold), bench.recipe(job)
     for note in notes:
         one.watcher.say(note)
@@ -109,11 +110,11 @@ def _fitted(one: Run, name: str, records: dict[str, dict[str, Any]]) -> Artefact
         genes=_gene_input(one) if Modality.GENES in uses else None,
         features=_feature_input(bench, one) if Modality.IMAGE in uses else None,
         extraction=_extraction(spec) if Modality.IMAGE in uses else None,
-        taught=_taught(bench, one, records),
+        taught=_taught(bench, one, records["cohort"]),
     )
 
 
-def _everyone(bench: Bench, job: Job, one: Run) -> Any:
+def _everyone(job: Job, one: Run) -> Fold:
     """Return a fold that tests nobody: all patients, dealt into inner folds."""
     import numpy as np
 
@@ -185,7 +186,7 @@ def _extraction(spec: RunSpec) -> dict[str, Any] | None:
     return found
 
 
-def _taught(bench: Bench, one: Run, records: dict[str, dict[str, Any]]) -> Taught:
+def _taught(bench: Bench, one: Run, record: dict[str, Any]) -> Taught:
     """Return the training cohort in short."""
     from crosstype.tables import read_stage_table
     from crosstype.training.artefact import taught_by
@@ -193,7 +194,7 @@ def _taught(bench: Bench, one: Run, records: dict[str, dict[str, Any]]) -> Taugh
     table = read_stage_table(one.out / "cohort.csv", ["patient_id", "site"])
     beside, site_of = bench.beside
     sites = dict(table.select("patient_id", "site").iter_rows()) | dict(site_of)
-    record, synthetic = records["cohort"], one.spec.cohort.synthetic
+    synthetic = one.spec.cohort.synthetic
     about = {
         "provenance": "made up with the patients" if synthetic else record["notes"]["provenance"],
         "synthetic": synthetic,

@@ -77,9 +77,9 @@ def extraction_spec(artefact: Artefact, slides: Path, weights: Path | None) -> R
     if held is None:
         encoder = artefact.features.encoder if artefact.features else ""
         raise ConfigError(
-            "--slides: this model was fitted on feature files that were extracted elsewhere, so how "
-            f"to make more of them is not known to it. Extract the slides with {encoder!r} as those "
-            "were, and give --features."
+            "--slides: this model was fitted on feature files that were extracted elsewhere, so it "
+            f"does not know how. Extract the slides with {encoder!r} as those were, and give "
+            "--features."
         )
     if not slides.exists():
         raise ConfigError(f"--slides: found {str(slides)!r}, which is not there.")

@@ -68,7 +68,7 @@ Work = Annotated[
     Path | None,
     typer.Option(
         "--work",
-        help="Folder of the stages; a run's OUT to reuse its features; default: FILE's name + _fit.",
+        help="Folder of the stages, or a run's OUT to reuse; default: FILE's name + _fit.",
     ),
 ]
 OutModel = Annotated[
@@ -124,8 +124,8 @@ def predict(
     from crosstype.cli.bars import Bars
     from crosstype.cohort.spec import ExpressionSpec
     from crosstype.offer import Offer
-    from crosstype.predicting import write_served
     from crosstype.predicting import predict as predict_patients
+    from crosstype.predicting import write_served
     from crosstype.training.artefact import load_artefact
 
     offer = Offer(

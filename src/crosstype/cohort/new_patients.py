@@ -49,7 +49,7 @@ def read_new_expression(path: Path, spec: ExpressionSpec, wanted: GeneInput) -> 
         wanted: what the model was fitted on.
 
     Raises:
-        TableError, CohortError: as `read_expression` and `converted`; no gene of the model is there.
+        TableError, CohortError: as `read_expression` and `converted`; or no gene is the model's.
     """
     reading = wanted.reading(spec)
     return new_expression(path.name, read_expression(path, reading, ()), reading, wanted)
@@ -77,7 +77,7 @@ def new_expression(
 
 
 def _spectrum(values: np.ndarray, wanted: GeneInput) -> np.ndarray:
-    """Return each patient's enrichment of the model's gene sets, among the training table's genes."""
+    """Return each patient's enrichment of the model's sets, among the training table's genes."""
     from crosstype.cohort.spectrum import functional_spectra
 
     place = {gene: column for column, gene in enumerate(wanted.genes)}

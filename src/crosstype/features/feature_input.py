@@ -98,7 +98,7 @@ def feature_input_of(encoder: str, n_features: int, paths: Sequence[Path]) -> Fe
 
 
 def difference(found: FeatureInput, wanted: FeatureInput) -> str:
-    """Return in words what makes features another kind than wanted; empty if nothing stated does."""
+    """Return in words what makes features another kind than wanted; empty if nothing does."""
     for key, value in asdict(wanted).items():
         own = getattr(found, key)
         if key == "encoder" and not own:
@@ -119,6 +119,6 @@ def check_stated_encoder(named: str | None, wanted: FeatureInput) -> None:
     """Raise ConfigError if the user names another encoder than the model's."""
     if named is not None and wanted.encoder and named != wanted.encoder:
         raise ConfigError(
-            f"--encoder: found {named!r}, expected {wanted.encoder!r}, on whose features this model "
-            "was fitted. Extract the slides with that one, or fit a model on these features."
+            f"--encoder: found {named!r}, expected {wanted.encoder!r}, on whose features this "
+            "model was fitted. Extract the slides with that one, or fit a model on these features."
         )

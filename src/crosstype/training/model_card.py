@@ -19,8 +19,8 @@ def model_card(artefact: Artefact, path: Path) -> str:
     lines = [
         f"# {path.name}",
         "",
-        "**For research use only.** Not for diagnosis or treatment. No patient's data or id is in the "
-        "file, but the SHA-256 of each training patient's id is; whoever knows an id can tell "
+        "**For research use only.** Not for diagnosis or treatment. No patient's data or id is in "
+        "the file, but the SHA-256 of each training patient's id is; whoever knows an id can tell "
         "whether it is among them.",
         "",
         f"- Model: `{name}`, fitted by crosstype {artefact.crosstype}; it looks at "
@@ -117,8 +117,8 @@ def _limits(artefact: Artefact) -> list[str]:
     lines = [
         "- Validated on nobody yet by this file: its figures come from `crosstype run` on the same "
         "patients, or from `crosstype validate` on others.",
-        "- Probabilities hold for a cohort with about the same shares of the classes, the same assay "
-        "and the same staining and scanning; `validate` writes the shift of each input.",
+        "- Probabilities hold for a cohort with about the same shares of the classes, the same "
+        "assay and the same staining and scanning; `validate` writes the shift of each input.",
     ]
     if Modality.GENES in uses_of(artefact.classifier.name) and "RNA" in artefact.taught.provenance:
         lines.append(
