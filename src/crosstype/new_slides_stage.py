@@ -44,11 +44,15 @@ def find_shown(artefact: Artefact, offer: Offer, watcher: Watcher) -> Shown:
     usable, reasons, notes = usable_slides(new.rows)
     for note in notes:
         watcher.say(note)
-    files = {p: tuple(new.files[row.slide_id] for row in rows) for p, rows in usable.items()}
+    files = {
+        p: tuple(new.files[row.slide_id] for row in rows)
+        for p, rows in usable.items()
+        if offer.concerns(p)
+    }
     faults = tuple(
         f"{row.slide_id}: {row.fault}" for row in new.rows if row.fault and row.fault != NO_FILE
     )
-    return Shown(files, reasons, faults)
+    return Shown(files, {p: why for p, why in reasons.items() if offer.concerns(p)}, faults)
 
 
 def _looked_through(artefact: Artefact, offer: Offer, watcher: Watcher) -> NewSlides:

@@ -25,6 +25,7 @@ class Offer:
         weights: file of the encoder's weights, for extraction without a connection.
         least_genes: least share of the model's genes; None: the model's own.
         extracted: where extraction puts features.
+        only: nobody else is looked at; None: everyone of the tables.
     """
 
     expression: Path | None = None
@@ -37,6 +38,11 @@ class Offer:
     weights: Path | None = None
     least_genes: float | None = None
     extracted: Path = Path("features")
+    only: frozenset[str] | None = None
+
+    def concerns(self, patient_id: str) -> bool:
+        """Return whether a patient is to be looked at."""
+        return self.only is None or patient_id in self.only
 
 
 @dataclass(frozen=True)

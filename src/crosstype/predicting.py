@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,8 @@ with a twentieth of the genes their AUROC was .975 (docs/decisions/0005-lost-gen
 impute it, which pretends to be data."""
 MOST_SHIFT = 1.0
 """Standard deviations by which the median gene of all new patients may lie off training's."""
+AT_ONCE = 64
+"""Patients that are predicted before it is said how far it is."""
 LEAST_GENES_TO_COMPARE = 50
 """Fewer genes say nothing of the level of a table."""
 
@@ -83,11 +85,8 @@ def serve(
     left_out = _left_out(artefact, (measured, shown), rows, thin)
     out = {one.patient_id for one in left_out}
     served = sorted(({*rows} | {*shown.files}) - out)
-    watcher.start("predict", max(1, len(served)))
     patients = _patients(artefact, served, measured, (rows, shown.files))
-    probabilities = np.zeros((0, len(artefact.classes)))
-    if served:
-        probabilities = np.asarray(artefact.classifier.predict(patients))
+    probabilities = _probabilities(artefact, patients, watcher)
     parts = [
         "+".join(
             str(one)
@@ -96,8 +95,6 @@ def serve(
         )
         for p in served
     ]
-    for patient in served:
-        watcher.step(patient)
     _warn_of_teachers(artefact, served, watcher)
     called = artefact.classifier.calibration.choose(probabilities)
     return Served(patients, probabilities, called, tuple(parts), left_out, shown.faults)
@@ -155,8 +152,9 @@ def _measured(artefact: Artefact, offer: Offer, watcher: Watcher) -> NewExpressi
     found = read_new_expression(offer.expression, offer.reading, artefact.genes)
     watcher.step(f"{len(found.patient_ids)} patients")
     for note in found.notes:
-        watcher.say(f"{offer.expression.name}: {note}")
-    return found
+        watcher.say(note if note.startswith(offer.expression.name) else f"genes: {note}")
+    kept = {p: why for p, why in found.reasons.items() if offer.concerns(p)}
+    return replace(found, reasons=kept)
 
 
 OPTIONS = {Modality.GENES: "--expression", Modality.IMAGE: "--features or --slides"}
@@ -187,6 +185,8 @@ def _enough_genes(
     shares = _shares(artefact, measured)
     rows, thin = {}, {}
     for row, (patient, share) in enumerate(zip(measured.patient_ids, shares, strict=True)):
+        if not offer.concerns(patient):
+            continue
         if share >= least and share > 0:
             rows[patient] = row
         else:
@@ -279,6 +279,18 @@ def _patients(
         Bags(files, len(preparation.feature_mean)),
         tuple(patient if patient in files else None for patient in served),
     )
+
+
+def _probabilities(artefact: Artefact, patients: Patients, watcher: Watcher) -> np.ndarray:
+    """Return what the model says, some patients at a time; patients x classes."""
+    n_parts = -(-len(patients) // AT_ONCE)
+    watcher.start("predict", max(1, n_parts))
+    found = [np.zeros((0, len(artefact.classes)))]
+    for rows in np.array_split(np.arange(len(patients)), range(AT_ONCE, len(patients), AT_ONCE)):
+        if len(rows):
+            found.append(np.asarray(artefact.classifier.predict(patients.take(rows))))
+            watcher.step(f"{rows[-1] + 1} of {len(patients)} patients")
+    return np.concatenate(found)
 
 
 def _warn_of_teachers(artefact: Artefact, served: list[str], watcher: Watcher) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,9 +98,8 @@ def validate_artefact(
     """
     _check(artefact, spec)
     listener = _Listener(watcher)
-    offer = _offer(spec, out)
-    served = predict(artefact, offer, listener)
     labels = read_labels(spec.cohort)
+    served = predict(artefact, _offer(spec, labels.class_of, out), listener)
     rows, left_out = judged_patients(artefact, spec, served, labels)
     for stale in MADE_BEFORE:
         (out / stale).unlink(missing_ok=True)
@@ -142,7 +141,7 @@ def _check(artefact: Artefact, spec: RunSpec) -> None:
         raise ConfigError("[slides] folder and [features] folder are both set. Keep one of them.")
 
 
-def _offer(spec: RunSpec, out: Path) -> Offer:
+def _offer(spec: RunSpec, labelled: Collection[str], out: Path) -> Offer:
     """Return the cohort's tables and slides as patients to be predicted."""
     return Offer(
         expression=spec.cohort.expression,
@@ -154,6 +153,7 @@ def _offer(spec: RunSpec, out: Path) -> Offer:
         encoder=spec.features.encoder,
         weights=spec.features.weights,
         extracted=out,
+        only=frozenset(labelled),
     )
 
 
