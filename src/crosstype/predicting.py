@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from crosstype.cohort.cohort import LeftOut
-from crosstype.errors import CohortError, ConfigError, UsageError
+from crosstype.errors import CohortError, UsageError
+from crosstype.new_expression_stage import check_level, enough_genes, find_measured
 from crosstype.new_slides_stage import find_shown
 from crosstype.offer import Offer, Shown
 from crosstype.progress import Watcher
@@ -23,16 +24,8 @@ if TYPE_CHECKING:
     from crosstype.training.artefact import Artefact
     from crosstype.training.bags import Patients
 
-LEAST_MASKED, LEAST_IMPUTED = 0.05, 0.5
-"""Least share of a model's genes that a patient must have. Networks and late mask what is missing:
-with a twentieth of the genes their AUROC was .975 (docs/decisions/0005-lost-genes.md). Baselines
-impute it, which pretends to be data."""
-MOST_SHIFT = 1.0
-"""Standard deviations by which the median gene of all new patients may lie off training's."""
 AT_ONCE = 64
 """Patients that are predicted before it is said how far it is."""
-LEAST_GENES_TO_COMPARE = 50
-"""Fewer genes say nothing of the level of a table."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +59,9 @@ def predict(artefact: Artefact, offer: Offer, watcher: Watcher) -> Served:
         UsageError: nothing that the model looks at is offered.
         CrosstypeError: a table or features are of another kind than the model's; nobody is served.
     """
+    _check_offer(artefact, offer)
     shown = find_shown(artefact, offer, watcher)
-    measured = _measured(artefact, offer, watcher)
+    measured = find_measured(artefact, offer, watcher)
     return serve(artefact, offer, (measured, shown), watcher)
 
 
@@ -79,9 +73,9 @@ def serve(
 ) -> Served:
     """Predict the patients of tables that were read; as `predict`."""
     measured, shown = found
-    rows, thin = _enough_genes(artefact, offer, measured, watcher)
+    rows, thin = enough_genes(artefact, offer, measured, watcher)
     if measured is not None and rows:
-        _check_level(artefact, measured, rows, watcher)
+        check_level(artefact, measured, rows, watcher)
     left_out = _left_out(artefact, (measured, shown), rows, thin)
     out = {one.patient_id for one in left_out}
     served = sorted(({*rows} | {*shown.files}) - out)
@@ -128,106 +122,22 @@ def write_served(served: Served, artefact: Artefact, out: Path) -> None:
     write_table(out, pl.DataFrame(columns | each | {"modalities": list(served.modalities)}))
 
 
-def _measured(artefact: Artefact, offer: Offer, watcher: Watcher) -> NewExpression | None:
-    """Return the expression that is offered."""
-    if offer.expression is None and offer.features is None and offer.slides is None:
-        raise UsageError("nothing to predict from. Give --expression, --features or --slides.")
-    seen = _wanted(artefact)
-    if offer.expression is None or artefact.genes is None:
-        if artefact.genes is None and offer.expression is not None:
-            watcher.say(f"{artefact.classifier.name} does not look at genes; they are not read")
-        if not ((offer.features or offer.slides) and artefact.features is not None) and not (
-            offer.expression and artefact.genes is not None
-        ):
-            raise UsageError(
-                f"{artefact.classifier.name} looks at {' and '.join(seen)}, and none of that is "
-                f"given. Give {' or '.join(OPTIONS[one] for one in seen)}."
-            )
-        return None
-    from crosstype.cohort.new_patients import read_new_expression
-
-    if not offer.expression.exists():
-        raise ConfigError(f"--expression: found {str(offer.expression)!r}, which is not there.")
-    watcher.start("genes", 1)
-    found = read_new_expression(offer.expression, offer.reading, artefact.genes)
-    watcher.step(f"{len(found.patient_ids)} patients")
-    for note in found.notes:
-        watcher.say(note if note.startswith(offer.expression.name) else f"genes: {note}")
-    kept = {p: why for p, why in found.reasons.items() if offer.concerns(p)}
-    return replace(found, reasons=kept)
-
-
 OPTIONS = {Modality.GENES: "--expression", Modality.IMAGE: "--features or --slides"}
 
 
-def _wanted(artefact: Artefact) -> list[Modality]:
-    held = ((Modality.IMAGE, artefact.features), (Modality.GENES, artefact.genes))
-    return [one for one, has in held if has is not None]
-
-
-def _shares(artefact: Artefact, measured: NewExpression) -> np.ndarray:
-    """Return which share of the model's genes each patient has, 0 to 1."""
-    assert artefact.genes is not None
-    used = slice(None) if artefact.genes.set_names else artefact.preparation.kept
-    shares: np.ndarray = measured.measured[:, used].mean(axis=1)
-    return shares
-
-
-def _enough_genes(
-    artefact: Artefact, offer: Offer, measured: NewExpression | None, watcher: Watcher
-) -> tuple[dict[str, int], dict[str, str]]:
-    """Return the rows of patients with enough genes, and why others are not judged by theirs."""
-    if measured is None:
-        return {}, {}
-    least = offer.least_genes
-    if least is None:
-        least = LEAST_MASKED if artefact.masks else LEAST_IMPUTED
-    shares = _shares(artefact, measured)
-    rows, thin = {}, {}
-    for row, (patient, share) in enumerate(zip(measured.patient_ids, shares, strict=True)):
-        if not offer.concerns(patient):
-            continue
-        if share >= least and share > 0:
-            rows[patient] = row
-        else:
-            thin[patient] = (
-                f"has {share:.1%} of the model's genes, fewer than {least:.0%} (--least-genes)"
-            )
-    if thin:
-        said = "they are masked" if artefact.masks else "they would be imputed"
-        watcher.say(f"{len(thin)} patients have too few genes, and {said}: not judged by genes")
-    return rows, thin
-
-
-def _check_level(
-    artefact: Artefact, measured: NewExpression, rows: Mapping[str, int], watcher: Watcher
-) -> None:
-    """Raise CohortError if the median gene of the new patients lies far off the training level."""
-    shift = level_shift(artefact, measured.values[list(rows.values())])
-    if shift is None:
-        return
-    watcher.say(f"level: the median gene lies {shift:+.2f} training SD off the training mean")
-    assert artefact.genes is not None
-    if abs(shift) <= MOST_SHIFT:
-        return
-    raise CohortError(
-        f"expression: the median gene of {len(rows)} patients lies {shift:+.2f} training standard "
-        f"deviations off the training mean, expected at most {MOST_SHIFT:g}: another unit or assay "
-        f"than the model's {artefact.genes.kind}. Give a table made as the training table was, or "
-        'fit the model with [expression] representation = "scaled" (docs/assays.md).'
-    )
-
-
-def level_shift(artefact: Artefact, values: np.ndarray) -> float | None:
-    """Return the median over patients and genes of expression as the model sees it, in training SD.
-
-    None where there are too few genes to say anything of a level.
-    """
-    prepared = artefact.preparation.measured_genes(values)
-    there = (~np.isnan(prepared)).sum(axis=1) >= LEAST_GENES_TO_COMPARE
-    if not there.any():
-        return None
-    return float(np.median(np.nanmedian(prepared[there], axis=1)))
+def _check_offer(artefact: Artefact, offer: Offer) -> None:
+    """Raise UsageError unless something is offered that the model looks at."""
+    given = {
+        Modality.IMAGE: offer.features is not None or offer.slides is not None,
+        Modality.GENES: offer.expression is not None,
+    }
+    held = {Modality.IMAGE: artefact.features, Modality.GENES: artefact.genes}
+    seen = [one for one, has in held.items() if has is not None]
+    if not any(given[one] for one in seen):
+        raise UsageError(
+            f"{artefact.classifier.name} looks at {' and '.join(seen)}, and none of that is given. "
+            f"Give {' or '.join(OPTIONS[one] for one in seen)}."
+        )
 
 
 def _left_out(

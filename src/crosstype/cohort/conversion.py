@@ -14,6 +14,14 @@ from crosstype.errors import CohortError
 
 UNKNOWN = ("linear", "log")
 """Amounts, or logarithms of amounts, of which it is not known what they count."""
+WORDS: dict[str, str] = {
+    "linear": "amounts whose unit the values do not show",
+    "log": "logarithms",
+    "zscore": "z-scores",
+    "tpm": "TPM",
+    "fpkm": "FPKM",
+    "rsem": "RSEM",
+}
 SCALED = 'fit the model with [expression] representation = "scaled" (docs/assays.md)'
 
 
@@ -40,8 +48,8 @@ def converted(
     if wanted.representation == "ranks":
         if kind != wanted.kind:
             notes.append(
-                f"conversion: {kind} serves where {wanted.kind} was trained on, for the model sees "
-                "ranks within each patient"
+                f"conversion: {_words(kind)} serve where {_words(wanted.kind)} were trained on, "
+                "for the model sees ranks within each patient"
             )
         return found.values, notes
     values = _in_unit(where, found, kind, wanted, notes)
@@ -50,13 +58,13 @@ def converted(
             why = "another unit shifts every gene, and with it every probability"
             raise _refused(where, kind, wanted, why, SCALED)
         notes.append(
-            f"conversion: {kind} serves where {wanted.kind} was trained on: each patient's amounts "
-            "are multiplied by one number, to the level of the training patients"
+            f"conversion: {_words(kind)} serve where {_words(wanted.kind)} were trained on: each "
+            "patient's amounts are multiplied by one number, to the level of the training patients"
         )
     elif kind != wanted.kind:
         notes.append(
-            f"unit: {kind} here, {wanted.kind} in training; nothing tells them apart, so only the "
-            "level of the genes is compared"
+            f"unit: {_words(kind)} here, {_words(wanted.kind)} in training; nothing tells "
+            "them apart, so only the level of the genes is compared"
         )
     return values, notes
 
@@ -90,8 +98,12 @@ def _alike(kind: Kind, wanted: Kind) -> bool:
 def _refused(
     where: str, kind: Kind, wanted: GeneInput, why: str, otherwise: str = ""
 ) -> CohortError:
-    remedy = f"Give a table of {wanted.kind}" + (f", or {otherwise}" if otherwise else "")
+    remedy = "Give a table of that unit" + (f", or {otherwise}" if otherwise else "")
     return CohortError(
-        f"{where}: found {kind}, expected {wanted.kind}, on which this model was fitted: {why}. "
-        f"{remedy}; state --unit if the unit was not recognised."
+        f"{where}: found {_words(kind)}, expected {_words(wanted.kind)}, on which this model was "
+        f"fitted: {why}. {remedy}; state --unit if the unit was not recognised."
     )
+
+
+def _words(kind: Kind) -> str:
+    return WORDS.get(kind, kind)
