@@ -357,8 +357,9 @@ def test_slides_are_extracted_as_the_training_slides_were(call: Call, tmp_path: 
     config = write_demo(tmp_path / "input")
     config.write_text(config.read_text().replace("n_tiles = 16", "n_tiles = 2"))
     slides = sorted((tmp_path / "input" / "slides").iterdir())
-    for one in slides[24:]:  # for time
-        one.unlink()
+    for place, one in enumerate(slides):  # for time
+        if place % 3:
+            one.unlink()
     add(config, '\n[fit]\nmodel = "logistic_image"\n')
     path = tmp_path / "m.safetensors"
     code, _, err = call("fit", config, "--out", path, "--work", tmp_path / "work")
@@ -371,7 +372,7 @@ def test_slides_are_extracted_as_the_training_slides_were(call: Call, tmp_path: 
     again = tmp_path / "q.csv"
     assert call("predict", path, "--features", features, "--out", again)[0] == 0
     assert rows(again) == found
-    assert len(found) == 24
+    assert len(found) == 20
     # A second time nothing is extracted again.
     made = {one: one.stat().st_mtime_ns for one in (tmp_path / "p_features").rglob("*.h5")}
     assert call("predict", path, "--slides", folder, "--out", out)[0] == 0

@@ -59,6 +59,11 @@ class _Listener:
     watcher: Watcher
     said: list[str] = field(default_factory=list)
 
+    @property
+    def kept(self) -> list[str]:
+        """What was said that is no warning; warnings are made anew for those who are judged."""
+        return [one for one in self.said if not one.startswith(WARNING)]
+
     def start(self, stage: str, total: int, done: int = 0) -> None:
         self.watcher.start(stage, total, done)
 
@@ -112,16 +117,11 @@ def validate_artefact(
     evaluate(out, judging, artefact.classes, spec.folds.seed)
     shift = _write_shift(artefact, served, rows, out / "shift.csv")
     watcher.step("metrics, shift")
-    ids = [served.patients.ids[row] for row in rows]
-    warnings = _warnings(artefact, ids, labels.provenance)
+    warnings = _warnings(artefact, [served.patients.ids[row] for row in rows], labels.provenance)
     lines = (*_said(artefact, served, rows, known), shift)
-    about = _about(artefact, name, spec, known) | {
-        "lines": lines,
-        "warnings": warnings,
-        "notes": [one for one in listener.said if not one.startswith(WARNING)],
-        "faults": served.faults,
-        "n_left_out": len(left_out),
-    }
+    about = _about(artefact, name, spec, known)
+    about |= {"lines": lines, "warnings": warnings, "faults": served.faults}
+    about |= {"notes": listener.kept, "n_left_out": len(left_out)}
     write_text(out / "validation.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")
     write_validation_page(out)
     return Validation((*lines, *(f"Warning: {one}" for one in warnings)), served.faults)

@@ -118,7 +118,7 @@ def test_fitting_twice_gives_the_same_bytes(fit: Fit, real_data: Path, tmp_path:
 def test_counts_are_refused_by_a_plain_model(fit: Fit, real_data: Path) -> None:
     artefact, _ = fit(model="gene_only")
     counts = real_data / "tcga_brca" / COUNTS
-    with pytest.raises(CohortError, match='counts per million.*representation = "scaled"'):
+    with pytest.raises(CohortError, match=r'counts per million.*representation = "scaled"'):
         predict(artefact, Offer(expression=counts), Silence())
     from crosstype.cohort.spec import ExpressionSpec
 
