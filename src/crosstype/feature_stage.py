@@ -91,12 +91,12 @@ def _extracted(spec: RunSpec, out: Path, ledger: Ledger, watcher: Watcher) -> tu
     def work() -> list[FeatureRow]:
         from crosstype.features.extract import extract_slides
 
-        return extract_slides(sources, recipe, _load_encoder(spec), out, sha256_of, watcher)
+        return extract_slides(sources, recipe, load_encoder_of(spec), out, sha256_of, watcher)
 
     return Stage("features", settings, inputs, ["features.csv", *outputs]), work
 
 
-def _load_encoder(spec: RunSpec) -> TileEncoder:
+def load_encoder_of(spec: RunSpec) -> TileEncoder:
     """Return the encoder; torch is imported only if it is a network."""
     from crosstype.features.colour_texture import CARD, ColourTexture
 

@@ -69,8 +69,8 @@ class Run:
         return tuple(one.name for one in self.spec.cohort.classes)
 
 
-def run(run: Run, last: str = "report") -> None:
-    """Run every stage up to `last`, reusing what is finished.
+def run(run: Run, last: str = "report") -> dict[str, dict[str, Any]]:
+    """Run every stage up to `last`, reusing what is finished; return what each noted.
 
     Raises:
         CrosstypeError: an input or a setting is wrong; what was finished stays.
@@ -92,9 +92,10 @@ def run(run: Run, last: str = "report") -> None:
     for name, step in steps.items():
         records[name] = step(run, ledger)
         if name == last:
-            return
+            return records
     _write_run_json(run, records)
     _report(run, ledger)
+    return records
 
 
 def _features(run: Run, ledger: Ledger) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def train_stage(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) ->
         from crosstype.training.crossval import cross_validate, write_losses, write_predictions
         from crosstype.training.sites import probe_sites
 
-        plan, notes = _plan(spec, protocol, out, ledger)
+        plan, notes = make_plan(spec, protocol, out, ledger)
         jobs = cross_validate(plan, n_workers, watcher)
         for name in ("stressed_predictions.csv", "search.csv", LOSSES):  # of a run that made them
             (out / name).unlink(missing_ok=True)
@@ -154,7 +154,9 @@ def _unplaced(spec: ExpressionSpec) -> ExpressionSpec:
     return unplaced_expression(spec)
 
 
-def _plan(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) -> tuple[Plan, list[str]]:
+def make_plan(
+    spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger
+) -> tuple[Plan, list[str]]:
     """Return what the training jobs need to know, and what was found of the gene sets."""
     from crosstype.cohort.aligned import load_expression
     from crosstype.cohort.genesets import read_token_sets

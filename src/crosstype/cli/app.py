@@ -11,6 +11,14 @@ from typing import Annotated
 import typer
 
 from crosstype import __version__
+from crosstype.cli.artefact import (
+    FIT_EXAMPLE,
+    PREDICT_EXAMPLE,
+    VALIDATE_EXAMPLE,
+    fit,
+    predict,
+    validate,
+)
 from crosstype.cli.fetch import fetch
 from crosstype.cli.pam50 import EXAMPLE, pam50
 from crosstype.cli.studies import ablate, learning_curve, replay, shuffle_labels
@@ -95,6 +103,9 @@ def report(config: Config, out: Out = None, workers: Workers = 0) -> None:
     _run_until("report", config, out, workers)
 
 
+app.command(epilog=FIT_EXAMPLE)(fit)
+app.command(epilog=PREDICT_EXAMPLE)(predict)
+app.command(epilog=VALIDATE_EXAMPLE)(validate)
 app.command(epilog=EXAMPLE)(pam50)
 app.command(epilog="Example: crosstype ablate brca.toml --out ablation")(ablate)
 app.command(epilog="Example: crosstype replay brca.toml --out replay")(replay)

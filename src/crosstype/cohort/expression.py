@@ -121,10 +121,15 @@ def _check_samples(file_name: str, samples: Sequence[str]) -> None:
         raise TableError(faults)
 
 
+def divides_counts(n_genes: int, spec: ExpressionSpec) -> bool:
+    """Return whether counts of so many genes become counts per million."""
+    return spec.counts == "per_million" or (spec.counts == "auto" and n_genes >= GENOME_WIDE)
+
+
 def _counts(values: np.ndarray, spec: ExpressionSpec, notes: list[str]) -> np.ndarray:
     """Return counts per million, or counts as they are."""
     n_genes = values.shape[1]
-    if spec.counts == "per_million" or (spec.counts == "auto" and n_genes >= GENOME_WIDE):
+    if divides_counts(n_genes, spec):
         return normalise_counts(values, notes)
     why = "as set" if spec.counts == "raw" else f"{n_genes} genes are too few for a library size"
     notes.append(f"warning: counts are not divided by library size ({why})")

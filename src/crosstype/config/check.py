@@ -7,7 +7,7 @@ from math import inf
 
 from crosstype.config.spec import RunSpec
 from crosstype.errors import ConfigError
-from crosstype.models.spec import MODEL_NAMES
+from crosstype.models.spec import FITTED_BASELINES, MODEL_NAMES
 
 RANGES: dict[tuple[str, str], tuple[float, float]] = {
     ("cohort", "shuffle_labels"): (0, 2**32 - 1),
@@ -170,13 +170,20 @@ def check_run(spec: RunSpec, file_name: str) -> None:
     _check_gene_sets(spec, file_name)
     _check_other_expression(spec, file_name)
     for name in spec.training.models:
-        if name not in MODEL_NAMES:
-            near = get_close_matches(name, MODEL_NAMES, n=1, cutoff=0.3)
-            hint = f"Did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(
-                f"{file_name}: training.models: found {name!r}, expected some of "
-                f"{', '.join(MODEL_NAMES)}. {hint}".rstrip()
-            )
+        _check_name(f"{file_name}: training.models", name, MODEL_NAMES)
+    if spec.fit.model is not None:
+        known = (*MODEL_NAMES, *FITTED_BASELINES)
+        _check_name(f"{file_name}: fit.model", spec.fit.model, known)
+
+
+def _check_name(where: str, name: str, known: tuple[str, ...]) -> None:
+    """Raise ConfigError for a model that is not among those known; the nearest is named."""
+    if name not in known:
+        near = get_close_matches(name, known, n=1, cutoff=0.3)
+        hint = f"Did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(
+            f"{where}: found {name!r}, expected some of {', '.join(known)}. {hint}".rstrip()
+        )
 
 
 def _check_other_expression(spec: RunSpec, file_name: str) -> None:

@@ -10,7 +10,7 @@ from crosstype.features.spec import FeaturesSpec
 from crosstype.models.spec import ModelSpec
 from crosstype.report.spec import ReportSpec
 from crosstype.slides.spec import AugmentationSpec, SlidesSpec, StainSpec, TilesSpec, TissueSpec
-from crosstype.training.spec import TrainingSpec
+from crosstype.training.spec import FitSpec, TrainingSpec
 
 
 @dataclass(frozen=True)
@@ -28,5 +28,6 @@ class RunSpec:
     folds: FoldsSpec = field(default_factory=FoldsSpec)
     models: ModelSpec = field(default_factory=ModelSpec)
     training: TrainingSpec = field(default_factory=TrainingSpec)
+    fit: FitSpec = field(default_factory=FitSpec)
     evaluation: EvaluationSpec = field(default_factory=EvaluationSpec)
     report: ReportSpec = field(default_factory=ReportSpec)

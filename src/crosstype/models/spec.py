@@ -26,6 +26,8 @@ BASELINE_NAMES = (
     "logistic_clinical",
     "site_only",
 )
+FITTED_BASELINES = ("logistic_genes", "logistic_image", "logistic_both", "best_gene")
+"""Baselines that `crosstype fit` fits."""
 
 
 @dataclass(frozen=True)

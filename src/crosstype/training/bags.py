@@ -23,9 +23,19 @@ KEPT_BYTES = 1 << 30
 class Bags:
     """All tile features of each patient, read at first use."""
 
-    def __init__(self, paths: Mapping[str, Sequence[Path]], views: str = "drawn") -> None:
-        """Know where each patient's slides are, and whether their views are ever shown."""
+    def __init__(
+        self,
+        paths: Mapping[str, Sequence[Path]],
+        width: int | None = None,
+        views: str = "drawn",
+    ) -> None:
+        """Know where each patient's slides are; nothing is read yet.
+
+        `width` is that of a feature vector, where it is known though nobody may have a slide;
+        under `views = "plain"` augmented views are never shown.
+        """
         self._paths = paths
+        self._width = width
         self._plain = views == "plain"
         self._kept: dict[str, np.ndarray] = {}
         self._bytes = 0
@@ -45,6 +55,8 @@ class Bags:
     @cached_property
     def n_features(self) -> int:
         """Return the width of a feature vector."""
+        if self._width is not None:
+            return self._width
         return int(self.read(min(self._paths)).shape[1])
 
     def length(self, patient_id: str) -> int:

@@ -76,7 +76,7 @@ class Bench:
 
     @cached_property
     def _bags(self) -> Bags:
-        return Bags(self.plan.slides, self.plan.training.views)
+        return Bags(self.plan.slides, views=self.plan.training.views)
 
     @cached_property
     def covariates(self) -> Covariates | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from crosstype.files import replacing
 from crosstype.models.baselines import BASELINES
 from crosstype.models.catalog import NETWORKS
 from crosstype.models.spec import ModelSpec
-from crosstype.training.classifiers import BaselineClassifier, Classifier
+from crosstype.training.classifiers import Arrays, BaselineClassifier, Classifier
 from crosstype.training.network_classifier import NetworkClassifier
 from crosstype.training.stacking import LateClassifier
 
-FORMAT_VERSION = "1"
+FORMAT, FORMAT_VERSION = "crosstype", "1"
 HEADER_KEY = "crosstype"
 
 
@@ -37,35 +38,63 @@ def make_classifier(name: str) -> Classifier:
 
 def save_classifier(classifier: Classifier, path: Path, model: ModelSpec) -> None:
     """Write a fitted classifier; the same classifier gives the same bytes."""
-    arrays, settings = classifier.state()
-    arrays = {key: np.ascontiguousarray(arrays[key]) for key in sorted(arrays)}
-    about = {"name": classifier.name, "settings": settings, "model": vars(model)}
-    header: dict[str, Any] = {"format": "crosstype", "version": FORMAT_VERSION, "about": about}
-    header["sha256"] = _digest(arrays, header)
-    # One key only: safetensors writes several in an order drawn by chance.
-    metadata = {HEADER_KEY: json.dumps(header, sort_keys=True)}
-    with replacing(path) as temporary:
-        temporary.write_bytes(save(arrays, metadata))
+    arrays, about = described(classifier, model)
+    write_sealed(path, arrays, {"format": FORMAT, "version": FORMAT_VERSION, "about": about})
 
 
 def load_classifier(path: Path) -> Classifier:
     """Read a classifier; raises CheckpointError if it is damaged or of another version."""
-    arrays, header = _read(path)
-    if header.get("format") != "crosstype" or header.get("version") != FORMAT_VERSION:
+    arrays, header = read_sealed(path, (FORMAT, FORMAT_VERSION), "Train the model again")
+    return restored(arrays, header["about"])
+
+
+def described(classifier: Classifier, model: ModelSpec) -> tuple[Arrays, dict[str, Any]]:
+    """Return a classifier as arrays and as what JSON can hold; `restored` understands both."""
+    arrays, settings = classifier.state()
+    return arrays, {"name": classifier.name, "settings": settings, "model": vars(model)}
+
+
+def restored(arrays: Arrays, about: Mapping[str, Any]) -> Classifier:
+    """Return the classifier that `described` took apart."""
+    classifier = make_classifier(about["name"])
+    classifier.restore(arrays, about["settings"], ModelSpec(**about["model"]))
+    return classifier
+
+
+def write_sealed(path: Path, arrays: Arrays, header: dict[str, Any]) -> None:
+    """Write arrays and a JSON header, with a checksum over both; the same gives the same bytes."""
+    arrays = {key: np.ascontiguousarray(arrays[key]) for key in sorted(arrays)}
+    sealed = header | {"sha256": _digest(arrays, header)}
+    # One key only: safetensors writes several in an order drawn by chance.
+    metadata = {HEADER_KEY: json.dumps(sealed, sort_keys=True)}
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(arrays, metadata))
+
+
+def read_sealed(path: Path, wanted: tuple[str, str], remedy: str) -> tuple[Arrays, dict[str, Any]]:
+    """Return arrays and header that `write_sealed` wrote.
+
+    Args:
+        path: the file.
+        wanted: its format and version.
+        remedy: what to do about a file that is not whole, without a full stop.
+
+    Raises:
+        CheckpointError: it is damaged, changed, or of another format or version.
+    """
+    arrays, header = _read(path, remedy)
+    found = (header.get("format"), header.get("version"))
+    if found != wanted:
         raise CheckpointError(
-            f"{path.name}: found format {header.get('format')!r} version "
-            f"{header.get('version')!r}, expected 'crosstype' version {FORMAT_VERSION!r}. "
-            "Train the model again with this version."
+            f"{path.name}: found format {found[0]!r} version {found[1]!r}, expected {wanted[0]!r} "
+            f"version {wanted[1]!r}. {remedy} with this version."
         )
     if header.pop("sha256", None) != _digest(arrays, header):
         raise CheckpointError(
             f"{path.name}: the checksum does not match its contents, so the file was damaged or "
-            "changed. Train the model again."
+            f"changed. {remedy}."
         )
-    about = header["about"]
-    classifier = make_classifier(about["name"])
-    classifier.restore(arrays, about["settings"], ModelSpec(**about["model"]))
-    return classifier
+    return arrays, header
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -74,10 +103,10 @@ def read_header(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: it is no safetensors file of ours.
     """
-    return _read(path)[1]
+    return _read(path, "Train the model again")[1]
 
 
-def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _read(path: Path, remedy: str) -> tuple[Arrays, dict[str, Any]]:
     try:
         raw = path.read_bytes()
         arrays = load(raw)
@@ -86,12 +115,12 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         header = json.loads(metadata.get(HEADER_KEY, "{}"))
     except (OSError, SafetensorError, ValueError) as fault:
         raise CheckpointError(
-            f"{path.name}: cannot be read as a safetensors file ({fault}). Train the model again."
+            f"{path.name}: cannot be read as a safetensors file ({fault}). {remedy}."
         ) from fault
     return arrays, header if isinstance(header, dict) else {}
 
 
-def _digest(arrays: dict[str, np.ndarray], header: dict[str, Any]) -> str:
+def _digest(arrays: Arrays, header: dict[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for key in sorted(arrays):
         array = np.ascontiguousarray(arrays[key])

@@ -189,16 +189,21 @@ def _rows(
 
 def start_worker(plan: Plan) -> None:
     """Prepare a spawned process: one thread, no Ctrl-C of its own, the cohort at hand."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    use_one_thread()
+    _WORKER["bench"] = Bench(plan)
+
+
+def use_one_thread() -> None:
+    """Have this process train with one thread, so that the same patients give the same numbers."""
     import torch
     from threadpoolctl import threadpool_limits
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_freed_memory()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(mode=True)
     threadpool_limits(1)
     os.environ["OMP_NUM_THREADS"] = "1"
-    _WORKER["bench"] = Bench(plan)
 
 
 _WORKER: dict[str, Bench] = {}

@@ -80,6 +80,15 @@ class TrainingSpec:
     """Tiles drawn from a bag at each training step at most; prediction always sees all."""
 
 
+@dataclass(frozen=True)
+class FitSpec:
+    """Which model `crosstype fit` fits on all patients."""
+
+    model: str | None = None
+    """A model of [training], or a baseline: logistic_genes, logistic_image, logistic_both,
+    best_gene. Unset: the only one in [training] models."""
+
+
 def published(spec: TrainingSpec) -> TrainingSpec:
     """Return the training of the published notebook, for the same models."""
     return replace(

@@ -1,0 +1,175 @@
+"""`crosstype fit`, `predict` and `validate`: one model as one file, and what it says of others."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+FIT_EXAMPLE = "Example: crosstype fit brca.toml --out brca.safetensors"
+PREDICT_EXAMPLE = (
+    "Example: crosstype predict brca.safetensors --expression new.tsv.gz --features new_features "
+    "--out predictions.csv"
+)
+VALIDATE_EXAMPLE = "Example: crosstype validate brca.safetensors other.toml --out validation"
+
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="Artefact that `crosstype fit` wrote (safetensors).")
+]
+Expression = Annotated[
+    Path | None,
+    typer.Option("--expression", help="Expression table, h5ad, h5mu, or folder of GDC counts."),
+]
+Slides = Annotated[
+    Path | None,
+    typer.Option("--slides", help="Folder of slides, extracted as the training slides were."),
+]
+Features = Annotated[
+    Path | None,
+    typer.Option("--features", help="Feature file or folder of them; any layout."),
+]
+SlidesTable = Annotated[
+    Path | None,
+    typer.Option(
+        "--slides-table", help="Table of patient and FILENAME; unset: by barcode or file name."
+    ),
+]
+OutFile = Annotated[Path, typer.Option("--out", help="Table of predictions to write (csv).")]
+EncoderName = Annotated[
+    str | None,
+    typer.Option("--encoder", help="Encoder of feature files that do not name theirs."),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option("--weights", help="Weights of the encoder as a file, for --slides offline."),
+]
+UnitName = Annotated[
+    Literal["auto", "counts", "tpm", "fpkm", "rsem", "linear", "log", "zscore"],
+    typer.Option("--unit", help="Unit of the expression; auto: recognised, and said."),
+]
+Names = Annotated[
+    Path | None,
+    typer.Option("--gene-names", help="Table of two columns, identifier and symbol."),
+]
+LeastGenes = Annotated[
+    float | None,
+    typer.Option(
+        "--least-genes",
+        min=0.0,
+        max=1.0,
+        help="Least share of the model's genes a patient must have; unset: 0.05 for models that "
+        "mask missing genes, 0.5 for baselines, which impute them.",
+    ),
+]
+Work = Annotated[
+    Path | None,
+    typer.Option(
+        "--work",
+        help="Folder of the stages, or a run's OUT to reuse; default: FILE's name + _fit.",
+    ),
+]
+OutModel = Annotated[
+    Path | None,
+    typer.Option("--out", help="Artefact to write; default: the config's name + .safetensors."),
+]
+OutFolder = Annotated[
+    Path | None,
+    typer.Option("--out", help="Folder for everything; default: the config's name + _validation."),
+]
+Config = Annotated[Path, typer.Argument(help="Config file (TOML); `crosstype init` writes one.")]
+External = Annotated[
+    Path,
+    typer.Argument(metavar="CONFIG", help="Config whose [cohort] and [features] are validated on."),
+]
+
+
+def fit(config: Config, out: OutModel = None, work: Work = None) -> None:
+    """Fit one model on all patients and write it as one file, with a model card beside it."""
+    from crosstype.cli.bars import Bars
+    from crosstype.config.read import read_config
+    from crosstype.fitting import fit_artefact
+    from crosstype.pipeline import Run
+
+    spec = read_config(config)
+    path = out or Path(f"{config.stem}.safetensors")
+    folder = work or path.with_name(f"{path.stem}_fit")
+    with Bars() as bars:
+        command = " ".join(["crosstype", *sys.argv[1:]])
+        one = Run(spec, folder, os.cpu_count() or 1, bars, command)
+        artefact = fit_artefact(one, path)
+    typer.echo(
+        f"{artefact.classifier.name} fitted on {artefact.taught.n_patients} patients: {path} "
+        f"({path.stat().st_size / 1e6:.1f} MB), card {path.name}.md"
+    )
+    _pass_over(one.faults)
+
+
+def predict(
+    model: Model,
+    out: OutFile,
+    expression: Expression = None,
+    slides: Slides = None,
+    features: Features = None,
+    slides_table: SlidesTable = None,
+    encoder: EncoderName = None,
+    weights: Weights = None,
+    unit: UnitName = "auto",
+    gene_names: Names = None,
+    least_genes: LeastGenes = None,
+) -> None:
+    """Predict new patients from slides, expression or both; who cannot be served is listed."""
+    from crosstype.cli.bars import Bars
+    from crosstype.cohort.spec import ExpressionSpec
+    from crosstype.offer import Offer
+    from crosstype.predicting import predict as predict_patients
+    from crosstype.predicting import write_served
+    from crosstype.training.artefact import load_artefact
+
+    offer = Offer(
+        expression=expression,
+        reading=ExpressionSpec(unit=unit, gene_names=gene_names),
+        features=features,
+        slides=slides,
+        slides_table=slides_table,
+        encoder=encoder,
+        weights=weights,
+        least_genes=least_genes,
+        extracted=out.with_name(f"{out.stem}_features"),
+    )
+    with Bars() as bars:
+        artefact = load_artefact(model)
+        served = predict_patients(artefact, offer, bars)
+        write_served(served, artefact, out)
+    typer.echo(
+        f"{len(served.patients)} patients predicted in {out}; {len(served.left_out)} left out, see "
+        f"{out.name}.left_out.csv"
+    )
+    _pass_over(served.faults)
+
+
+def validate(model: Model, config: External, out: OutFolder = None) -> None:
+    """Validate a fitted model on an external cohort: metrics, calibration, shift of the inputs."""
+    from crosstype.cli.bars import Bars
+    from crosstype.config.read import read_config
+    from crosstype.training.artefact import load_artefact
+    from crosstype.validating import validate_artefact
+
+    spec = read_config(config)
+    folder = out or Path(f"{config.stem}_validation")
+    with Bars() as bars:
+        found = validate_artefact(load_artefact(model), model.name, spec, folder, bars)
+    for line in found.lines:
+        typer.echo(line)
+    typer.echo(str(folder / "validation.html"))
+    _pass_over(found.faults)
+
+
+def _pass_over(faults: list[str] | tuple[str, ...]) -> None:
+    """Say which slides or feature files were passed over; exit 1 if there are any."""
+    for fault in faults:
+        typer.echo(f"Passed over: {fault}", err=True)
+    if faults:
+        raise typer.Exit(1)
