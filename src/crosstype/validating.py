@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,20 +20,18 @@ from crosstype.errors import CohortError, ConfigError
 from crosstype.evaluation.evaluate import evaluate
 from crosstype.evaluation.shift import shift_sentence
 from crosstype.external_cohort import judged_patients
-from crosstype.features.encoder_cards import ENCODERS
+from crosstype.features.pretraining import WARNING as SEEN
+from crosstype.features.pretraining import pretraining_cohorts, pretraining_note
 from crosstype.files import write_text
 from crosstype.offer import Offer
 from crosstype.predicting import Served, predict
 from crosstype.progress import Watcher
 from crosstype.report.validation import write_validation_page
 from crosstype.tables import write_table
-from crosstype.terms import TCGA_BARCODE
 
 if TYPE_CHECKING:
     from crosstype.training.artefact import Artefact
 
-COHORT_IDS = {"TCGA": TCGA_BARCODE, "CPTAC": re.compile(r"^C3[LN]-\d{5}", re.IGNORECASE)}
-"""How the public cohorts that encoders were pretrained on name their patients."""
 WARNING = "warning: "
 MADE_BEFORE = ("metrics.csv", "comparisons.csv", "modality_use.csv", "shift.csv")
 
@@ -209,25 +206,15 @@ def _warnings(artefact: Artefact, ids: Sequence[str], provenance: str) -> list[s
             "says of them is recall, and the figures are too good"
         )
     if artefact.features is not None:
-        found += _encoder_warnings(artefact.features.encoder, ids)
+        encoder = artefact.features.encoder
+        seen = pretraining_note(encoder, ids)
+        if seen.startswith(SEEN) or pretraining_cohorts(encoder) is None:
+            found.append(seen.removeprefix(SEEN))
     if artefact.genes is not None and "RNA" in provenance:
         found.append(f"labels are {provenance}")
     if artefact.taught.synthetic:
         found.append("the model was taught by made-up patients")
     return found
-
-
-def _encoder_warnings(encoder: str, ids: Sequence[str]) -> list[str]:
-    """Return whether the encoder may have seen this cohort while it was pretrained."""
-    card = ENCODERS.get(encoder)
-    if card is None:
-        return [f"the pretraining cohorts of encoder {encoder or 'without a name'} are not known"]
-    return [
-        f"encoder {encoder} was pretrained on {cohort}, and {n} of {len(ids)} patients are named "
-        "as that cohort's are"
-        for cohort, pattern in COHORT_IDS.items()
-        if cohort in card.pretraining_cohorts and (n := sum(bool(pattern.match(p)) for p in ids))
-    ]
 
 
 def _said(

@@ -51,6 +51,7 @@ PROJECTS = {
     "GTEx": re.compile(r"^GTEX-", re.IGNORECASE),
 }
 """How the patients of public projects are named."""
+WARNING = "Warning: "
 
 
 def pretraining_cohorts(encoder: str) -> tuple[str, ...] | None:
@@ -81,7 +82,7 @@ def pretraining_note(encoder: str, patient_ids: Sequence[str]) -> str:
         return f"encoder {encoder!r} was trained on {where}: none of the cohort, by its names"
     shared = ", ".join(f"{n} of {len(patient_ids)} patients are {p}'s" for p, n in overlap.items())
     return (
-        f"Warning: encoder {encoder!r} was trained, without labels, on slides of "
+        f"{WARNING}encoder {encoder!r} was trained, without labels, on slides of "
         f"{', '.join(overlap)}, and {shared}. Image results may flatter it; this cohort is not "
         "external to it."
     )

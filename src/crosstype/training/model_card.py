@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from crosstype.features.encoder_cards import ENCODERS
+from crosstype.features.pretraining import pretraining_cohorts
 from crosstype.terms import Modality
 from crosstype.training.artefact import Artefact, uses_of
 
@@ -85,7 +86,8 @@ def _needs(artefact: Artefact) -> list[str]:
         )
     if features is not None:
         card = ENCODERS.get(features.encoder)
-        cohorts = ", ".join(card.pretraining_cohorts) if card else UNKNOWN_ENCODER
+        seen = pretraining_cohorts(features.encoder)
+        cohorts = UNKNOWN_ENCODER if seen is None else ", ".join(seen) or "none"
         stated = {
             "tile": features.tile_size_px and f"{features.tile_size_px:g} px",
             "mpp": features.mpp and f"{features.mpp:g}",
