@@ -45,6 +45,9 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
 }
 """Encoders of other tools' feature files, as their authors describe them, beside `ENCODERS`."""
 
+POOLED = re.compile(r"(_(region|slide|tile))?_(mean|max)$")
+"""What files add to an encoder's name when they hold means of its features."""
+
 PROJECTS = {
     "TCGA": re.compile(r"^TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}", re.IGNORECASE),
     "CPTAC": re.compile(r"^(C3[LN]-\d{5}|\d{2}BR\d{3}|CPT\d{6,})", re.IGNORECASE),
@@ -56,7 +59,7 @@ WARNING = "Warning: "
 
 def pretraining_cohorts(encoder: str) -> tuple[str, ...] | None:
     """Return the data that an encoder was trained on; None where that is not known."""
-    plain = _plain(encoder)
+    plain = POOLED.sub("", _plain(encoder))
     for name, card in ENCODERS.items():
         if _plain(name) == plain:
             return card.pretraining_cohorts
