@@ -117,6 +117,7 @@ async def _slide(request: Request) -> Response:
         return {
             "size": size,
             "tiles": content.tiles(slide),
+            "tissue": content.tissue(slide),
             "maps": content.attention(slide),
         }
 

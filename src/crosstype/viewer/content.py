@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +19,13 @@ from crosstype.feature_stage import feature_folder
 from crosstype.features.exchange import read_slide
 from crosstype.features.sources import find_sources
 from crosstype.features.store import feature_files_in, read_feature_rows
-from crosstype.tables import read_table
+from crosstype.tables import read_stage_table
 from crosstype.terms import file_name_of
 
 ATTENTION = Path("explanation") / "attention.csv"
 SET_ATTENTION = Path("explanation") / "gene_set_attention.csv"
 MOST_GENES = 12
+Columns = dict[str, type[pl.DataType]]
 
 
 class Content:
@@ -80,13 +82,15 @@ class Content:
 
     @cached_property
     def predictions(self) -> pl.DataFrame:
-        """Mean probability of each patient and model over the repeats; no rows if there are none."""
+        """Mean probability of each patient and model over the repeats; may have no rows."""
         path = self.out / "predictions.csv"
         columns = [f"probability_{name}" for name in self.classes]
         if not path.exists():
             return pl.DataFrame(schema=["patient_id", "model", *columns])
+        kinds: Columns = {"patient_id": pl.String, "model": pl.String}
+        table = read_stage_table(path, kinds | dict.fromkeys(columns, pl.Float64))
         means = [pl.col(name).mean() for name in columns]
-        return read_table(path).group_by("patient_id", "model", maintain_order=True).agg(means)
+        return table.group_by("patient_id", "model", maintain_order=True).agg(means)
 
     @cached_property
     def models(self) -> list[str]:
@@ -114,7 +118,7 @@ class Content:
         for row in self.predictions.iter_rows(named=True):
             shares = [row[f"probability_{name}"] for name in self.classes]
             said.setdefault(row["patient_id"], {})[row["model"]] = shares
-        cohort = read_table(self.out / "cohort.csv")
+        cohort = read_stage_table(self.out / "cohort.csv", ["patient_id", "label", "site"])
         return [
             {
                 "id": row["patient_id"],
@@ -164,6 +168,21 @@ class Content:
             return nothing
         return {"size_px": one.footprint_px, "xy_px": one.tile_xy_px.tolist()}
 
+    def tissue(self, slide: str) -> list[Any]:
+        """Return the rings of a slide's tissue in level-0 pixels; none if no outline was made."""
+        path = self.out / "tiles" / f"{file_name_of(slide)}.geojson"
+        if not path.is_file():
+            return []
+        found = json.loads(path.read_text(encoding="utf-8"))["features"]
+        shapes = [one["geometry"] for one in found if "-tissue-" in str(one.get("id", ""))]
+        rings: list[Any] = []
+        for shape in shapes:
+            parts = shape["coordinates"]
+            rings += (
+                [ring for part in parts for ring in part] if "Multi" in shape["type"] else parts
+            )
+        return rings
+
     def attention(self, slide: str) -> list[dict[str, Any]]:
         """Return what was explained of a slide's tiles: a row per model (or gene set) and tile."""
         rows: list[dict[str, Any]] = []
@@ -179,7 +198,8 @@ class Content:
     def _table(self, name: Path) -> pl.DataFrame:
         """Return a table of the explanation, kept once read."""
         if name not in self._tables:
-            self._tables[name] = read_table(self.out / name)
+            kinds: Columns = {"slide_id": pl.String, "tile": pl.Int64, "attention": pl.Float64}
+            self._tables[name] = read_stage_table(self.out / name, kinds)
         return self._tables[name]
 
     @cached_property

@@ -2,7 +2,7 @@
 const at = (id) => document.getElementById(id);
 // viridis: its order is seen by readers with any colour vision, and in grey.
 const VIRIDIS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
-let run, viewer, shown = { tiles: { xy_px: [] }, maps: [] }, patient = null;
+let run, viewer, shown = { tiles: { xy_px: [] }, tissue: [], maps: [] }, patient = null;
 
 async function ask(path) {
   const answer = await fetch(path);
@@ -91,7 +91,7 @@ async function open() {
   const slide = at("which").value;
   viewer?.destroy();
   viewer = undefined;
-  shown = { tiles: { xy_px: [] }, maps: [] };
+  shown = { tiles: { xy_px: [] }, tissue: [], maps: [] };
   if (!slide) return say("This patient has no slide.");
   shown = await ask(`/api/slides/${encodeURIComponent(slide)}`);
   const names = [...new Set(shown.maps.map((one) => one.map))];
@@ -160,6 +160,19 @@ function draw(canvas) {
       pen.strokeRect(...size);
     }
   });
+  if (at("tissue").checked) {
+    pen.strokeStyle = "#009E73";
+    pen.lineWidth = 2;
+    for (const ring of shown.tissue) {
+      pen.beginPath();
+      for (const [x, y] of ring) {
+        const place = item.imageToViewerElementCoordinates(new OpenSeadragon.Point(x, y));
+        pen.lineTo(place.x, place.y);
+      }
+      pen.closePath();
+      pen.stroke();
+    }
+  }
   canvas.dataset.drawn = String(share.size);
 }
 
@@ -180,6 +193,7 @@ const soon = (work) => () => { clearTimeout(waiting); waiting = setTimeout(work,
   at("map").addEventListener("change", redraw);
   at("opacity").addEventListener("input", redraw);
   at("outlines").addEventListener("change", redraw);
+  at("tissue").addEventListener("change", redraw);
   at("gene").addEventListener("input", soon(genes));
   list();
   const first = run.patients.find((one) => one.slides.some((slide) => run.pictured.includes(slide))) ?? run.patients[0];
