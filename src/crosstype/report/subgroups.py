@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 from matplotlib.figure import Figure
@@ -16,6 +18,8 @@ from crosstype.report.words import interval, number
 
 SHOWN = ("gene_only", "image_only", "cross_attention")
 MOST_GROUPS = 30
+BELOW_ALL = -1.0
+"""Where a group without an AUROC stands in a sorted column."""
 LONGEST_NAME = 32
 """Longer names of groups are cut in the figure; the table has them whole."""
 
@@ -62,26 +66,32 @@ def subgroup_tables(content: RunContent) -> list[PageTable]:
     aurocs = content.subgroups.filter(pl.col("metric") == "auroc")
     tables = []
     for (column,), part in aurocs.group_by("column", maintain_order=True):
-        rows = []
-        for (group,), own in part.group_by("group", maintain_order=True):
-            found = {row["model"]: row for row in own.iter_rows(named=True)}
-            sizes = own.row(0, named=True)
-            cells = [Cell(str(group), sizes["note"])]
-            cells += [_count(sizes["n"]), _count(sizes["n_positive"])]
-            for model in models:
-                row = found.get(model)
-                there = row is not None and row["value"] is not None
-                cells.append(
-                    Cell(number(row["value"]), interval(row), row["value"])
-                    if row is not None and there
-                    else Cell("–")
-                )
-            rows.append(tuple(cells))
+        rows = [
+            (str(group), {row["model"]: row for row in own.iter_rows(named=True)})
+            for (group,), own in part.group_by("group", maintain_order=True)
+        ]
+        cells = [_group_row(group, of_model, models) for group, of_model in rows]
+        cells.sort(key=lambda row: bool(row[0].small))  # groups without an AUROC come last
         heads = tuple(f"AUROC, {model}" for model in models)
         caption = f"AUROC by {column}, with {content.confidence:.0%} intervals"
         columns = (str(column), "Patients", _positive(content), *heads)
-        tables.append(PageTable(caption, columns, tuple(rows)))
+        tables.append(PageTable(caption, columns, tuple(cells)))
     return tables
+
+
+def _group_row(
+    group: str, of_model: Mapping[str, dict[str, Any]], models: Sequence[str]
+) -> tuple[Cell, ...]:
+    sizes = next(iter(of_model.values()))
+    cells = [Cell(group, sizes["note"])]
+    cells += [Cell(str(sizes[name]), "", sizes[name]) for name in ("n", "n_positive")]
+    for model in models:
+        row = of_model.get(model)
+        if row is None or row["value"] is None:
+            cells.append(Cell("–", "", BELOW_ALL))
+        else:
+            cells.append(Cell(number(row["value"]), interval(row), row["value"]))
+    return tuple(cells)
 
 
 def group_figures(content: RunContent) -> list[GroupFigure]:
@@ -115,10 +125,6 @@ def plot_groups(content: RunContent, chosen: GroupFigure) -> Figure:
     axes.set_xlabel(f"AUROC of {chosen.model}, {content.confidence:.0%} interval")
     set_title(axes, f"By {_short(chosen.column)}", content.mark)
     return figure
-
-
-def _count(count: int) -> Cell:
-    return Cell(str(count), "", count)
 
 
 def _positive(content: RunContent) -> str:

@@ -87,12 +87,18 @@ def _predictors(content: RunContent, settings: Settings) -> dict[str, str]:
     return {
         "9a": said,
         "11": "Patients without label, slide or expression are left out (left_out.csv). Missing "
-        f"expression values become the gene's {imputed} over training patients.",
-        "12b": "Each model standardises its inputs on training patients; how expression was "
-        "brought to one scale stands under item 7.",
+        f"expression values become the gene's {imputed} over {_fitted_on(content)}.",
+        "12b": "As numbers. Genes are scaled by means and spreads of "
+        f"{_fitted_on(content)}, tile features by those of training patients; what was found of "
+        "the expression's unit stands under item 7.",
         "10": f"Whoever is in the tables and eligible: {content.cohort.height} patients. No "
         "calculation of a sample size was made by the run.",
     }
+
+
+def _fitted_on(content: RunContent) -> str:
+    leaks = any("preprocessing" in leak for leak in content.leaks)
+    return "all patients, test patients included" if leaks else "training patients"
 
 
 def _analysis(content: RunContent, settings: Settings) -> dict[str, str]:
@@ -116,8 +122,8 @@ def _analysis(content: RunContent, settings: Settings) -> dict[str, str]:
         "resamples of patients, conditional on the fitted models; paired tests with Holm's "
         "correction (tests.csv).",
         "12f": _calibrated(training),
-        "12g": "Mean over the networks of the inner folds; the checkpoints of all folds are kept "
-        "under models/.",
+        "12g": "A model of the fold that holds the patient out, networks as the mean over inner "
+        "folds; checkpoints of all folds under models/.",
         "13": _sentence(IMBALANCE.get(training.get("class_weights", ""), "")),
         "14": _fairness(content),
         "15": f"A probability of each class ({', '.join(content.classes)}), and the called class: "
