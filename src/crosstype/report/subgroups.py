@@ -49,7 +49,8 @@ class GroupFigure:
         if self.rows.height < self.n_groups:
             said += f" The {self.rows.height} largest of {self.n_groups} groups."
         if self.n_without:
-            said += f" {self.n_without} groups are too small for an AUROC."
+            few = "1 group is" if self.n_without == 1 else f"{self.n_without} groups are"
+            said += f" {few} too small for an AUROC."
         return said
 
 

@@ -23,7 +23,7 @@ def results_said(content: RunContent) -> dict[str, str]:
         "20b": f"{counted}; classes by site, slides and tiles in report.html (Site). Age, stage "
         "and treatment are not known to the run.",
         "21": f"Each model: {content.cohort.height} patients ({counted}), "
-        f"{content.n_repeats} repeats.",
+        f"number of repeats {content.n_repeats}.",
         "22": "Checkpoints with weights, genes and preprocessing under models/; one model on all "
         "patients by `crosstype fit`.",
         "23a": _performance(content),
