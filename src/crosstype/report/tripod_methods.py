@@ -110,10 +110,11 @@ def _analysis(content: RunContent, settings: Settings) -> dict[str, str]:
     search = training.get("search_minutes", 0)
     tuned = f"settings searched on inner folds, {search:g} minutes each" if search else "no search"
     n_drawn = settings.get("evaluation", {}).get("n_bootstrap", 2000)
+    seed = content.run.get("seed", "not recorded")
     return {
         "12a": f"Cross-validation, protocol {content.protocol}: {dealt}number of repeats "
-        f"{content.n_repeats}, seed {content.run.get('seed', 'not recorded')}. Every patient is predicted out "
-        "of fold, once per repeat (folds.csv).",
+        f"{content.n_repeats}, seed {seed}. Every patient is predicted out of fold, "
+        "once per repeat (folds.csv).",
         "12c": f"Models: {', '.join(content.models)}; settings in config.toml; {tuned}.",
         "12d": "Performance by site (subgroups.csv); whether the site can be told from the inputs "
         "(site_probe.csv); the baseline site_only.",
