@@ -193,6 +193,7 @@ def _evaluate(run: Run, ledger: Ledger) -> dict[str, Any]:
 def _report(run: Run, ledger: Ledger) -> None:
     """Write the page: report.html."""
     from crosstype.report.page import write_report
+    from crosstype.report.patient_pages import patient_page_names
     from crosstype.report.tripod import TRIPOD, write_tripod
 
     run.watcher.start("report", 1)
@@ -206,7 +207,9 @@ def _report(run: Run, ledger: Ledger) -> None:
         write_tripod(run.out, run.spec.report)
         return {}
 
-    ledger.do(Stage("report", run.spec.report, inputs, ["report.html", TRIPOD]), work)
+    pages = patient_page_names(run.out) if run.spec.report.patient_pages else []
+    outputs = ["report.html", TRIPOD, *pages]
+    ledger.do(Stage("report", run.spec.report, inputs, outputs), work)
     run.watcher.step(str(run.out / "report.html"))
 
 

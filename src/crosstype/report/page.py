@@ -27,9 +27,10 @@ from crosstype.report import (
 from crosstype.report.content import RunContent, read_content
 from crosstype.report.curves import MOST_REPEATS_DRAWN
 from crosstype.report.environment import page_environment
+from crosstype.report.patient_pages import patients_table, write_patient_pages
 from crosstype.report.spec import ReportSpec
 from crosstype.report.svg import house_style, inline_svg
-from crosstype.report.words import best_model_sentence
+from crosstype.report.words import best_model_sentence, modality_sentence
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ def write_report(out: Path, spec: ReportSpec) -> Path:
     page = page_environment().get_template("report.html").render(_context(content, spec))
     path = out / "report.html"
     write_text(path, page)
+    if spec.patient_pages:
+        write_patient_pages(out, content)
     return path
 
 
@@ -75,6 +78,8 @@ def _context(content: RunContent, spec: ReportSpec) -> dict[str, Any]:
         "content": content,
         "run": run,
         "sentence": best_model_sentence(content),
+        "worth": modality_sentence(content),
+        "patients": patients_table(content) if spec.patient_pages else None,
         "n_entered": content.cohort.height + n_left_out,
         "n_left_out": n_left_out,
         "left_out": left_out,

@@ -11,9 +11,12 @@ import polars as pl
 from jaxtyping import Float
 
 from crosstype.cohort.aligned import load_expression
-from crosstype.report.content import Columns, RunContent
+from crosstype.report.columns import Columns
+from crosstype.report.content import RunContent
+from crosstype.report.page_tables import Cell, PageTable
 from crosstype.report.patient_page import PatientContent, Picture, Vote, write_patient_page
-from crosstype.report.words import MODEL_NOTES
+from crosstype.report.words import MODEL_NOTES, number
+from crosstype.tables import read_stage_table
 from crosstype.terms import file_name_of
 
 FOLDER = "patients"
@@ -51,6 +54,33 @@ def write_patient_pages(out: Path, content: RunContent) -> int:
         )
         write_patient_page(folder / f"{file_name_of(patient)}.html", page, "../report.html")
     return content.cohort.height
+
+
+def patient_page_names(out: Path) -> list[str]:
+    """Return the names, in OUT, of the pages of everyone in cohort.csv."""
+    ids = read_stage_table(out / "cohort.csv", ["patient_id"])["patient_id"]
+    return [f"{FOLDER}/{file_name_of(one)}.html" for one in ids]
+
+
+def patients_table(content: RunContent) -> PageTable:
+    """Return everyone of the cohort with what the best model says, each led to by a link."""
+    best = content.models[0]
+    said = {one: votes[0] for one, votes in _votes(content, _of(content, best), {}).items()}
+    rows = []
+    for row in content.cohort.sort("patient_id").iter_rows(named=True):
+        patient, vote = row["patient_id"], said.get(row["patient_id"])
+        share = None if vote is None else vote.probabilities[-1]
+        called = "" if vote is None else vote.called
+        wrong = "other than the label" if vote is not None and called != row["label"] else ""
+        cells = [Cell(patient, link=link_of(patient)), Cell(row["label"]), Cell(row["site"] or "")]
+        rows.append((*cells, Cell(called, wrong), Cell(number(share), "", share)))
+    probability = f"Probability of {content.classes[-1]}"
+    columns = ("Patient", "Label", "Site", "Called", probability)
+    return PageTable(f"What {best} says of each patient, out of fold", columns, tuple(rows))
+
+
+def _of(content: RunContent, model: str) -> pl.DataFrame:
+    return content.predictions.filter(model=model)
 
 
 def link_of(patient: str) -> str:
