@@ -48,6 +48,7 @@ OTHERS = {
     "run.json",
     "report.html",
     "tripod_ai.md",
+    "patients",
     "models",
     ".stages",
 }

@@ -97,7 +97,9 @@ def _votes_table(content: PatientContent) -> PageTable:
             cells.append(Cell(number(vote.probabilities[i]), span, vote.probabilities[i]))
         rows.append(tuple(cells))
     columns = ("Model", "Called", *(f"Probability of {content.classes[i]}" for i in shown))
-    return PageTable("What each model says; below, lowest and highest repeat", columns, tuple(rows))
+    repeated = any(vote.lows for vote in content.votes)
+    caption = "What each model says" + "; below, lowest and highest repeat" * repeated
+    return PageTable(caption, columns, tuple(rows))
 
 
 def _genes_table(genes: Sequence[tuple[str, float, float]]) -> PageTable:
