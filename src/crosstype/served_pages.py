@@ -24,13 +24,13 @@ def write_served_pages(served: Served, artefact: Artefact, folder: Path) -> None
     votes = _votes(served, artefact)
     # Under a spectrum models see gene sets, which are no genes of a patient.
     known = artefact.genes is not None and artefact.genes.representation != "spectrum"
-    scores = artefact.preparation.measured_genes(served.patients.genes) if known else None
+    standardised = artefact.preparation.measured_genes(served.patients.genes) if known else None
     places = np.flatnonzero(artefact.preparation.kept) if known else np.zeros(0, dtype=np.int64)
     for row, patient in enumerate(served.patients.ids):
         genes: tuple[tuple[str, float, float], ...] = ()
-        if scores is not None and artefact.genes is not None:
+        if standardised is not None and artefact.genes is not None:
             names = [artefact.genes.genes[place] for place in places]
-            genes = _unusual(scores[row], names)
+            genes = _unusual(standardised[row], names)
         content = PatientContent(
             patient_id=patient,
             facts=(

@@ -24,7 +24,7 @@ MOST_GENES, MOST_NEAREST = 15, 5
 ALONE = {"image_absent": "without the image", "genes_absent": "without the genes"}
 MAPS = (Path("explanation") / "maps", Path("explanation") / "strips")
 
-Scores = Float[np.ndarray, "patients genes"]
+Profiles = Float[np.ndarray, "patients genes"]
 
 
 def write_patient_pages(out: Path, content: RunContent) -> int:
@@ -168,7 +168,7 @@ class _Profile:
         values = held.values.astype(np.float64)
         values = np.log2(values + 1) if held.unit == "linear" else values
         spread = np.nanstd(values, axis=0)
-        self._z: Scores = (values - np.nanmean(values, axis=0)) / np.where(spread > 0, spread, 1)
+        self._z: Profiles = (values - np.nanmean(values, axis=0)) / np.where(spread > 0, spread, 1)
         self._label = dict(content.cohort.select("patient_id", "label").iter_rows())
 
     def unusual(self, patient: str) -> tuple[tuple[str, float, float], ...]:
@@ -194,11 +194,11 @@ class _Profile:
         )
 
     @property
-    def _unit(self) -> Scores:
+    def _unit(self) -> Profiles:
         """Profiles centred and of length 1, so that a product of two is their correlation."""
         if not hasattr(self, "_kept"):
             centred = np.nan_to_num(self._z)
             centred = centred - centred.mean(axis=1, keepdims=True)
             length = np.linalg.norm(centred, axis=1, keepdims=True)
-            self._kept: Scores = centred / np.where(length > 0, length, 1)
+            self._kept: Profiles = centred / np.where(length > 0, length, 1)
         return self._kept

@@ -109,8 +109,8 @@ class Content:
         if self.expression.unit == "linear":
             values = np.log2(values + 1)
         spread = np.nanstd(values, axis=0)
-        scores: np.ndarray = (values - np.nanmean(values, axis=0)) / np.where(spread > 0, spread, 1)
-        return scores
+        found: np.ndarray = (values - np.nanmean(values, axis=0)) / np.where(spread > 0, spread, 1)
+        return found
 
     def patients(self) -> list[dict[str, Any]]:
         """Return one entry per patient: id, label, site, slides, and each model's probabilities."""
