@@ -18,7 +18,9 @@ from crosstype.cli.app import app, main
 from crosstype.cli.bars import Bars
 
 COMMANDS = sorted(
-    one.name or one.callback.__name__ for one in app.registered_commands if one.callback
+    one.name or one.callback.__name__.replace("_", "-")
+    for one in app.registered_commands
+    if one.callback
 )
 Call = Callable[..., tuple[int, str, str]]
 
