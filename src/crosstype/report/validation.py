@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from crosstype.files import write_text
+from crosstype.report.environment import page_environment
 from crosstype.report.page_tables import Cell, PageTable
 from crosstype.report.words import METRIC_NAMES, interval, number
 from crosstype.tables import read_stage_table
@@ -32,20 +32,16 @@ def write_validation_page(out: Path) -> Path:
         TableError: a table is missing or damaged.
     """
     about: dict[str, Any] = json.loads((out / "validation.json").read_text(encoding="utf-8"))
-    # Everything from tables is text to be shown, never markup.
-    environment = Environment(
-        loader=PackageLoader("crosstype.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("validation.html").render(
-        about=about,
-        title=f"Validation of {about['artefact']}",
-        metrics=_metrics(out),
-        calibration=[_calibration(out, name) for name in _shown(about)],
-        shift=_shift(out),
+    page = (
+        page_environment()
+        .get_template("validation.html")
+        .render(
+            about=about,
+            title=f"Validation of {about['artefact']}",
+            metrics=_metrics(out),
+            calibration=[_calibration(out, name) for name in _shown(about)],
+            shift=_shift(out),
+        )
     )
     path = out / "validation.html"
     write_text(path, page)
