@@ -49,16 +49,18 @@ def train_stage(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) ->
     def work(n_workers: int, watcher: Watcher) -> Mapping[str, Any]:
         from crosstype.training.apart import write_apart_predictions
         from crosstype.training.crossval import cross_validate, write_losses, write_predictions
+        from crosstype.training.jobs import records_of
         from crosstype.training.sites import probe_sites
 
         plan, notes = make_plan(spec, protocol, out, ledger)
         jobs = cross_validate(plan, n_workers, watcher)
         for name in ("stressed_predictions.csv", "search.csv", LOSSES):  # of a run that made them
             (out / name).unlink(missing_ok=True)
-        write_predictions(plan, jobs)
+        records = records_of(plan, jobs)
+        write_predictions(plan, records)
         if plan.study:
-            write_losses(plan, jobs, out / LOSSES)
-        write_apart_predictions(plan, jobs, out / APART_PREDICTIONS)
+            write_losses(plan, records, out / LOSSES)
+        write_apart_predictions(plan, records, out / APART_PREDICTIONS)
         write_table(out / SITE_PROBE, probe_sites(plan))
         return {"jobs": len(jobs), "notes": notes}
 

@@ -169,19 +169,13 @@ def _write_predictions(
     artefact: Artefact, served: Served, rows: Sequence[int], known: Sequence[str], path: Path
 ) -> None:
     """Write predictions.csv as a run does: one repeat, one fold."""
-    columns = {
-        "patient_id": [served.patients.ids[row] for row in rows],
-        "model": [artefact.classifier.name] * len(rows),
-        "repeat": [0] * len(rows),
-        "fold": [0] * len(rows),
-        "label": list(known),
-        "predicted": [artefact.classes[served.called[row]] for row in rows],
-    }
-    each = {
-        f"probability_{name}": served.probabilities[rows, number].tolist()
-        for number, name in enumerate(artefact.classes)
-    }
-    write_table(path, pl.DataFrame(columns | each))
+    from crosstype.training.plan import Job
+    from crosstype.training.prediction_rows import prediction_rows
+
+    who = ([served.patients.ids[row] for row in rows], known)
+    said = (served.called[rows], served.probabilities[rows])
+    job = Job(0, 0, artefact.classifier.name)
+    write_table(path, prediction_rows(job, who, said, artefact.classes))
 
 
 def _write_shift(artefact: Artefact, served: Served, rows: Sequence[int], path: Path) -> str:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from crosstype.cohort.apart import APART, read_apart
 from crosstype.tables import write_table
-from crosstype.training.jobs import records_of
 from crosstype.training.plan import Job, Plan
 
 
-def write_apart_predictions(plan: Plan, jobs: Sequence[Job], path: Path) -> None:
+def write_apart_predictions(
+    plan: Plan, records: Sequence[tuple[Job, dict[str, Any]]], path: Path
+) -> None:
     """Write what each model says of patients without a class; none of its folds knows them.
 
     Columns: patient_id, reason (why there is no class), model, predicted (the class of highest
@@ -22,7 +24,7 @@ def write_apart_predictions(plan: Plan, jobs: Sequence[Job], path: Path) -> None
     """
     reasons = read_apart(plan.out / APART)
     said: dict[str, list[list[list[float]]]] = {}
-    for job, record in records_of(plan, jobs):
+    for job, record in records:
         said.setdefault(job.model, []).append(record["apart"])
     frames = [_frame(plan, reasons, model, np.array(each)) for model, each in said.items()]
     write_table(path, pl.concat(frames))

@@ -26,8 +26,9 @@ from crosstype.tables import write_table
 from crosstype.training.bench import Bench
 from crosstype.training.calibration import Calibration
 from crosstype.training.freed_memory import keep_freed_memory
-from crosstype.training.jobs import is_done, records_of, run_job
+from crosstype.training.jobs import is_done, run_job
 from crosstype.training.plan import Job, Plan
+from crosstype.training.prediction_rows import prediction_rows
 from crosstype.training.rna_loss import join_losses
 from crosstype.training.sites import site_only_rows
 
@@ -70,12 +71,11 @@ def cross_validate(plan: Plan, n_workers: int, watcher: Watcher) -> list[Job]:
     return jobs
 
 
-def write_predictions(plan: Plan, jobs: Sequence[Job]) -> None:
-    """Write the jobs' records as predictions.csv, stressed_predictions.csv and their companions.
+def write_predictions(plan: Plan, records: Sequence[tuple[Job, dict[str, Any]]]) -> None:
+    """Write what `records_of` gave as predictions.csv, stressed_predictions.csv and companions.
 
     Those are training.csv, and calibration.csv: what was learned of each model's logits.
     """
-    records = records_of(plan, jobs)
     plain, stressed, curves, chosen, calibrated = [], [], [], [], []
     for job, record in records:
         known = (job, record["patients"], record["labels"])
@@ -106,9 +106,8 @@ def write_predictions(plan: Plan, jobs: Sequence[Job]) -> None:
     write_table(plan.out / "calibration.csv", calibration)
 
 
-def write_losses(plan: Plan, jobs: Sequence[Job], path: Path) -> None:
+def write_losses(plan: Plan, records: Sequence[tuple[Job, dict[str, Any]]], path: Path) -> None:
     """Write what every model says under every loss of genes."""
-    records = records_of(plan, jobs)
     label_of = {
         patient: plan.classes.index(label)
         for _, record in records
@@ -170,21 +169,8 @@ def _rows(
 ) -> pl.DataFrame:
     """Return rows in the form of predictions.csv; `said` holds probabilities and classes called."""
     job, patients, labels = known
-    probabilities: list[list[float]] = said["probabilities"]
-    predicted = [plan.classes[called] for called in said["called"]]
-    columns = {
-        "patient_id": patients,
-        "model": [job.model] * len(patients),
-        "repeat": [job.repeat] * len(patients),
-        "fold": [job.fold] * len(patients),
-        "label": labels,
-        "predicted": predicted,
-    }
-    each = {
-        f"probability_{name}": [row[number] for row in probabilities]
-        for number, name in enumerate(plan.classes)
-    }
-    return pl.DataFrame(columns | each)
+    heard = (said["called"], said["probabilities"])
+    return prediction_rows(job, (patients, labels), heard, plan.classes)
 
 
 def start_worker(plan: Plan) -> None:

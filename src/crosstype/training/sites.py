@@ -9,7 +9,8 @@ from crosstype.cohort.protocol import protocol_named
 from crosstype.cohort.site_only import SITE_ONLY, site_only_probabilities
 from crosstype.tables import read_stage_table
 from crosstype.training.bench import Bench
-from crosstype.training.plan import Plan
+from crosstype.training.plan import Job, Plan
+from crosstype.training.prediction_rows import prediction_rows
 from crosstype.training.preparation import Preparing
 from crosstype.training.site_probe import site_probe
 
@@ -40,13 +41,6 @@ def _rows(
     train = fold.train if leaks else (*fold.train, *fold.validation)
     test = sorted(fold.test)
     said = site_only_probabilities(train, test, label_of, site_of, plan.classes)
-    columns = {
-        "patient_id": test,
-        "model": [SITE_ONLY] * len(test),
-        "repeat": [fold.repeat] * len(test),
-        "fold": [fold.fold] * len(test),
-        "label": [label_of[patient] for patient in test],
-        "predicted": [plan.classes[number] for number in said.argmax(axis=1)],
-    }
-    each = {f"probability_{name}": said[:, number] for number, name in enumerate(plan.classes)}
-    return pl.DataFrame(columns | each)
+    job = Job(fold.repeat, fold.fold, SITE_ONLY)
+    known = (test, [label_of[patient] for patient in test])
+    return prediction_rows(job, known, (said.argmax(axis=1), said), plan.classes)
