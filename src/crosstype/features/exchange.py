@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from crosstype.errors import Fault, FeatureFileError
-from crosstype.features.layouts import FORMAT, open_features, read_attributes
+from crosstype.features.layouts import FORMAT, first_number, open_features, read_attributes
 from crosstype.features.writer import creating_hdf5, writing_features
 from crosstype.files import replacing
 from crosstype.terms import file_name_of, identifier_of
@@ -100,18 +100,18 @@ def _placed(path: Path, one: SlideFeatures, file: h5py.File, mpp_of: MppOf) -> S
             found = f"coordinates of shape {xy.shape} for {len(one.features)} tiles"
             raise FeatureFileError(Fault(path.name, found, "Expected one (x, y) per tile."))
     slide_id = str(about["slide_id"]) if about.get("format") == FORMAT else one.slide_id
-    mpp = mpp_of(slide_id, _number(about, "slide_mpp"))
-    size_px, footprint_px = _number(about, "tile_size_px", "patch_size"), None
+    mpp = mpp_of(slide_id, first_number(about, "slide_mpp"))
+    size_px, footprint_px = first_number(about, "tile_size_px", "patch_size"), None
     if "feats" in file:
         xy, footprint_px = _from_micrometres(path, xy, about, mpp)
     else:
-        footprint_px = _number(about, "footprint_px", "patch_size_level0")
-        tile_mpp = _number(about, "mpp")
+        footprint_px = first_number(about, "footprint_px", "patch_size_level0")
+        tile_mpp = first_number(about, "mpp")
         if footprint_px is None and mpp and tile_mpp and size_px:
             footprint_px = size_px * tile_mpp / mpp
     lost = sorted({*file, *about} - KEPT)
     notes = (f"not carried over, as the layouts share no place for it: {', '.join(lost)}",)
-    overlap_px = _number(about, "overlap_px", "overlap")
+    overlap_px = first_number(about, "overlap_px", "overlap")
     return replace(
         one,
         slide_id=slide_id,
@@ -135,20 +135,8 @@ def _from_micrometres(
         raise FeatureFileError(Fault(path.name, found, "Expected 'um': extract with STAMP 2."))
     if mpp is None:
         raise FeatureFileError(Fault(path.name, f"{NO_MPP} its micrometres into pixels", GIVE_MPP))
-    size_um = _number(about, "tile_size_um", "tile_size")
+    size_um = first_number(about, "tile_size_um", "tile_size")
     return xy_um / mpp, None if size_um is None else size_um / mpp
-
-
-def _number(about: Mapping[str, Any], *keys: str) -> float | None:
-    """Return the first of these attributes that is a number."""
-    for key in keys:
-        try:
-            value = float(about[key])
-        except (KeyError, ValueError, TypeError):
-            continue
-        if np.isfinite(value):
-            return value
-    return None
 
 
 def write_slide(folder: Path, one: SlideFeatures, layout: Layout) -> list[str]:

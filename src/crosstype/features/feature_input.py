@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 
 from crosstype.errors import ConfigError, Fault, FeatureFileError
-from crosstype.features.layouts import HDF5_SUFFIXES, read_attributes
+from crosstype.features.layouts import HDF5_SUFFIXES, first_number, read_attributes
 
 MPP_TOLERANCE = 0.02
 """Share by which micrometres per pixel may differ and still be called the same."""
@@ -64,25 +63,14 @@ def stated_by(path: Path) -> dict[str, Any]:
         raise FeatureFileError(
             Fault(path.name, f"cannot be read ({error})", "Extract or copy the file again.")
         ) from None
-    size_px, size_um = _number(about, "tile_size_px", "patch_size"), _number(about, "tile_size_um")
-    mpp = _number(about, "mpp")
+    size_px = first_number(about, "tile_size_px", "patch_size")
+    size_um = first_number(about, "tile_size_um")
+    mpp = first_number(about, "mpp")
     if mpp is None and size_px and size_um:
         mpp = size_um / size_px
     texts = {key: str(about[key]) for key in ("weights_sha256", "transform") if key in about}
     numbers = {"tile_size_px": size_px, "mpp": mpp}
     return texts | {key: value for key, value in numbers.items() if value is not None}
-
-
-def _number(about: Mapping[str, Any], *keys: str) -> float | None:
-    """Return the first of these attributes that is a number."""
-    for key in keys:
-        try:
-            value = float(about[key])
-        except (KeyError, ValueError, TypeError):
-            continue
-        if np.isfinite(value):
-            return value
-    return None
 
 
 def feature_input_of(encoder: str, n_features: int, paths: Sequence[Path]) -> FeatureInput:

@@ -89,6 +89,18 @@ def read_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def first_number(about: Mapping[str, Any], *keys: str) -> float | None:
+    """Return the first of these attributes that is a number."""
+    for key in keys:
+        try:
+            value = float(about[key])
+        except (KeyError, ValueError, TypeError):
+            continue
+        if np.isfinite(value):
+            return value
+    return None
+
+
 def _checked(path: Path, rows: Any, encoder: str | None) -> OpenFeatures:
     """Return the features if there is one row of floating-point or whole numbers per tile."""
     if not isinstance(rows, (h5py.Dataset, np.ndarray)) or rows.dtype.kind not in "fiu":
