@@ -30,6 +30,19 @@ class AlignedExpression:
     genes: tuple[str, ...]
     unit: Unit
 
+    def standardised(self) -> np.ndarray:
+        """Return z-scores of each gene over these patients, of log2(x + 1) where it is linear.
+
+        float64 (n_patients, n_genes), for the eye: it knows every patient, test patients included.
+        NaN where missing; 0 of a gene that is constant.
+        """
+        values = self.values.astype(np.float64)
+        if self.unit == "linear":
+            values = np.log2(values + 1)
+        spread = np.nanstd(values, axis=0)
+        found: np.ndarray = (values - np.nanmean(values, axis=0)) / np.where(spread > 0, spread, 1)
+        return found
+
 
 def save_expression(path: Path, expression: AlignedExpression) -> None:
     """Write the cohort's expression as npz without pickle, whole or not at all."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
@@ -30,17 +31,20 @@ Profiles = Float[np.ndarray, "patients genes"]
 def write_patient_pages(out: Path, content: RunContent) -> int:
     """Write OUT/patients/<patient>.html for everyone of the cohort; return how many."""
     votes = _votes(content, content.predictions, MODEL_NOTES)
+    alone = _with_one_modality(out, content)
     for condition, about in ALONE.items():
-        alone = _stressed(out, content, condition)
-        for patient, more in _votes(content, alone, {}, about).items():
+        rows = alone.filter(condition=condition)
+        for patient, more in _votes(content, rows, {}, about).items():
             votes.setdefault(patient, []).extend(more)
     profile = _Profile(out, content)
     folder = out / FOLDER
     folder.mkdir(exist_ok=True)
-    slides = content.features.filter(pl.col("fault") == "") if content.features.height else None
+    slides_of: dict[str, list[str]] = {}
+    whole = content.features.filter(pl.col("fault") == "")
+    for patient, slide in whole.select("patient_id", "slide_id").iter_rows():
+        slides_of.setdefault(patient, []).append(slide)
     for row in content.cohort.iter_rows(named=True):
         patient = row["patient_id"]
-        own = [] if slides is None else slides.filter(patient_id=patient)["slide_id"].to_list()
         page = PatientContent(
             patient_id=patient,
             facts=_facts(row),
@@ -48,7 +52,7 @@ def write_patient_pages(out: Path, content: RunContent) -> int:
             votes=tuple(votes.get(patient, ())),
             genes=profile.unusual(patient),
             nearest=profile.nearest(patient),
-            pictures=_pictures(out, [*own, patient]),
+            pictures=_pictures(out, [*slides_of.get(patient, []), patient]),
             notes=_notes(content),
             mark=content.mark,
         )
@@ -65,7 +69,8 @@ def patient_page_names(out: Path) -> list[str]:
 def patients_table(content: RunContent) -> PageTable:
     """Return everyone of the cohort with what the best model says, each led to by a link."""
     best = content.models[0]
-    said = {one: votes[0] for one, votes in _votes(content, _of(content, best), {}).items()}
+    own = content.predictions.filter(model=best)
+    said = {one: votes[0] for one, votes in _votes(content, own, {}).items()}
     rows = []
     for row in content.cohort.sort("patient_id").iter_rows(named=True):
         patient, vote = row["patient_id"], said.get(row["patient_id"])
@@ -77,10 +82,6 @@ def patients_table(content: RunContent) -> PageTable:
     probability = f"Probability of {content.classes[-1]}"
     columns = ("Patient", "Label", "Site", "Called", probability)
     return PageTable(f"What {best} says of each patient, out of fold", columns, tuple(rows))
-
-
-def _of(content: RunContent, model: str) -> pl.DataFrame:
-    return content.predictions.filter(model=model)
 
 
 def link_of(patient: str) -> str:
@@ -125,8 +126,8 @@ def _votes(
     return found
 
 
-def _stressed(out: Path, content: RunContent, condition: str) -> pl.DataFrame:
-    """Return predictions without a modality, of models that would otherwise see both."""
+def _with_one_modality(out: Path, content: RunContent) -> pl.DataFrame:
+    """Return predictions without a modality, of a model that would otherwise see both."""
     path = out / "stressed_predictions.csv"
     kinds: Columns = {"patient_id": pl.String, "model": pl.String, "condition": pl.String}
     kinds |= {f"probability_{name}": pl.Float64 for name in content.classes}
@@ -134,7 +135,7 @@ def _stressed(out: Path, content: RunContent, condition: str) -> pl.DataFrame:
         return pl.DataFrame(schema=kinds)
     both = [one for one in ("cross_attention", "concat", "late") if one in content.models][:1]
     lazy = pl.scan_csv(path, schema_overrides=dict(kinds))
-    wanted = lazy.filter(pl.col("condition") == condition, pl.col("model").is_in(both))
+    wanted = lazy.filter(pl.col("condition").is_in(list(ALONE)), pl.col("model").is_in(both))
     return wanted.select(list(kinds)).collect()
 
 
@@ -165,10 +166,7 @@ class _Profile:
         held = load_expression(path)
         self._row = {patient: row for row, patient in enumerate(held.patient_ids)}
         self._genes, self._ids = held.genes, held.patient_ids
-        values = held.values.astype(np.float64)
-        values = np.log2(values + 1) if held.unit == "linear" else values
-        spread = np.nanstd(values, axis=0)
-        self._z: Profiles = (values - np.nanmean(values, axis=0)) / np.where(spread > 0, spread, 1)
+        self._z: Profiles = held.standardised()
         self._label = dict(content.cohort.select("patient_id", "label").iter_rows())
 
     def unusual(self, patient: str) -> tuple[tuple[str, float, float], ...]:
@@ -193,12 +191,11 @@ class _Profile:
             (self._ids[i], self._label.get(self._ids[i], ""), float(alike[i])) for i in order
         )
 
-    @property
+    @cached_property
     def _unit(self) -> Profiles:
         """Profiles centred and of length 1, so that a product of two is their correlation."""
-        if not hasattr(self, "_kept"):
-            centred = np.nan_to_num(self._z)
-            centred = centred - centred.mean(axis=1, keepdims=True)
-            length = np.linalg.norm(centred, axis=1, keepdims=True)
-            self._kept: Profiles = centred / np.where(length > 0, length, 1)
-        return self._kept
+        centred = np.nan_to_num(self._z)
+        centred = centred - centred.mean(axis=1, keepdims=True)
+        length = np.linalg.norm(centred, axis=1, keepdims=True)
+        unit: Profiles = centred / np.where(length > 0, length, 1)
+        return unit

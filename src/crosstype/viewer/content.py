@@ -104,13 +104,8 @@ class Content:
 
     @cached_property
     def standardised(self) -> np.ndarray:
-        """Expression, patients x genes, as z-scores over the cohort; log first where linear."""
-        values = self.expression.values.astype(np.float64)
-        if self.expression.unit == "linear":
-            values = np.log2(values + 1)
-        spread = np.nanstd(values, axis=0)
-        found: np.ndarray = (values - np.nanmean(values, axis=0)) / np.where(spread > 0, spread, 1)
-        return found
+        """Expression, patients x genes, as z-scores over the cohort."""
+        return self.expression.standardised()
 
     def patients(self) -> list[dict[str, Any]]:
         """Return one entry per patient: id, label, site, slides, and each model's probabilities."""
