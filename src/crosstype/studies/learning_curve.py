@@ -8,7 +8,6 @@ from pathlib import Path
 
 import polars as pl
 
-from crosstype.cohort.spec import FoldsSpec
 from crosstype.config.spec import RunSpec
 from crosstype.errors import UsageError
 from crosstype.pipeline import Run
@@ -51,15 +50,12 @@ def learning_curve(
     variants, rows = [], []
     for one in reversed(wanted):  # the largest first: it tells whether anything runs at all
         own = 0 if one == most else one
-        variants.append(Variant(f"train_{one}", replace(found, folds=_folds(found, own))))
+        folds = replace(found.folds, n_train=own)
+        variants.append(Variant(f"train_{one}", replace(found, folds=folds)))
         for model in models:
             against = "" if one == wanted[-1] else f"{model}, {wanted[-1]}"
             rows.append(Contrast(f"{model}, {one}", str(one), f"train_{one}", model, against))
     return Study(out, variants, rows)
-
-
-def _folds(spec: RunSpec, n_train: int) -> FoldsSpec:
-    return replace(spec.folds, n_train=n_train)
 
 
 def _most(path: Path) -> int:

@@ -104,14 +104,15 @@ def run_variants(study: Study, n_workers: int, watcher: Watcher) -> Path:
     Returns:
         Path of OUT/predictions.csv, in which `model` is the name of a row.
     """
-    asked = {one.variant for one in study.shown}
-    parts = []
-    for variant in study.variants:
-        if variant.name not in asked:
-            continue
+    named = {one.variant for one in study.shown}
+    asked = [one for one in study.variants if one.name in named]
+    parts: list[pl.DataFrame] = []
+    for variant in asked:
         own = [one for one in study.shown if one.variant == variant.name]
         watcher.say(f"{variant.name}: {', '.join(dict.fromkeys(one.model for one in own))}")
-        parts += _predictions(study, variant, own, (n_workers, watcher))
+        found = _predictions(study, variant, own, (n_workers, watcher))
+        parts += found
+        _check_same_patients((found[0], variant), (parts[0], asked[0]))
     path = study.out / "predictions.csv"
     table = pl.concat(parts, how="diagonal")
     write_table(path, table)
@@ -131,20 +132,19 @@ def _predictions(
     run = Run(spec, out, n_workers, watcher, mended=variant.protocol)
     run_pipeline(run, last="train")
     found = read_table(out / "predictions.csv")
-    parts = [
+    return [
         found.filter(pl.col("model") == one.model).with_columns(model=pl.lit(one.name))
         for one in contrasts
     ]
-    _check_same_patients(parts[0], study, variant)
-    return parts
 
 
-def _check_same_patients(part: pl.DataFrame, study: Study, variant: Variant) -> None:
-    first = study.out / FOLDER / study.variants[0].name / "predictions.csv"
-    same = read_table(first).select(KEYS).unique().sort(KEYS)
-    if not part.select(KEYS).unique().sort(KEYS).equals(same):
+def _check_same_patients(
+    one: tuple[pl.DataFrame, Variant], first: tuple[pl.DataFrame, Variant]
+) -> None:
+    own, same = (part.select(KEYS).unique().sort(KEYS) for part, _ in (one, first))
+    if not own.equals(same):
         raise ConfigError(
-            f"{variant.name}: tests other patients than {study.variants[0].name}, so that nothing "
+            f"{one[1].name}: tests other patients than {first[1].name}, so that nothing "
             "can be compared. Use one cohort for all."
         )
 
