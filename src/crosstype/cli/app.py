@@ -20,6 +20,7 @@ from crosstype.cli.artefact import (
     validate,
 )
 from crosstype.cli.fetch import fetch
+from crosstype.cli.options import Config, Workers
 from crosstype.cli.pam50 import EXAMPLE, pam50
 from crosstype.cli.studies import ablate, learning_curve, replay, shuffle_labels
 from crosstype.errors import CrosstypeError, UsageError
@@ -39,16 +40,9 @@ app.add_typer(fetch, name="fetch")
 
 INTERRUPTED = 130  # typer turns Ctrl-C into this status
 
-Config = Annotated[Path, typer.Argument(help="Config file (TOML); `crosstype init` writes one.")]
 Out = Annotated[
     Path | None,
     typer.Option("--out", help="Folder for everything; default: the config's name + _out."),
-]
-Workers = Annotated[
-    int,
-    typer.Option(
-        "--workers", min=0, help="Training processes; 0: one per core. Changes no number."
-    ),
 ]
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from crosstype.cli.options import Config, GeneNames, Unit
 
 FIT_EXAMPLE = "Example: crosstype fit brca.toml --out brca.safetensors"
 PREDICT_EXAMPLE = (
@@ -47,12 +49,8 @@ Weights = Annotated[
     typer.Option("--weights", help="Weights of the encoder as a file, for --slides offline."),
 ]
 UnitName = Annotated[
-    Literal["auto", "counts", "tpm", "fpkm", "rsem", "linear", "log", "zscore"],
+    Unit,
     typer.Option("--unit", help="Unit of the expression; auto: recognised, and said."),
-]
-Names = Annotated[
-    Path | None,
-    typer.Option("--gene-names", help="Table of two columns, identifier and symbol."),
 ]
 Pages = Annotated[
     Path | None, typer.Option("--pages", help="Folder that receives a page for each patient.")
@@ -82,7 +80,6 @@ OutFolder = Annotated[
     Path | None,
     typer.Option("--out", help="Folder for everything; default: the config's name + _validation."),
 ]
-Config = Annotated[Path, typer.Argument(help="Config file (TOML); `crosstype init` writes one.")]
 External = Annotated[
     Path,
     typer.Argument(metavar="CONFIG", help="Config whose [cohort] and [features] are validated on."),
@@ -120,7 +117,7 @@ def predict(
     encoder: EncoderName = None,
     weights: Weights = None,
     unit: UnitName = "auto",
-    gene_names: Names = None,
+    gene_names: GeneNames = None,
     least_genes: LeastGenes = None,
     pages: Pages = None,
 ) -> None:

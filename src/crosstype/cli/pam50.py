@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from crosstype.cli.options import GeneNames, Unit
 from crosstype.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,12 +52,8 @@ Assay = Annotated[
     str, typer.Option("--assay", help="Name of the assay and preparation of the samples.")
 ]
 UnitName = Annotated[
-    Literal["auto", "counts", "tpm", "fpkm", "rsem", "linear", "log", "zscore"],
+    Unit,
     typer.Option("--unit", help="Unit of the values; auto: recognised, and said."),
-]
-Names = Annotated[
-    Path | None,
-    typer.Option("--gene-names", help="Table of two columns, identifier and symbol."),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Chance of er-balanced derives from it.")]
 
@@ -72,7 +69,7 @@ def pam50(
     write_reference: NewReference = None,
     assay: Assay = "",
     unit: UnitName = "auto",
-    gene_names: Names = None,
+    gene_names: GeneNames = None,
     seed: Seed = 0,
 ) -> None:
     """Call PAM50 subtypes: sample_id, call, confidence and the correlation with each subtype."""

@@ -8,19 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from crosstype.cli.options import Config, Workers
 from crosstype.errors import UsageError
 
 if TYPE_CHECKING:
     from crosstype.config.spec import RunSpec
+    from crosstype.progress import Watcher
     from crosstype.studies.variants import Study
-
-Config = Annotated[Path, typer.Argument(help="Config file (TOML); `crosstype init` writes one.")]
-Workers = Annotated[
-    int,
-    typer.Option(
-        "--workers", min=0, help="Training processes; 0: one per core. Changes no number."
-    ),
-]
 
 
 def _out(kind: str) -> object:
@@ -113,15 +107,15 @@ def _read(config: Path, out: Path | None, kind: str, workers: int) -> tuple[RunS
 
 
 def _finish(
-    study: Study, spec: RunSpec, kind: str, how: tuple[int, object], claims: list[str]
+    study: Study, spec: RunSpec, kind: str, how: tuple[int, Watcher], claims: list[str]
 ) -> None:
     """Run the study, write its table and its page, and say where they are."""
     from crosstype.report.study_page import write_study_page
     from crosstype.studies.judged import judge
     from crosstype.studies.variants import run_variants
 
-    n_workers, bars = how
-    run_variants(study, n_workers, bars)  # type: ignore[arg-type]
+    n_workers, watcher = how
+    run_variants(study, n_workers, watcher)
     classes = tuple(one.name for one in spec.cohort.classes)
     table = judge(study, study.out / f"{kind}.csv", spec.evaluation, classes, spec.folds.seed)
     page, confidence = study.out / f"{kind}.html", spec.evaluation.confidence
