@@ -252,6 +252,17 @@ def test_the_checklist_of_a_leaking_run_claims_no_inner_folds(tmp_path: Path) ->
     assert "tile features as they are" in said["12b"]
 
 
+def test_the_checklist_knows_published_training_under_a_studys_protocol(tmp_path: Path) -> None:
+    out = write_run(tmp_path)
+    run = json.loads((out / "run.json").read_text())
+    run["protocol"]["name"] = "strict, trained as published"
+    (out / "run.json").write_text(json.dumps(run))
+    said = said_under(out, CONFIG.replace("[training]\n", '[training]\nschedule = "published"\n'))
+    assert "tile features as they are" in said["12b"]
+    assert "mean over inner folds" not in said["12g"]  # it trains one network
+    assert "5 outer folds, 4 inner folds" in said["12a"]
+
+
 def test_the_checklist_of_an_honest_run_names_training_patients(tmp_path: Path) -> None:
     out = write_run(tmp_path)
     said = said_under(out, CONFIG.replace("[expression]\n", "[expression]\nn_genes = 50\n"))

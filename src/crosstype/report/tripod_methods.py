@@ -71,7 +71,7 @@ def _others(settings: Settings) -> str:
 
 
 def _one_modality_teaches(settings: Settings) -> bool:
-    return settings.get("cohort", {}).get("one_modality") == "train"
+    return bool(settings.get("cohort", {}).get("one_modality") == "train")
 
 
 def _preparation(content: RunContent, settings: Settings) -> str:
@@ -104,8 +104,8 @@ def _predictors(content: RunContent, settings: Settings) -> dict[str, str]:
         "11": f"{_missing(settings)} Missing expression values become the gene's {imputed} over "
         f"{_fitted_on(content)}.",
         "12b": "As numbers. Genes are scaled by means and spreads of "
-        f"{_fitted_on(content)}; tile features {_features_scaled(content)}; what was found of the "
-        "expression's unit stands under item 7.",
+        f"{_fitted_on(content)}; tile features {_features_scaled(content, settings)}; "
+        "what was found of the expression's unit stands under item 7.",
         "10": f"Whoever is in the tables and eligible: {content.cohort.height} patients. No "
         "calculation of a sample size was made by the run.",
     }
@@ -120,10 +120,16 @@ def _missing(settings: Settings) -> str:
     return "Patients without label, slide or expression are left out (left_out.csv)."
 
 
-def _features_scaled(content: RunContent) -> str:
-    protocol = PROTOCOLS.get(content.protocol)
-    as_they_are = protocol is not None and protocol.published_training
+def _features_scaled(content: RunContent, settings: Settings) -> str:
+    as_they_are = _as_published(content, settings)
     return "as they are" if as_they_are else "by those of training patients"
+
+
+def _as_published(content: RunContent, settings: Settings) -> bool:
+    protocol = PROTOCOLS.get(content.protocol)
+    if protocol is None:  # a study's own: only the training settings tell
+        return bool(settings.get("training", {}).get("schedule") == "published")
+    return protocol.published_training
 
 
 def _fitted_on(content: RunContent) -> str:
@@ -134,7 +140,7 @@ def _fitted_on(content: RunContent) -> str:
 def _analysis(content: RunContent, settings: Settings) -> dict[str, str]:
     training = settings.get("training", {})
     seed = content.run.get("seed", "not recorded")
-    one_network = _stops_on_test(content)
+    one_network = _stops_on_test(content) or _as_published(content, settings)
     networks = "" if one_network else ", networks as the mean over inner folds"
     return {
         "12a": f"Cross-validation, protocol {content.protocol}: {_dealt(content, settings)}number "
