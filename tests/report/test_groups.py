@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from crosstype.cohort.protocol import protocol_named
 from crosstype.report.apart import apart_table
 from crosstype.report.content import read_content
 from crosstype.report.page import write_report
@@ -210,7 +211,10 @@ def test_the_checklist_says_what_the_tables_say(out: Path) -> None:
     assert "3 without a class were predicted apart" in said["20a"]
     assert "5 outer folds, 4 inner folds" in said["12a"]
     assert "searched on inner folds, 2 minutes" in said["12c"]
-    assert "Temperature" in said["12f"]
+    assert "no model was changed" in said["12f"]
+    assert "Temperature chosen on inner" in said["12c"]
+    assert "Temperature chosen on inner" in said["13"]
+    assert "by DeLong for AUROC, else by 2000 resamples" in said["12e"]
     assert "root of the inverse" in said["13"]
     assert "Performance by site" in said["14"]
     assert r"thresholds (f1) chosen on inner" in said["15"]
@@ -231,3 +235,67 @@ def test_hostile_names_stay_in_their_cells(tmp_path: Path) -> None:
     assert "<img" not in re.sub(r"\\<", "", (out / TRIPOD).read_text(encoding="utf-8"))
     assert np.array_equal(list(said), [number for _, number, _ in ITEMS])
     write_report(out, ReportSpec())
+
+
+def said_under(out: Path, config: str) -> dict[str, str]:
+    (out / "config.toml").write_text(config, encoding="utf-8")
+    return {number: cells[1] for number, cells in checklist(out).items()}
+
+
+def test_the_checklist_of_a_leaking_run_claims_no_inner_folds(tmp_path: Path) -> None:
+    out = write_run(tmp_path, leaks=protocol_named("paper").leaks)
+    said = said_under(out, CONFIG.replace("[expression]\n", "[expression]\nn_genes = 50\n"))
+    for number in ("12a", "12c", "12g"):
+        assert "inner folds" not in said[number], number
+    assert "stopped by the fold that is tested" in said["12a"]
+    assert "searched on the fold that is tested" in said["12c"]
+    assert "50 of highest variance in all patients, test patients included" in said["9a"]
+    assert "tile features as they are" in said["12b"]
+
+
+def test_the_checklist_knows_published_training_under_a_studys_protocol(tmp_path: Path) -> None:
+    out = write_run(tmp_path)
+    run = json.loads((out / "run.json").read_text())
+    run["protocol"]["name"] = "strict, trained as published"
+    (out / "run.json").write_text(json.dumps(run))
+    said = said_under(out, CONFIG.replace("[training]\n", '[training]\nschedule = "published"\n'))
+    assert "tile features as they are" in said["12b"]
+    assert "mean over inner folds" not in said["12g"]  # it trains one network
+    assert "5 outer folds, 4 inner folds" in said["12a"]
+
+
+def test_the_checklist_of_an_honest_run_names_training_patients(tmp_path: Path) -> None:
+    out = write_run(tmp_path)
+    said = said_under(out, CONFIG.replace("[expression]\n", "[expression]\nn_genes = 50\n"))
+    assert "50 of highest variance in training patients" in said["9a"]
+    assert "tile features by those of training patients" in said["12b"]
+    assert "networks as the mean over inner folds" in said["12g"]
+    assert "all patients" not in said["9a"] + said["11"] + said["12b"]
+
+
+def test_the_checklist_follows_the_settings(out: Path) -> None:
+    add_groups(out)
+    bare = said_under(out, CONFIG)
+    assert "Age, stage and treatment are not known" in bare["20b"]
+    assert "everybody else is listed in left\\_out.csv" in bare["6b"]
+    assert "teach" not in bare["6b"] + bare["11"]
+    asked = 'one_modality = "train"\nsubgroups = ["age|y"]\ncovariates = ["stage"]\n'
+    config = CONFIG.replace("[cohort]\n", f"[cohort]\n{asked}")
+    said = said_under(out, f'{config}[evaluation]\nauroc_interval = "bootstrap"\n')
+    assert "DeLong" not in said["12e"]
+    assert "2000 resamples" in said["12e"]
+    assert r"stage, age\|y" in said["20b"]
+    assert "not known to the run." in bare["20b"]
+    assert "teach and are not tested" in said["6b"]
+    assert "teach what they have" in said["11"]
+
+
+def test_the_checklist_names_no_table_that_says_nothing(out: Path) -> None:
+    add_groups(out)
+    assert "subgroups.csv" in said_under(out, CONFIG)["12d"].replace("\\", "")
+    for name in ("subgroups.csv", "site_probe.csv", "tests.csv"):
+        pl.read_csv(out / name).clear().write_csv(out / name)
+    said = said_under(out, CONFIG)
+    assert said["12d"] == BY_AUTHORS
+    assert "tests" not in said["12e"]
+    assert "recognised as log2. " in f"{said['7']} "

@@ -6,7 +6,9 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
+from crosstype.cohort.protocol import PROTOCOLS
 from crosstype.report.content import RunContent
+from crosstype.report.site import SITE_ONLY
 
 Settings = Mapping[str, Any]
 IMBALANCE = {
@@ -46,7 +48,7 @@ def _data(content: RunContent, settings: Settings) -> dict[str, str]:
         "5a": f"Files read: {', '.join(names) or 'not recorded'}. SHA-256 in run.json.{made_up}",
         "6a": f"{len(sites)} tissue source sites, as far as recorded." if sites else "",
         "6b": "Patients with a label of the classes, a usable slide and expression"
-        f"{_asked_sites(settings)}; everybody else is listed in left_out.csv.",
+        f"{_asked_sites(settings)}; {_others(settings)}.",
         "7": _preparation(content, settings),
         "8a": f"Classes {classes or ', '.join(content.classes)}. Labels: {provenance}.",
     }
@@ -59,8 +61,21 @@ def _asked_sites(settings: Settings) -> str:
     return said + (f"; sites {', '.join(left)} excluded" if left else "")
 
 
+def _others(settings: Settings) -> str:
+    if _one_modality_teaches(settings):
+        return (
+            "those with a label and one of the two teach and are not tested (one_modality.csv); "
+            "everybody else is listed in left_out.csv"
+        )
+    return "everybody else is listed in left_out.csv"
+
+
+def _one_modality_teaches(settings: Settings) -> bool:
+    return bool(settings.get("cohort", {}).get("one_modality") == "train")
+
+
 def _preparation(content: RunContent, settings: Settings) -> str:
-    notes = [str(note) for note in content.run.get("notes", ())]
+    notes = [_closed(str(note)) for note in content.run.get("notes", ())]
     bad = content.features["fault"].to_list()
     n_bad = sum(1 for fault in bad if fault)
     checks = f"{n_bad} of {len(bad)} slides had a fault and were not used." if bad else ""
@@ -79,21 +94,42 @@ def _predictors(content: RunContent, settings: Settings) -> dict[str, str]:
     said = f"Expression ({what}"
     said += ", without the PAM50 genes" if expression.get("exclude_pam50") else ""
     if expression.get("n_genes"):
-        said += f", the {expression['n_genes']} of highest variance in training patients"
+        said += f", the {expression['n_genes']} of highest variance in {_fitted_on(content)}"
     said += f") and tile features of slides (encoder: {', '.join(encoders) or 'not recorded'})"
     covariates = settings.get("cohort", {}).get("covariates")
     said += f"; clinical covariates {', '.join(covariates)}." if covariates else "."
     imputed = expression.get("imputation", "median")
     return {
         "9a": said,
-        "11": "Patients without label, slide or expression are left out (left_out.csv). Missing "
-        f"expression values become the gene's {imputed} over {_fitted_on(content)}.",
+        "11": f"{_missing(settings)} Missing expression values become the gene's {imputed} over "
+        f"{_fitted_on(content)}.",
         "12b": "As numbers. Genes are scaled by means and spreads of "
-        f"{_fitted_on(content)}, tile features by those of training patients; what was found of "
-        "the expression's unit stands under item 7.",
+        f"{_fitted_on(content)}; tile features {_features_scaled(content, settings)}; "
+        "what was found of the expression's unit stands under item 7.",
         "10": f"Whoever is in the tables and eligible: {content.cohort.height} patients. No "
         "calculation of a sample size was made by the run.",
     }
+
+
+def _missing(settings: Settings) -> str:
+    if _one_modality_teaches(settings):
+        return (
+            "Patients without a label, or without slide and expression, are left out "
+            "(left_out.csv); those with one of the two teach what they have."
+        )
+    return "Patients without label, slide or expression are left out (left_out.csv)."
+
+
+def _features_scaled(content: RunContent, settings: Settings) -> str:
+    as_they_are = _as_published(content, settings)
+    return "as they are" if as_they_are else "by those of training patients"
+
+
+def _as_published(content: RunContent, settings: Settings) -> bool:
+    protocol = PROTOCOLS.get(content.protocol)
+    if protocol is None:  # a study's own: only the training settings tell
+        return bool(settings.get("training", {}).get("schedule") == "published")
+    return protocol.published_training
 
 
 def _fitted_on(content: RunContent) -> str:
@@ -102,30 +138,22 @@ def _fitted_on(content: RunContent) -> str:
 
 
 def _analysis(content: RunContent, settings: Settings) -> dict[str, str]:
-    folds, training = settings.get("folds", {}), settings.get("training", {})
-    n_folds, n_inner = folds.get("n_folds"), folds.get("n_inner_folds")
-    dealt = f"{n_folds} outer folds, {n_inner} inner folds of their training patients; "
-    if n_folds is None:
-        dealt = ""
-    search = training.get("search_minutes", 0)
-    tuned = f"settings searched on inner folds, {search:g} minutes each" if search else "no search"
-    n_drawn = settings.get("evaluation", {}).get("n_bootstrap", 2000)
+    training = settings.get("training", {})
     seed = content.run.get("seed", "not recorded")
+    one_network = _stops_on_test(content) or _as_published(content, settings)
+    networks = "" if one_network else ", networks as the mean over inner folds"
     return {
-        "12a": f"Cross-validation, protocol {content.protocol}: {dealt}number of repeats "
-        f"{content.n_repeats}, seed {seed}. Every patient is predicted out of fold, "
+        "12a": f"Cross-validation, protocol {content.protocol}: {_dealt(content, settings)}number "
+        f"of repeats {content.n_repeats}, seed {seed}. Every patient is predicted out of fold, "
         "once per repeat (folds.csv).",
-        "12c": f"Models: {', '.join(content.models)}; settings in config.toml; {tuned}.",
-        "12d": "Performance by site (subgroups.csv); whether the site can be told from the inputs "
-        "(site_probe.csv); the baseline site_only.",
-        "12e": "AUROC, PR-AUC, F1, MCC, accuracy, Brier, calibration and decision curves, pooled "
-        f"over folds; {content.confidence:.0%} intervals by DeLong for AUROC, else by {n_drawn} "
-        "resamples of patients, conditional on the fitted models; paired tests with Holm's "
-        "correction (tests.csv).",
-        "12f": _calibrated(training),
-        "12g": "A model of the fold that holds the patient out, networks as the mean over inner "
-        "folds; checkpoints of all folds under models/.",
-        "13": _sentence(IMBALANCE.get(training.get("class_weights", ""), "")),
+        "12c": f"Models: {', '.join(content.models)}; settings in config.toml; "
+        f"{_tuned(content, training)}.{_temperature(training)}",
+        "12d": _centres(content),
+        "12e": _measures(content, settings),
+        "12f": "None: no model was changed after it was judged.",
+        "12g": f"A model of the fold that holds the patient out{networks}; checkpoints of all "
+        "folds under models/.",
+        "13": _imbalance(training),
         "14": _fairness(content),
         "15": f"A probability of each class ({', '.join(content.classes)}), and the called class: "
         f"{_threshold(training)}.",
@@ -134,10 +162,62 @@ def _analysis(content: RunContent, settings: Settings) -> dict[str, str]:
     }
 
 
-def _calibrated(training: Settings) -> str:
+def _stops_on_test(content: RunContent) -> bool:
+    return any("early stopping" in leak for leak in content.leaks)
+
+
+def _dealt(content: RunContent, settings: Settings) -> str:
+    folds = settings.get("folds", {})
+    n_folds, n_inner = folds.get("n_folds"), folds.get("n_inner_folds")
+    if n_folds is None:
+        return ""
+    if _stops_on_test(content):
+        return f"{n_folds} folds, training stopped by the fold that is tested; "
+    return f"{n_folds} outer folds, {n_inner} inner folds of their training patients; "
+
+
+def _tuned(content: RunContent, training: Settings) -> str:
+    search = training.get("search_minutes", 0)
+    if not search:
+        return "no search"
+    where = "the fold that is tested" if _stops_on_test(content) else "inner folds"
+    return f"settings searched on {where}, {search:g} minutes each"
+
+
+def _centres(content: RunContent) -> str:
+    said = []
+    if "site" in content.subgroups["column"]:
+        said.append("performance by site (subgroups.csv)")
+    if not content.site_probe.is_empty():
+        said.append("whether the site can be told from the inputs (site_probe.csv)")
+    if SITE_ONLY in content.models:
+        said.append("the baseline site_only")
+    return _sentence("; ".join(said))
+
+
+def _measures(content: RunContent, settings: Settings) -> str:
+    evaluation = settings.get("evaluation", {})
+    resampled = f"{evaluation.get('n_bootstrap', 2000)} resamples of patients"
+    by = f"DeLong for AUROC, else by {resampled}"
+    if evaluation.get("auroc_interval") == "bootstrap":
+        by = resampled
+    said = (
+        "AUROC, PR-AUC, F1, MCC, accuracy, Brier, calibration and decision curves, pooled over "
+        f"folds; {content.confidence:.0%} intervals by {by}, conditional on the fitted models"
+    )
+    compared = "; paired tests with Holm's correction (tests.csv)"
+    return f"{said}{'' if content.tests.is_empty() else compared}."
+
+
+def _imbalance(training: Settings) -> str:
+    weighed = _sentence(IMBALANCE.get(training.get("class_weights", ""), ""))
+    return f"{weighed}{_temperature(training)}" if weighed else ""
+
+
+def _temperature(training: Settings) -> str:
     if training.get("calibration") == "temperature":
-        return "Temperature chosen on inner validation patients (calibration.csv)."
-    return "None."
+        return " Temperature chosen on inner validation patients (calibration.csv)."
+    return ""
 
 
 def _threshold(training: Settings) -> str:
@@ -166,3 +246,8 @@ def _open_science(content: RunContent) -> dict[str, str]:
 
 def _sentence(words: str) -> str:
     return f"{words[:1].upper()}{words[1:]}." if words else ""
+
+
+def _closed(note: str) -> str:
+    """Return a note that ends as a sentence does, so that the next one can follow it."""
+    return note if note.endswith((".", "!", "?")) else f"{note}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from typing import Any
 
 import polars as pl
@@ -20,17 +21,29 @@ def results_said(content: RunContent) -> dict[str, str]:
     counted = ", ".join(f"{n} {name}" for name, n in sizes)
     return {
         "20a": _flow(content, counted),
-        "20b": f"{counted}; classes by site, slides and tiles in report.html (Site). Age, stage "
-        "and treatment are not known to the run.",
+        "20b": f"{counted}; classes by site, slides and tiles in report.html (Site)."
+        f"{_known_columns(content)}",
         "21": f"Each model: {content.cohort.height} patients ({counted}), "
         f"number of repeats {content.n_repeats}.",
         "22": "Checkpoints with weights, genes and preprocessing under models/; one model on all "
         "patients by `crosstype fit`.",
         "23a": _performance(content),
         "23b": _by_site(content),
+        "24": "No model was updated.",
         "26": _limitations(content),
         "27a": _lost_input(content),
     }
+
+
+def _known_columns(content: RunContent) -> str:
+    cohort = tomllib.loads(content.config_text).get("cohort", {})
+    named = [*cohort.get("covariates", ()), *cohort.get("subgroups", ())]
+    if not named:
+        return " Age, stage and treatment are not known to the run."
+    return (
+        f" Read beside them: {', '.join(dict.fromkeys(named))}; groups and their sizes in "
+        "subgroups.csv where asked for. Nothing else is known to the run."
+    )
 
 
 def _flow(content: RunContent, counted: str) -> str:
