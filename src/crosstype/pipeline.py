@@ -1,7 +1,7 @@
 """The whole path on one page; the only place where stages meet.
 
-features -> cohort -> train -> evaluate -> report. Stages meet at files in OUT; a stage whose
-settings, inputs and outputs are unchanged is not run again.
+features -> cohort -> train -> evaluate -> explain -> report. Stages meet at files in OUT; a stage
+whose settings, inputs and outputs are unchanged is not run again.
 """
 
 from __future__ import annotations
@@ -88,14 +88,24 @@ def run(run: Run, last: str = "report") -> dict[str, dict[str, Any]]:
         "cohort": _cohort,
         "train": _train,
         "evaluate": _evaluate,
+        "explain": _explain,
     }
     for name, step in steps.items():
+        if _is_skipped(run, name, last):
+            continue
         records[name] = step(run, ledger)
         if name == last:
             return records
     _write_run_json(run, records)
     _report(run, ledger)
     return records
+
+
+def _is_skipped(run: Run, name: str, last: str) -> bool:
+    """Return whether a step is left out: explanations if not wanted, metrics on the way to them."""
+    if name == "explain":
+        return last != "explain" and not run.spec.explanation.enabled
+    return name == "evaluate" and last == "explain"
 
 
 def _features(run: Run, ledger: Ledger) -> dict[str, Any]:
@@ -180,6 +190,20 @@ def _evaluate(run: Run, ledger: Ledger) -> dict[str, Any]:
     record = ledger.do(Stage("evaluate", settings, inputs, outputs), work)
     run.watcher.step("metrics, comparisons, modality use")
     return record
+
+
+def _explain(run: Run, ledger: Ledger) -> dict[str, Any]:
+    """Say where models look and which genes they go by: explanation/."""
+    from crosstype.explain_stage import FOLDER, TABLES, explain_stage
+
+    stage, explain = explain_stage(run.spec, run.protocol, run.out, ledger)
+
+    def work() -> Mapping[str, Any]:
+        notes = explain(run.watcher)
+        _mark(run, tuple(f"{FOLDER}/{name}" for name in TABLES))
+        return notes
+
+    return ledger.do(stage, work)
 
 
 def _report(run: Run, ledger: Ledger) -> None:

@@ -10,7 +10,9 @@ from crosstype.features.pretraining import pretraining_cohorts, pretraining_note
 TCGA = ["TCGA-A2-A04N", "TCGA-A2-A04P-01A", "P1"]
 
 
-@pytest.mark.parametrize("name", ["ctranspath", "phikon-v2", "hipt_vit256_region_mean", "Phikon", "CHIEF"])
+@pytest.mark.parametrize(
+    "name", ["ctranspath", "phikon-v2", "hipt_vit256_region_mean", "Phikon", "CHIEF"]
+)
 def test_encoders_that_saw_the_cohort_are_warned_of(name: str) -> None:
     note = pretraining_note(name, TCGA)
     assert note.startswith("Warning: ")
