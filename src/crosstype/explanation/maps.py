@@ -128,6 +128,7 @@ def _draw_legend(page: Image.Image, top_px: int, shown: Shown) -> None:
     draw.text((8, top_px + 6), shown.title, INK, font)
     bar = _colours(np.linspace(0, 1, 256), diverging=shown.diverging)
     strip = Image.fromarray(np.tile(bar[None], (14, 1, 1)))
+    strip = Image.blend(Image.new("RGB", strip.size, PAPER), strip, TILE_OPACITY)  # as over glass
     begin = 8
     first = f"{low:.3g}"
     draw.text((begin, top_px + 29), first, INK, font)
@@ -199,4 +200,4 @@ def write_svg(path: Path, figure: Figure) -> None:
 def write_png(path: Path, image: Image.Image) -> None:
     """Write a PNG, whole or not at all."""
     with replacing(path) as temporary:
-        image.save(temporary, format="PNG")
+        image.save(temporary, format="PNG", compress_level=1)

@@ -12,7 +12,7 @@ from crosstype.explanation.places import SlideTiles
 from crosstype.features.sources import Source
 from crosstype.slides.slide import Slide, open_slide
 
-LONGEST_SIDE_PX = 1024
+LONGEST_SIDE_PX = 768
 SHOWN_TILE_PX = 128
 
 
