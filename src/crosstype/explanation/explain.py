@@ -48,7 +48,12 @@ def explain(
     write_tables(done, bench.gene_sets, places, (pictures.folder, spec.n_tiles_shown))
     write_table(pictures.folder / "drawn.csv", pictures.finish())
     notes = [line for one in done for line in in_words(one.attributions)]
-    notes += [f"{slide}: no picture ({why})" for slide, why in sorted(pictures.faults.items())]
+    for faults, words in ((pictures.faults, "cannot be shown"), (places.faults, "has no places")):
+        if faults:
+            first = min(faults)
+            notes.append(
+                f"{len(faults)} slides, whose tissue {words}, first {first}: {faults[first]}"
+            )
     watcher.step(f"{len(pictures.drawn)} pictures")
     for line in notes:
         watcher.say(line)

@@ -46,11 +46,13 @@ class Places:
         files: feature files of each patient.
         slide_ids: slide of each file.
         mpps: micrometres per level-0 pixel of slides whose table says it.
+        faults: slides whose coordinates could not be read, with the reason.
     """
 
     files: Mapping[str, Sequence[Path]]
     slide_ids: Mapping[Path, str]
     mpps: Mapping[str, float]
+    faults: dict[str, str] = field(default_factory=dict)
     _known: dict[str, list[SlideTiles]] = field(default_factory=dict)
 
     def of(self, patient_id: str) -> list[SlideTiles]:
@@ -74,7 +76,8 @@ class Places:
             return SlideTiles(slide_id, first, n_tiles)
         try:
             read = read_slide(path, lambda _, stated: stated or self.mpps.get(slide_id))
-        except FeatureFileError:  # micrometres that nobody can turn into pixels; features are whole
+        except FeatureFileError as error:  # such as micrometres that nobody can turn into pixels
+            self.faults[slide_id] = str(error)
             return SlideTiles(slide_id, first, n_tiles)
         if read.tile_xy_px is None:
             return SlideTiles(slide_id, first, n_tiles)
