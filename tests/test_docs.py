@@ -37,10 +37,10 @@ def test_the_readmes_config_is_one(tmp_path):
 
 
 def test_every_command_that_the_readme_names_exists():
-    known = {one.name or one.callback.__name__ for one in app.registered_commands}
+    known = {one.name or one.callback.__name__.replace("_", "-") for one in app.registered_commands}
     known |= {one.name for one in app.registered_groups}
-    named = set(re.findall(r"`crosstype (\w+)", README)) | set(
-        re.findall(r"^    crosstype (\w+)", README, re.MULTILINE)
+    named = set(re.findall(r"`crosstype ([\w-]+)", README)) | set(
+        re.findall(r"^    crosstype ([\w-]+)", README, re.MULTILINE)
     )
     assert named
     assert named <= known

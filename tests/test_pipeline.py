@@ -35,6 +35,7 @@ COLUMNS = {
     "apart_predictions.csv": "patient_id reason model predicted n_models",
     "site_probe.csv": "input metric value low high guessing n_sites n",
     "subgroups_of.csv": "patient_id column group",
+    "subgroups.csv": "column group model metric value low high n n_positive note",
     "calibration_curve.csv": "model class bin n mean_probability observed low high",
     "decision_curve.csv": "model class threshold net_benefit low high treat_all treat_none",
 }
@@ -46,13 +47,15 @@ OTHERS = {
     "apart.npz",
     "run.json",
     "report.html",
+    "tripod_ai.md",
+    "patients",
     "models",
     ".stages",
 }
 MADE_UNDER_THE_PROTOCOL = (
     "folds.csv", "predictions.csv", "stressed_predictions.csv", "training.csv", "metrics.csv",
     "comparisons.csv", "modality_use.csv", "calibration.csv", "coverage.csv",
-    "tests.csv", "calibration_curve.csv", "decision_curve.csv",
+    "tests.csv", "calibration_curve.csv", "decision_curve.csv", "subgroups.csv",
 )  # fmt: skip
 
 

@@ -17,7 +17,9 @@ from typing import Any
 import polars as pl
 
 from crosstype import __version__
+from crosstype.cohort.apart import APART
 from crosstype.cohort.protocol import Protocol, protocol_named
+from crosstype.cohort.subgroups import SUBGROUPS
 from crosstype.config.check import check_ready
 from crosstype.config.spec import RunSpec
 from crosstype.config.write import resolved_toml
@@ -25,14 +27,20 @@ from crosstype.files import write_text
 from crosstype.progress import Silence, Watcher
 from crosstype.stages import Ledger, Stage
 from crosstype.tables import read_table, write_table
-from crosstype.train_stage import APART_PREDICTIONS, LOSSES, MARKED, train_stage
+from crosstype.train_stage import (
+    APART_PREDICTIONS,
+    LOSSES,
+    MARKED,
+    SITE_PROBE,
+    train_stage,
+)
 from crosstype.training.spec import published
 
 REPORTED_VERSIONS = ("torch", "numpy", "scikit-learn", "scipy", "polars", "h5py", "matplotlib")
 LOST = ("rna_loss.csv", "rna_loss_comparisons.csv")
 JUDGED = (
     *("metrics.csv", "comparisons.csv", "tests.csv", "modality_use.csv", "coverage.csv"),
-    *("calibration_curve.csv", "decision_curve.csv"),
+    *("calibration_curve.csv", "decision_curve.csv", "subgroups.csv"),
 )
 
 
@@ -182,7 +190,7 @@ def _evaluate(run: Run, ledger: Ledger) -> dict[str, Any]:
         _mark(run, (*JUDGED, *LOST))
         return {}
 
-    read = (*MARKED[:2], LOSSES)
+    read = (*MARKED[:2], LOSSES, SUBGROUPS)
     inputs = {name: run.out / name for name in read if (run.out / name).exists()}
     judging = replace(spec.evaluation, other_expression=None)  # rna_loss.npz holds what it says
     settings = [judging, run.classes, spec.folds.seed, run.protocol]
@@ -209,17 +217,23 @@ def _explain(run: Run, ledger: Ledger) -> dict[str, Any]:
 def _report(run: Run, ledger: Ledger) -> None:
     """Write the page: report.html."""
     from crosstype.report.page import write_report
+    from crosstype.report.patient_pages import patient_page_names
+    from crosstype.report.tripod import TRIPOD, write_tripod
 
     run.watcher.start("report", 1)
     names = [*MARKED, *JUDGED, *LOST, "cohort.csv", "left_out.csv", "folds.csv"]
     names += ["features.csv", "outliers.csv", "run.json", "config.toml"]
+    names += [SITE_PROBE, APART, APART_PREDICTIONS]
     inputs = {name: run.out / name for name in names if (run.out / name).exists()}
 
     def work() -> Mapping[str, Any]:
         write_report(run.out, run.spec.report)
+        write_tripod(run.out, run.spec.report)
         return {}
 
-    ledger.do(Stage("report", run.spec.report, inputs, ["report.html"]), work)
+    pages = patient_page_names(run.out) if run.spec.report.patient_pages else []
+    outputs = ["report.html", TRIPOD, *pages]
+    ledger.do(Stage("report", run.spec.report, inputs, outputs), work)
     run.watcher.step(str(run.out / "report.html"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import numpy as np
 import polars as pl
@@ -68,7 +69,7 @@ def page_of(out, title: str = "A title") -> str:
 def test_page_stands_alone(out):
     page = page_of(out)
     outline = outline_of(page)
-    assert all(reference.startswith("#") for reference in outline.references)
+    assert all(reference.startswith(("#", "patients/")) for reference in outline.references)
     assert "@import" not in page
     assert not re.search(r"url\((?!['\"]?#)", page)
     assert len(page) < 3_000_000
@@ -78,7 +79,10 @@ def test_page_stands_alone(out):
 def test_ids_are_unique_and_references_lead_somewhere(out):
     outline = outline_of(page_of(out))
     assert len(outline.ids) == len(set(outline.ids))
-    assert {reference[1:] for reference in outline.references} <= set(outline.ids)
+    inside = {one[1:] for one in outline.references if one.startswith("#")}
+    assert inside <= set(outline.ids)
+    pages = {unquote(one) for one in outline.references if not one.startswith("#")}
+    assert pages == {f"patients/{path.name}" for path in (out / "patients").iterdir()}
 
 
 def test_same_run_same_bytes(out):

@@ -180,6 +180,21 @@ def demo(
     typer.echo(f"The same by hand: crosstype run {config} --out {out}")
 
 
+@app.command(epilog="Example: crosstype view results")
+def view(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of a finished run.")],
+    host: Annotated[
+        str,
+        typer.Option("--host", help="Address to listen on; others than this let others look."),
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")] = 0,
+) -> None:
+    """Look at a run's slides, tiles, attention and expression in the browser. Ctrl-C ends it."""
+    from crosstype.viewer.serve import serve
+
+    serve(out, host, port, lambda address: typer.echo(f"Open {address}"))
+
+
 @app.command(epilog="Example: crosstype doctor")
 def doctor() -> None:
     """Say what is installed and whether it works together."""

@@ -54,6 +54,9 @@ Names = Annotated[
     Path | None,
     typer.Option("--gene-names", help="Table of two columns, identifier and symbol."),
 ]
+Pages = Annotated[
+    Path | None, typer.Option("--pages", help="Folder that receives a page for each patient.")
+]
 LeastGenes = Annotated[
     float | None,
     typer.Option(
@@ -119,6 +122,7 @@ def predict(
     unit: UnitName = "auto",
     gene_names: Names = None,
     least_genes: LeastGenes = None,
+    pages: Pages = None,
 ) -> None:
     """Predict new patients from slides, expression or both; who cannot be served is listed."""
     from crosstype.cli.bars import Bars
@@ -143,6 +147,10 @@ def predict(
         artefact = load_artefact(model)
         served = predict_patients(artefact, offer, bars)
         write_served(served, artefact, out)
+        if pages is not None:
+            from crosstype.served_pages import write_served_pages
+
+            write_served_pages(served, artefact, pages)
     typer.echo(
         f"{len(served.patients)} patients predicted in {out}; {len(served.left_out)} left out, see "
         f"{out.name}.left_out.csv"

@@ -130,3 +130,16 @@ def _tell(fetched: Fetched, out: Path) -> None:
         typer.echo(f"Config: {fetched.config}. Look into it, then: crosstype run {fetched.config}")
     if fetched.faults:
         raise typer.Exit(1)
+
+
+@fetch.command(epilog="Example: crosstype fetch viewer")
+def viewer(
+    archive: Annotated[
+        Path | None,
+        typer.Option("--archive", help="npm's archive of openseadragon, if you have it."),
+    ] = None,
+) -> None:
+    """Fetch OpenSeadragon, by npm, which `crosstype view` needs once."""
+    from crosstype.viewer.assets import fetch_assets
+
+    typer.echo(f"OpenSeadragon is in {fetch_assets(archive)}")

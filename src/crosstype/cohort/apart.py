@@ -9,8 +9,10 @@ from pathlib import Path
 import polars as pl
 
 from crosstype.cohort.aligned import AlignedExpression
-from crosstype.cohort.labels import Labels
+from crosstype.cohort.labels import Labels, is_asked_for
+from crosstype.cohort.spec import CohortSpec
 from crosstype.tables import read_stage_table, write_table
+from crosstype.terms import site_of
 
 APART, APART_EXPRESSION = "apart.csv", "apart.npz"
 COLUMNS = ("patient_id", "reason")
@@ -30,6 +32,7 @@ class Apart:
 
 
 def apart_of(
+    spec: CohortSpec,
     labels: Labels,
     usable: Collection[str],
     samples: Mapping[str, int],
@@ -43,7 +46,8 @@ def apart_of(
     reasons = {}
     for patient in sorted(set(usable) & set(samples) - set(labels.class_of)):
         step, reason = labels.left_out.get(patient, ("labels", "not in the label table"))
-        if step == "labels":
+        site = labels.site_of.get(patient, site_of(patient) or "")
+        if step == "labels" and is_asked_for(site, spec):
             reasons[patient] = reason
     return Apart(reasons, of_same_genes({one: samples[one] for one in reasons}))
 

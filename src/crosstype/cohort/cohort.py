@@ -135,7 +135,7 @@ def build_cohort(
         provenance=labels.provenance,
         normal_like=_normal_like(expression, samples, labels, aligned),
         one_modality=beside,
-        apart=apart_of(labels, usable, samples, same_genes),
+        apart=apart_of(spec, labels, usable, samples, same_genes),
     )
 
 

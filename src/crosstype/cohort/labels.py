@@ -256,8 +256,13 @@ def other_sites(
     return {
         patient: ("site", f"site {site or 'unknown'} is not asked for")
         for patient, site in sites.items()
-        if (spec.sites and site not in spec.sites) or site in spec.exclude_sites
+        if not is_asked_for(site, spec)
     }
+
+
+def is_asked_for(site: str, spec: CohortSpec) -> bool:
+    """Return whether patients of a site may be in the cohort; an empty one is unknown."""
+    return (not spec.sites or site in spec.sites) and site not in spec.exclude_sites
 
 
 def check_classes_found(

@@ -11,6 +11,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
+from crosstype.cohort.subgroups import COLUMNS as GROUP_COLUMNS
+from crosstype.cohort.subgroups import SUBGROUPS
 from crosstype.evaluation.bootstrap import blocks, draw_weights
 from crosstype.evaluation.calibration_curve import calibration_rows
 from crosstype.evaluation.compare import Comparison, compare_models, compared_pairs
@@ -29,7 +31,8 @@ from crosstype.evaluation.predictions import (
 from crosstype.evaluation.resampling import fold_summaries, fold_values, resampled_metrics
 from crosstype.evaluation.rna_loss import read_losses, rna_loss
 from crosstype.evaluation.spec import EvaluationSpec
-from crosstype.tables import write_table
+from crosstype.evaluation.subgroups import subgroup_rows
+from crosstype.tables import read_stage_table, write_table
 
 KINDS = {"str": pl.String, "float": pl.Float64, "int": pl.Int64}
 METRIC_COLUMNS: dict[str, Any] = {
@@ -50,9 +53,9 @@ METRIC_COLUMNS: dict[str, Any] = {
 def evaluate(out: Path, spec: EvaluationSpec, classes: Sequence[str], seed: int) -> None:
     """Judge every model from its predictions alone; write the tables of numbers.
 
-    Reads predictions.csv and, if there, stressed_predictions.csv; writes the tables of `judge` and
-    modality_use.csv; with `rna_loss` also rna_loss.csv and rna_loss_comparisons.csv, from
-    rna_loss.npz. The same tables and seed give the same bytes.
+    Reads predictions.csv and, if there, stressed_predictions.csv and subgroups_of.csv; writes the
+    tables of `judge`, modality_use.csv and subgroups.csv; with `rna_loss` also rna_loss.csv and
+    rna_loss_comparisons.csv, from rna_loss.npz. The same tables and seed give the same bytes.
 
     Args:
         out: folder of the run.
@@ -66,6 +69,8 @@ def evaluate(out: Path, spec: EvaluationSpec, classes: Sequence[str], seed: int)
     predictions = read_predictions(out / "predictions.csv", classes)
     for name, table in judge(predictions, spec, seed).items():
         write_table(out / name, table)
+    groups = _groups(out / SUBGROUPS)
+    write_table(out / "subgroups.csv", subgroup_rows(predictions, groups, spec, seed))
     used: list[ModalityUse] = []
     stressed_path = out / "stressed_predictions.csv"
     if stressed_path.exists():
@@ -130,6 +135,12 @@ def judge_models(
         headlines = {metric: resampled[key] for metric, key in of.items()}
         judged[name] = Judged(model, headlines, chance.aurocs[of["auroc"]], folds)
     return judged, pl.DataFrame(rows, schema=METRIC_COLUMNS, orient="row")
+
+
+def _groups(path: Path) -> pl.DataFrame:
+    if path.exists():
+        return read_stage_table(path, list(GROUP_COLUMNS))
+    return pl.DataFrame(schema=dict.fromkeys(GROUP_COLUMNS, pl.String))
 
 
 def _frame(rows: Sequence[Comparison | ModalityUse | PairTest], kind: type[Any]) -> pl.DataFrame:

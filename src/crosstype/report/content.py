@@ -13,137 +13,31 @@ from typing import Any
 import polars as pl
 
 from crosstype.errors import Fault, TableError
+from crosstype.report.columns import (
+    APART_PREDICTIONS,
+    CALIBRATION,
+    CALIBRATION_CURVE,
+    COHORT,
+    COMPARISONS,
+    COVERAGE,
+    DECISION_CURVE,
+    FEATURES,
+    LEFT_OUT,
+    METRICS,
+    MODALITY_USE,
+    OUTLIERS,
+    PREDICTIONS,
+    RNA_LOSS,
+    RNA_LOSS_COMPARISONS,
+    SITE_PROBE,
+    SUBGROUPS,
+    TESTS,
+    TRAINING,
+    Columns,
+)
 from crosstype.tables import read_stage_table
 
-Columns = dict[str, type[pl.DataType]]
-INTERVAL: Columns = {"low": pl.Float64, "high": pl.Float64}
-METRICS: Columns = {
-    "model": pl.String,
-    "metric": pl.String,
-    "class": pl.String,
-    "value": pl.Float64,
-    **INTERVAL,
-    "n": pl.Int64,
-    "fold_mean": pl.Float64,
-    "fold_sd": pl.Float64,
-    "n_folds": pl.Int64,
-    "n_folds_skipped": pl.Int64,
-}
-COMPARISONS: Columns = {
-    "model_a": pl.String,
-    "model_b": pl.String,
-    "metric": pl.String,
-    "difference": pl.Float64,
-    **INTERVAL,
-    "p": pl.Float64,
-    "p_adjusted": pl.Float64,
-    "n": pl.Int64,
-    "test": pl.String,
-}
-MODALITY_USE: Columns = {
-    "model": pl.String,
-    "modality": pl.String,
-    "condition": pl.String,
-    "level": pl.Float64,
-    "metric": pl.String,
-    "drop": pl.Float64,
-    **INTERVAL,
-}
-PREDICTIONS: Columns = {
-    "patient_id": pl.String,
-    "model": pl.String,
-    "repeat": pl.Int64,
-    "label": pl.String,
-    "predicted": pl.String,
-}
-TRAINING: Columns = {
-    "model": pl.String,
-    "repeat": pl.Int64,
-    "fold": pl.Int64,
-    "epoch": pl.Int64,
-    "train_loss": pl.Float64,
-    "validation_loss": pl.Float64,
-    "trust": pl.Float64,
-}
-COHORT: Columns = {
-    "patient_id": pl.String,
-    "label": pl.String,
-    "site": pl.String,
-    "n_slides": pl.Int64,
-    "n_tiles": pl.Int64,
-}
-LEFT_OUT: Columns = {"patient_id": pl.String, "step": pl.String, "reason": pl.String}
-FEATURES: Columns = {
-    "slide_id": pl.String,
-    "patient_id": pl.String,
-    "encoder": pl.String,
-    "fault": pl.String,
-}
-OUTLIERS: Columns = {
-    "gene": pl.String,
-    "class": pl.String,
-    "n": pl.Float64,
-    "n_removed": pl.Float64,
-    "share": pl.Float64,
-}
-RNA_LOSS: Columns = {
-    "model": pl.String,
-    "pattern": pl.String,
-    "level": pl.Float64,
-    "metric": pl.String,
-    "value": pl.Float64,
-    **INTERVAL,
-    "n": pl.Int64,
-    "note": pl.String,
-}
-RNA_LOSS_COMPARISONS: Columns = {
-    "model_a": pl.String,
-    "model_b": pl.String,
-    "pattern": pl.String,
-    "level": pl.Float64,
-    "difference": pl.Float64,
-    **INTERVAL,
-    "n": pl.Int64,
-    "note": pl.String,
-}
 WARNING = "Warning: "
-COVERAGE: Columns = {
-    "model": pl.String,
-    "rule": pl.String,
-    "coverage": pl.Float64,
-    "threshold": pl.Float64,
-    "accuracy": pl.Float64,
-    **INTERVAL,
-    "n": pl.Int64,
-    "n_abstained": pl.Int64,
-    "macro_f1": pl.Float64,
-    "macro_f1_low": pl.Float64,
-    "macro_f1_high": pl.Float64,
-    "aurc": pl.Float64,
-    "aurc_low": pl.Float64,
-    "aurc_high": pl.Float64,
-}
-CALIBRATION: Columns = {
-    "model": pl.String,
-    "n": pl.Int64,
-    "temperature": pl.Float64,
-    "class": pl.String,
-    "offset": pl.Float64,
-    "threshold": pl.Float64,
-}
-CALIBRATION_CURVE: Columns = {
-    "model": pl.String,
-    "class": pl.String,
-    **dict.fromkeys(("bin", "n"), pl.Int64),
-    **dict.fromkeys(("mean_probability", "observed"), pl.Float64),
-    **INTERVAL,
-}
-DECISION_CURVE: Columns = {
-    "model": pl.String,
-    "class": pl.String,
-    **dict.fromkeys(("threshold", "net_benefit", "treat_all"), pl.Float64),
-    **INTERVAL,
-}
 OVER_ALL_METRICS = ("mcc", "accuracy", "balanced_accuracy", "log_loss")
 
 
@@ -170,6 +64,10 @@ class RunContent:
         calibration: the same of calibration.csv.
         calibration_curve: the same of calibration_curve.csv.
         decision_curve: the same of decision_curve.csv.
+        tests: the same of tests.csv.
+        subgroups: the same of subgroups.csv.
+        site_probe: the same of site_probe.csv.
+        apart: the same of apart_predictions.csv.
     """
 
     run: Mapping[str, Any]
@@ -190,6 +88,10 @@ class RunContent:
     calibration: pl.DataFrame
     calibration_curve: pl.DataFrame
     decision_curve: pl.DataFrame
+    tests: pl.DataFrame
+    subgroups: pl.DataFrame
+    site_probe: pl.DataFrame
+    apart: pl.DataFrame
 
     @cached_property
     def models(self) -> tuple[str, ...]:
@@ -278,6 +180,10 @@ def read_content(out: Path) -> RunContent:
         calibration=_read_if_there(out / "calibration.csv", CALIBRATION),
         calibration_curve=_read_if_there(out / "calibration_curve.csv", CALIBRATION_CURVE),
         decision_curve=_read_if_there(out / "decision_curve.csv", DECISION_CURVE),
+        tests=_read_if_there(out / "tests.csv", TESTS),
+        subgroups=_read_if_there(out / "subgroups.csv", SUBGROUPS),
+        site_probe=_read_if_there(out / "site_probe.csv", SITE_PROBE),
+        apart=_read_if_there(out / "apart_predictions.csv", APART_PREDICTIONS | probabilities),
     )
 
 

@@ -27,9 +27,9 @@ def plot_forest(content: RunContent) -> Figure:
     for place, row in enumerate(rows.iter_rows(named=True)):
         is_baseline = row["model"] in BASELINE_NAMES
         colour, marker = (QUIET, "s") if is_baseline else (BLUE, "o")
-        _interval(axes, row, "value", place, colour, marker)
+        draw_interval(axes, row, "value", place, colour, marker)
     axes.axvline(0.5, color=QUIET, linewidth=0.8, linestyle=":")
-    _name_rows(axes, list(rows["model"]))
+    name_rows(axes, list(rows["model"]))
     axes.set_xlabel(f"AUROC, pooled, {content.confidence:.0%} interval (dotted: guessing)")
     axes.plot([], [], "o", color=BLUE, label="model")
     axes.plot([], [], "s", color=QUIET, label="baseline")
@@ -46,9 +46,9 @@ def plot_differences(content: RunContent, reference: str) -> Figure:
     figure = new_figure(1.0 + 0.27 * rows.height)
     axes = figure.add_subplot()
     for place, row in enumerate(rows.iter_rows(named=True)):
-        _interval(axes, row, "difference", place, BLUE, "o")
+        draw_interval(axes, row, "difference", place, BLUE, "o")
     axes.axvline(0, color=INK, linewidth=0.8)
-    _name_rows(axes, list(rows["model_a"]))
+    name_rows(axes, list(rows["model_a"]))
     axes.set_xlabel(f"AUROC minus that of {reference} (right: better)")
     set_title(axes, f"Paired differences to {reference}", content.mark)
     return figure
@@ -69,11 +69,11 @@ def plot_modality_use(content: RunContent) -> Figure:
         looks["clinical"] = (INK, "s", 0.0)
     for row in rows.iter_rows(named=True):
         colour, marker, shift = looks[row["modality"]]
-        _interval(axes, row, "drop", models.index(row["model"]) + shift, colour, marker)
+        draw_interval(axes, row, "drop", models.index(row["model"]) + shift, colour, marker)
     for modality, (colour, marker, _) in looks.items():
         axes.plot([], [], marker, color=colour, label=f"{modality} shuffled")
     axes.axvline(0, color=INK, linewidth=0.8)
-    _name_rows(axes, models)
+    name_rows(axes, models)
     axes.set_xlabel("AUROC lost (right: the model used the modality)")
     figure.legend(loc="outside upper right", ncols=len(looks), handletextpad=0.1)
     set_title(axes, "Modality use", content.mark)
@@ -159,14 +159,16 @@ def line_looks(models: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
     return looks
 
 
-def _interval(
+def draw_interval(
     axes: Axes, row: dict[str, Any], of: str, place: float, colour: str, marker: str
 ) -> None:
+    """Draw a row's value and its interval at a height."""
     axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=1.8)
     axes.plot(row[of], place, marker, color=colour, markersize=5)
 
 
-def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Write the rows' names beside the axes, from the bottom up."""
     axes.set_yticks(np.arange(len(names)), names)
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.grid(axis="x", color=FAINT, linewidth=0.6)

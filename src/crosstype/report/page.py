@@ -12,13 +12,25 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from crosstype.files import write_text
-from crosstype.report import calibration, coverage, decisions, figures, page_tables, rna_loss
+from crosstype.report import (
+    apart,
+    calibration,
+    coverage,
+    decisions,
+    figures,
+    page_tables,
+    pair_tests,
+    rna_loss,
+    site,
+    subgroups,
+)
 from crosstype.report.content import RunContent, read_content
 from crosstype.report.curves import MOST_REPEATS_DRAWN
 from crosstype.report.environment import page_environment
+from crosstype.report.patient_pages import patients_table, write_patient_pages
 from crosstype.report.spec import ReportSpec
 from crosstype.report.svg import house_style, inline_svg
-from crosstype.report.words import best_model_sentence
+from crosstype.report.words import best_model_sentence, modality_sentence
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,8 @@ def write_report(out: Path, spec: ReportSpec) -> Path:
     page = page_environment().get_template("report.html").render(_context(content, spec))
     path = out / "report.html"
     write_text(path, page)
+    if spec.patient_pages:
+        write_patient_pages(out, content)
     return path
 
 
@@ -64,6 +78,8 @@ def _context(content: RunContent, spec: ReportSpec) -> dict[str, Any]:
         "content": content,
         "run": run,
         "sentence": best_model_sentence(content),
+        "worth": modality_sentence(content),
+        "patients": patients_table(content) if spec.patient_pages else None,
         "n_entered": content.cohort.height + n_left_out,
         "n_left_out": n_left_out,
         "left_out": left_out,
@@ -82,7 +98,11 @@ def _context(content: RunContent, spec: ReportSpec) -> dict[str, Any]:
         "calibration_errors": calibration.calibration_error_table(content),
         "decisions": [decisions.decision_table(content, of) for of in content.shown_classes],
         "has_threshold": coverage.has_threshold(content),
-        "sites": page_tables.site_table(content),
+        "class_sizes": [
+            f"{int((content.cohort['label'] == name).sum())} {name}" for name in content.classes
+        ],
+        "tests": pair_tests.pair_test_table(content),
+        **_group_sections(content),
         "faults": page_tables.fault_table(content),
         "outliers": page_tables.outlier_table(content),
         "stages": page_tables.stage_table(content),
@@ -93,6 +113,24 @@ def _context(content: RunContent, spec: ReportSpec) -> dict[str, Any]:
             "Inputs, SHA-256 of their bytes", ("Input", "SHA-256"), run.get("inputs", {})
         ),
         "confusions": page_tables.confusions(content),
+    }
+
+
+def _group_sections(content: RunContent) -> dict[str, dict[str, Any]]:
+    """Return what the sections about groups, the site and patients apart are made of."""
+    return {
+        "subgroups": {"tables": subgroups.subgroup_tables(content)},
+        "site": {
+            "sentences": site.probe_sentences(content),
+            "only": site.site_only_sentence(content),
+            "probe": site.probe_table(content),
+            "cohort": page_tables.site_table(content),
+        },
+        "apart": {
+            "n": apart.n_apart(content),
+            "counts": apart.apart_table(content),
+            "listing": apart.apart_listing(content),
+        },
     }
 
 
@@ -107,6 +145,10 @@ def _figures(content: RunContent, references: list[str]) -> dict[str, list[PageF
         "differences": [],
         "modality": [],
         "training": [],
+        "subgroups": [
+            _draw(content, f"groups{place}", partial(subgroups.plot_groups, chosen=it), it.caption)
+            for place, it in enumerate(subgroups.group_figures(content))
+        ],
         "losses": [
             _draw(
                 content,

@@ -23,11 +23,13 @@ class Cell:
         text: what it says.
         small: lines that stand below in small type.
         order: number by which the column is sorted; None: by the text.
+        link: page that the text leads to; empty: none.
     """
 
     text: str
     small: str = ""
     order: float | None = None
+    link: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,3 +11,6 @@ class ReportSpec:
 
     title: str = "Breast cancer subtypes from slides and expression"
     """Heading of the page."""
+
+    patient_pages: bool = True
+    """A page for each patient, in OUT/patients, to which the report leads."""

@@ -83,6 +83,23 @@ def best_model_sentence(content: RunContent) -> str:
     return f"{said}; its difference to gene_only is {shown}."
 
 
+def modality_sentence(content: RunContent) -> str:
+    """Return what each modality is worth to the best model that sees several, if one does."""
+    use = content.modality_use.filter(
+        (pl.col("metric") == "auroc") & pl.col("condition").str.ends_with("_shuffled")
+    )
+    for model in content.models:
+        rows = [row for row in use.filter(model=model).iter_rows(named=True) if row["drop"]]
+        if len(rows) > 1:
+            said = " and ".join(
+                f"shuffling {row['modality']} between patients costs it {number(row['drop'])} "
+                f"({interval(row)})"
+                for row in rows
+            )
+            return f"What each modality is worth to {model}, in AUROC: {said}."
+    return ""
+
+
 def _difference(row: dict[str, Any], confidence: float) -> str:
     shown = f"{number(row['difference'], signed=True)} ({interval(row)})"
     if row["low"] <= 0 <= row["high"]:

@@ -1,0 +1,204 @@
+"""The pages of a run's patients, from its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float
+
+from crosstype.cohort.aligned import load_expression
+from crosstype.report.columns import Columns
+from crosstype.report.content import RunContent
+from crosstype.report.page_tables import Cell, PageTable
+from crosstype.report.patient_page import PatientContent, Picture, Vote, write_patient_page
+from crosstype.report.words import MODEL_NOTES, number
+from crosstype.tables import read_stage_table
+from crosstype.terms import file_name_of
+
+FOLDER = "patients"
+MOST_GENES, MOST_NEAREST = 15, 5
+ALONE = {"image_absent": "without the image", "genes_absent": "without the genes"}
+MAPS = (Path("explanation") / "maps", Path("explanation") / "strips")
+
+Profiles = Float[np.ndarray, "patients genes"]
+
+
+def write_patient_pages(out: Path, content: RunContent) -> int:
+    """Write OUT/patients/<patient>.html for everyone of the cohort; return how many."""
+    votes = _votes(content, content.predictions, MODEL_NOTES)
+    for condition, about in ALONE.items():
+        alone = _stressed(out, content, condition)
+        for patient, more in _votes(content, alone, {}, about).items():
+            votes.setdefault(patient, []).extend(more)
+    profile = _Profile(out, content)
+    folder = out / FOLDER
+    folder.mkdir(exist_ok=True)
+    slides = content.features.filter(pl.col("fault") == "") if content.features.height else None
+    for row in content.cohort.iter_rows(named=True):
+        patient = row["patient_id"]
+        own = [] if slides is None else slides.filter(patient_id=patient)["slide_id"].to_list()
+        page = PatientContent(
+            patient_id=patient,
+            facts=_facts(row),
+            classes=content.classes,
+            votes=tuple(votes.get(patient, ())),
+            genes=profile.unusual(patient),
+            nearest=profile.nearest(patient),
+            pictures=_pictures(out, [*own, patient]),
+            notes=_notes(content),
+            mark=content.mark,
+        )
+        write_patient_page(folder / f"{file_name_of(patient)}.html", page, "../report.html")
+    return content.cohort.height
+
+
+def patient_page_names(out: Path) -> list[str]:
+    """Return the names, in OUT, of the pages of everyone in cohort.csv."""
+    ids = read_stage_table(out / "cohort.csv", ["patient_id"])["patient_id"]
+    return [f"{FOLDER}/{file_name_of(one)}.html" for one in ids]
+
+
+def patients_table(content: RunContent) -> PageTable:
+    """Return everyone of the cohort with what the best model says, each led to by a link."""
+    best = content.models[0]
+    said = {one: votes[0] for one, votes in _votes(content, _of(content, best), {}).items()}
+    rows = []
+    for row in content.cohort.sort("patient_id").iter_rows(named=True):
+        patient, vote = row["patient_id"], said.get(row["patient_id"])
+        share = None if vote is None else vote.probabilities[-1]
+        called = "" if vote is None else vote.called
+        wrong = "other than the label" if vote is not None and called != row["label"] else ""
+        cells = [Cell(patient, link=link_of(patient)), Cell(row["label"]), Cell(row["site"] or "")]
+        rows.append((*cells, Cell(called, wrong), Cell(number(share), "", share)))
+    probability = f"Probability of {content.classes[-1]}"
+    columns = ("Patient", "Label", "Site", "Called", probability)
+    return PageTable(f"What {best} says of each patient, out of fold", columns, tuple(rows))
+
+
+def _of(content: RunContent, model: str) -> pl.DataFrame:
+    return content.predictions.filter(model=model)
+
+
+def link_of(patient: str) -> str:
+    """Return the link from the report to a patient's page."""
+    return f"{FOLDER}/{quote(file_name_of(patient))}.html"
+
+
+def _notes(content: RunContent) -> tuple[str, ...]:
+    leaks = f"Protocol {content.protocol} leaks test patients: {'; '.join(content.leaks)}."
+    made_up = "Synthetic data: this patient was made up."
+    return tuple([leaks] * bool(content.leaks) + [made_up] * content.is_synthetic)
+
+
+def _facts(row: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    named = {"label": "Label", "site": "Site", "n_slides": "Slides", "n_tiles": "Tiles"}
+    return tuple((name, str(row[key] or "unknown")) for key, name in named.items())
+
+
+def _votes(
+    content: RunContent, table: pl.DataFrame, notes: Mapping[str, str], about: str = ""
+) -> dict[str, list[Vote]]:
+    """Return what each model says of each patient: mean, lowest and highest over repeats."""
+    columns = [f"probability_{name}" for name in content.classes]
+    measures = [
+        getattr(pl.col(name), what)().alias(f"{what} {name}")
+        for name in columns
+        for what in ("mean", "min", "max")
+    ]
+    joined = table.group_by("patient_id", "model", maintain_order=True).agg(measures, n=pl.len())
+    found: dict[str, list[Vote]] = {}
+    for row in joined.iter_rows(named=True):
+        means, lows, highs = (
+            tuple(float(row[f"{what} {name}"]) for name in columns)
+            for what in ("mean", "min", "max")
+        )
+        called = content.classes[int(np.argmax(means))]
+        ends = (lows, highs) if row["n"] > 1 else ((), ())
+        said = about or notes.get(row["model"], "")
+        found.setdefault(row["patient_id"], []).append(
+            Vote(row["model"], said, means, *ends, called)
+        )
+    return found
+
+
+def _stressed(out: Path, content: RunContent, condition: str) -> pl.DataFrame:
+    """Return predictions without a modality, of models that would otherwise see both."""
+    path = out / "stressed_predictions.csv"
+    kinds: Columns = {"patient_id": pl.String, "model": pl.String, "condition": pl.String}
+    kinds |= {f"probability_{name}": pl.Float64 for name in content.classes}
+    if not path.exists():
+        return pl.DataFrame(schema=kinds)
+    both = [one for one in ("cross_attention", "concat", "late") if one in content.models][:1]
+    lazy = pl.scan_csv(path, schema_overrides=dict(kinds))
+    wanted = lazy.filter(pl.col("condition") == condition, pl.col("model").is_in(both))
+    return wanted.select(list(kinds)).collect()
+
+
+def _pictures(out: Path, names: Sequence[str]) -> tuple[Picture, ...]:
+    """Return the maps of these slides (or strips of this patient) that the explanation made."""
+    found = []
+    for folder in MAPS:
+        for name in names:
+            plain = file_name_of(name)
+            for path in sorted((out / folder).glob(f"{_escaped(plain)}.*")):
+                source = "/".join(["..", *folder.parts, quote(path.name)])
+                found.append(Picture(source, f"Attention, {path.stem}"))
+    return tuple(found)
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{one}]" if one in "*?[" else one for one in name)
+
+
+class _Profile:
+    """The cohort's expression: who is unusual where, and who resembles whom."""
+
+    def __init__(self, out: Path, content: RunContent) -> None:
+        path = out / "expression.npz"
+        self._row: dict[str, int] = {}
+        if not path.exists():
+            return
+        held = load_expression(path)
+        self._row = {patient: row for row, patient in enumerate(held.patient_ids)}
+        self._genes, self._ids = held.genes, held.patient_ids
+        values = held.values.astype(np.float64)
+        values = np.log2(values + 1) if held.unit == "linear" else values
+        spread = np.nanstd(values, axis=0)
+        self._z: Profiles = (values - np.nanmean(values, axis=0)) / np.where(spread > 0, spread, 1)
+        self._label = dict(content.cohort.select("patient_id", "label").iter_rows())
+
+    def unusual(self, patient: str) -> tuple[tuple[str, float, float], ...]:
+        """Return the patient's most unusual genes: z-score and percentile in the cohort."""
+        if patient not in self._row:
+            return ()
+        own = np.nan_to_num(self._z[self._row[patient]])
+        places = np.argsort(-np.abs(own), kind="stable")[:MOST_GENES]
+        below = (self._z[:, places] <= own[places]).mean(axis=0) * 100
+        return tuple(
+            (self._genes[g], float(own[g]), float(b)) for g, b in zip(places, below, strict=True)
+        )
+
+    def nearest(self, patient: str) -> tuple[tuple[str, str, float], ...]:
+        """Return the patients whose standardised expression correlates most with this one's."""
+        if patient not in self._row:
+            return ()
+        row = self._row[patient]
+        alike = self._unit @ self._unit[row]
+        order = [i for i in np.argsort(-alike, kind="stable") if i != row][:MOST_NEAREST]
+        return tuple(
+            (self._ids[i], self._label.get(self._ids[i], ""), float(alike[i])) for i in order
+        )
+
+    @property
+    def _unit(self) -> Profiles:
+        """Profiles centred and of length 1, so that a product of two is their correlation."""
+        if not hasattr(self, "_kept"):
+            centred = np.nan_to_num(self._z)
+            centred = centred - centred.mean(axis=1, keepdims=True)
+            length = np.linalg.norm(centred, axis=1, keepdims=True)
+            self._kept: Profiles = centred / np.where(length > 0, length, 1)
+        return self._kept
