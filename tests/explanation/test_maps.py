@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import h5py
@@ -42,7 +43,7 @@ def test_a_tile_lands_on_its_own_pixels(scale: float) -> None:
 @pytest.mark.parametrize("zoom", [0.013, 0.2, 0.31, 1.7])
 def test_neighbours_share_no_pixel_and_leave_none_out(zoom: float) -> None:
     edges = [tile_box(100.0 * n, 0.0, 100.0, zoom) for n in range(50)]
-    for one, after in zip(edges, edges[1:], strict=False):
+    for one, after in pairwise(edges):
         assert after[0] in (one[2] + 1, one[2])  # the same pixel only where tiles are smaller
         if zoom * 100 >= 2:
             assert after[0] == one[2] + 1
@@ -107,7 +108,7 @@ def test_places_follow_the_bag_slide_by_slide(tmp_path: Path) -> None:
     about: dict[str, str | int | float] = {"footprint_px": 256, "slide_id": "?"}
     write_features(tmp_path / "b.h5", np.zeros((1, 3), np.float32), second, about)
     write_features(tmp_path / "a.h5", np.zeros((2, 3), np.float32), first, about)
-    write_features(tmp_path / "c.h5", np.zeros((4, 3), np.float32))
+    write_features(tmp_path / "c.h5", np.zeros((4, 3), np.float32), None, about)
     paths = [tmp_path / f"{name}.h5" for name in "bca"]
     places = Places({"P": paths}, {path: path.stem.upper() for path in paths}, {})
     found = places.of("P")
