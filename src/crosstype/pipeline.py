@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -111,8 +112,9 @@ def run(run: Run, last: str = "report") -> dict[str, dict[str, Any]]:
 
 def _is_skipped(run: Run, name: str, last: str) -> bool:
     """Return whether a step is left out: explanations if not wanted, metrics on the way to them."""
-    if name == "explain":
-        return last != "explain" and not run.spec.explanation.enabled
+    if name == "explain" and last != "explain" and not run.spec.explanation.enabled:
+        shutil.rmtree(run.out / "explanation", ignore_errors=True)  # of a run that made it
+        return True
     return name == "evaluate" and last == "explain"
 
 
@@ -223,7 +225,7 @@ def _report(run: Run, ledger: Ledger) -> None:
     run.watcher.start("report", 1)
     names = [*MARKED, *JUDGED, *LOST, "cohort.csv", "left_out.csv", "folds.csv"]
     names += ["features.csv", "outliers.csv", "run.json", "config.toml"]
-    names += [SITE_PROBE, APART, APART_PREDICTIONS]
+    names += [SITE_PROBE, APART, APART_PREDICTIONS, "explanation/drawn.csv"]
     inputs = {name: run.out / name for name in names if (run.out / name).exists()}
 
     def work() -> Mapping[str, Any]:

@@ -22,11 +22,18 @@ def test_planted_tiles_and_genes_are_named(
     assert tile_auroc(attention, planted, "contribution") >= 0.9
     assert attributions.gap < 1e-6
     # Permutation asks another question (what is lost, not what was added), and by chance would name
-    # one of the ten among its first twenty.
-    permuted = attributions.gene_table(None).sort("permutation_loss", descending=True)
-    names = {f"G{place}" for place in attributions.order[:N_PLANTED]}
-    assert len(names & set(permuted["gene"][:20])) >= 5
-    assert attributions.agreement() > 0.1
+    # one of the ten among its first twenty. Losses of 24 patients are noisy.
+    table = attributions.gene_table(None)
+    first = set(table["gene"][:N_PLANTED])
+    by_change, by_loss = (
+        set(table.sort(f"permutation_{name}", descending=True)["gene"][:20])
+        for name in ("change", "loss")
+    )
+    assert len(first & by_change) >= 9
+    assert len(first & by_loss) >= 5
+    agreement = attributions.agreement()
+    assert agreement["change"] > 0.9
+    assert agreement["loss"] > 0.1
 
 
 def test_networks_alone_name_planted_genes(

@@ -106,20 +106,22 @@ class Attributions:
         """Return places of the genes, the one of highest attribution first; ties by place."""
         return np.argsort(-self._absolute, kind="stable")
 
-    def agreement(self) -> float:
-        """Return Spearman's rank correlation of attribution with permutation importance.
+    def agreement(self) -> dict[str, float]:
+        """Return Spearman's rank correlation of attribution with each permutation importance.
 
-        NaN where too few genes were permuted.
+        NaN where too few genes were permuted, or all alike.
         """
         from scipy.stats import spearmanr
 
         known = self._n_permuted > 0
+        found = dict.fromkeys(("loss", "change"), float("nan"))
         if known.sum() < 3 or np.ptp(self._absolute[known]) == 0:
-            return float("nan")
-        losses = self._permuted[0, known] / self._n_permuted[known]
-        if np.ptp(losses) == 0:
-            return float("nan")
-        return float(spearmanr(self._absolute[known], losses).statistic)
+            return found
+        for name, sums in zip(("loss", "change"), self._permuted, strict=True):
+            means = sums[known] / self._n_permuted[known]
+            if np.ptp(means) > 0:
+                found[name] = float(spearmanr(self._absolute[known], means).statistic)
+        return found
 
     def gene_table(self, sets: MatchedSets | None) -> pl.DataFrame:
         """Return one row per gene, the one of highest attribution first."""

@@ -68,9 +68,11 @@ def in_words(one: Attributions) -> list[str]:
     ]
     if one.has_genes:
         first = ", ".join(one.genes[place] for place in one.order[:5])
+        agreed = one.agreement()
         lines.append(
-            f"{one.model}: genes of highest attribution: {first}; rank correlation with "
-            f"permutation importance {one.agreement():.2f}"
+            f"{one.model}: genes of highest attribution: {first}; rank correlation with what "
+            f"permuting a gene changes of logits {agreed['change']:.2f}, of log loss "
+            f"{agreed['loss']:.2f}"
         )
     return lines
 
