@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from crosstype.explanation.attention import Attention
+from crosstype.explanation.attribution import Attributions
 from crosstype.explanation.line_terms import line_terms
 from crosstype.explanation.logit_parts import integrated_gradients, logit_parts
+from crosstype.explanation.out_of_fold import HeldOut
 from crosstype.explanation.tile_terms import tile_terms
 from crosstype.models.interface import Batch, Network, Output, Sizes
 from crosstype.terms import Modality
@@ -18,6 +21,7 @@ from crosstype.training.damage import Regime
 from crosstype.training.fit import Prepared
 from crosstype.training.linear_start import fit_line
 from crosstype.training.network_classifier import NetworkClassifier
+from crosstype.training.plan import Job
 from crosstype.training.spec import TrainingSpec
 
 BOTH = frozenset({Modality.IMAGE, Modality.GENES})
@@ -172,3 +176,53 @@ def test_regimes_have_trusts_of_their_own(
     parts = logit_parts(classifier, lossy(patients))
     assert parts.said.trust.nonzero()[0].tolist() == [5]
     assert parts.gap.max() < 1e-4
+
+
+def test_clinical_covariates_are_the_rest(
+    make_patients: Any, make_recipe: Any, make_splits: Any
+) -> None:
+    patients = make_patients(20)
+    words = np.array([[str(40 + row % 7), "pos" if row % 3 else "neg"] for row in range(20)])
+    patients = replace(patients, covariates=words)
+    recipe = make_recipe()
+    columns: Any = (("age", "number"), ("er", "category"))
+    recipe = replace(recipe, preparing=replace(recipe.preparing, covariates=columns))
+    for trust in (0.0, 1.0):
+        classifier = fitted("cross_attention", patients, make_splits(patients), recipe, trust)
+        parts = logit_parts(classifier, patients)
+        assert np.abs(parts.rest).max() > 0
+        assert parts.gap.max() < 1e-4
+        # Nobody's covariates change what genes of a line add.
+        if not trust:
+            others = replace(patients, covariates=words[::-1].copy())
+            np.testing.assert_array_equal(logit_parts(classifier, others).genes, parts.genes)
+
+
+def test_of_three_classes_a_patient_is_explained_towards_the_own(
+    make_patients: Any, make_recipe: Any, make_splits: Any
+) -> None:
+    patients = make_patients(30, 3)
+    classifier = fitted("cross_attention", patients, make_splits(patients), make_recipe(), 0.5)
+    held = HeldOut(Job(0, 0, "cross_attention"), classifier, patients)
+    parts = logit_parts(classifier, patients)
+    names = [f"G{number}" for number in range(20)]
+    sums = Attributions("cross_attention", names, patients)
+    attention = Attention("cross_attention")
+    sums.add(held, parts)
+    attention.add(held, parts.said)
+    rows = sums.patient_table()
+    assert rows["towards"].to_list() == rows["label"].to_list()
+    logits = classifier.logits(patients).double().numpy()
+    own = (logits - logits.mean(axis=1, keepdims=True))[np.arange(30), patients.targets]
+    np.testing.assert_allclose(rows["logit"], own, atol=1e-5)
+    total = rows["baseline"] + rows["genes"] + rows["image"] + rows["rest"]
+    np.testing.assert_allclose(rows["logit"], total, atol=1e-4)
+    assert {"slope_Luminal", "slope_Normal", "mean_signed_Basal/Her2"} <= set(
+        sums.gene_table(None).columns
+    )
+    assert parts.said.line is not None
+    image = parts.said.line.image - parts.said.line.image.mean(axis=1, keepdims=True)
+    for row, (_, looked) in enumerate(attention.patients()):
+        expected = image[row, patients.targets[row]]
+        assert looked.contribution is not None
+        np.testing.assert_allclose(looked.contribution.sum(), expected, atol=1e-5)
