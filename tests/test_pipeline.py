@@ -41,6 +41,7 @@ COLUMNS = {
 }
 OTHERS = {
     "config.toml",
+    "explanation",
     "expression.npz",
     "normal_like.npz",
     "one_modality.npz",

@@ -1,13 +1,14 @@
 """The whole path on one page; the only place where stages meet.
 
-features -> cohort -> train -> evaluate -> report. Stages meet at files in OUT; a stage whose
-settings, inputs and outputs are unchanged is not run again.
+features -> cohort -> train -> evaluate -> explain -> report. Stages meet at files in OUT; a stage
+whose settings, inputs and outputs are unchanged is not run again.
 """
 
 from __future__ import annotations
 
 import json
 import platform
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -96,14 +97,25 @@ def run(run: Run, last: str = "report") -> dict[str, dict[str, Any]]:
         "cohort": _cohort,
         "train": _train,
         "evaluate": _evaluate,
+        "explain": _explain,
     }
     for name, step in steps.items():
+        if _is_skipped(run, name, last):
+            continue
         records[name] = step(run, ledger)
         if name == last:
             return records
     _write_run_json(run, records)
     _report(run, ledger)
     return records
+
+
+def _is_skipped(run: Run, name: str, last: str) -> bool:
+    """Return whether a step is left out: explanations if not wanted, metrics on the way to them."""
+    if name == "explain" and last != "explain" and not run.spec.explanation.enabled:
+        shutil.rmtree(run.out / "explanation", ignore_errors=True)  # of a run that made it
+        return True
+    return name == "evaluate" and last == "explain"
 
 
 def _features(run: Run, ledger: Ledger) -> dict[str, Any]:
@@ -190,6 +202,20 @@ def _evaluate(run: Run, ledger: Ledger) -> dict[str, Any]:
     return record
 
 
+def _explain(run: Run, ledger: Ledger) -> dict[str, Any]:
+    """Say where models look and which genes they go by: explanation/."""
+    from crosstype.explain_stage import FOLDER, TABLES, explain_stage
+
+    stage, explain = explain_stage(run.spec, run.protocol, run.out, ledger)
+
+    def work() -> Mapping[str, Any]:
+        notes = explain(run.watcher)
+        _mark(run, tuple(f"{FOLDER}/{name}" for name in TABLES))
+        return notes
+
+    return ledger.do(stage, work)
+
+
 def _report(run: Run, ledger: Ledger) -> None:
     """Write the page: report.html."""
     from crosstype.report.page import write_report
@@ -199,7 +225,7 @@ def _report(run: Run, ledger: Ledger) -> None:
     run.watcher.start("report", 1)
     names = [*MARKED, *JUDGED, *LOST, "cohort.csv", "left_out.csv", "folds.csv"]
     names += ["features.csv", "outliers.csv", "run.json", "config.toml"]
-    names += [SITE_PROBE, APART, APART_PREDICTIONS]
+    names += [SITE_PROBE, APART, APART_PREDICTIONS, "explanation/drawn.csv"]
     inputs = {name: run.out / name for name in names if (run.out / name).exists()}
 
     def work() -> Mapping[str, Any]:

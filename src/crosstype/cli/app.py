@@ -63,7 +63,10 @@ def _root(
 
 @app.command(epilog="Example: crosstype run brca.toml --out results --workers 4")
 def run(config: Config, out: Out = None, workers: Workers = 0) -> None:
-    """Run the whole path: features, cohort, train, evaluate, report. Finished stages are reused."""
+    """Run the whole path; finished stages are reused.
+
+    That is features, cohort, train, evaluate, explain, report.
+    """
     _run_until("report", config, out, workers)
 
 
@@ -89,6 +92,12 @@ def train(config: Config, out: Out = None, workers: Workers = 0) -> None:
 def evaluate(config: Config, out: Out = None, workers: Workers = 0) -> None:
     """Judge the predictions: OUT/metrics.csv, comparisons.csv, modality_use.csv."""
     _run_until("evaluate", config, out, workers)
+
+
+@app.command(epilog="Example: crosstype explain brca.toml --out results")
+def explain(config: Config, out: Out = None, workers: Workers = 0) -> None:
+    """Say where models look and which genes they go by: OUT/explanation. Trains if need be."""
+    _run_until("explain", config, out, workers)
 
 
 @app.command(epilog="Example: crosstype report brca.toml --out results")

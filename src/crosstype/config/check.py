@@ -60,6 +60,10 @@ RANGES: dict[tuple[str, str], tuple[float, float]] = {
     ("evaluation", "abstain_below"): (0, 1),
     ("evaluation", "n_shuffles"): (0, 1000),
     ("evaluation", "n_losses"): (1, 1000),
+    ("explanation", "n_maps"): (0, 10_000_000),
+    ("explanation", "n_tiles_shown"): (0, 64),
+    ("explanation", "n_permutations"): (0, 1000),
+    ("explanation", "n_permuted_genes"): (1, 100_000),
 }
 
 
@@ -171,9 +175,16 @@ def check_run(spec: RunSpec, file_name: str) -> None:
     _check_other_expression(spec, file_name)
     for name in spec.training.models:
         _check_name(f"{file_name}: training.models", name, MODEL_NAMES)
+    for name in spec.explanation.models:
+        _check_name(f"{file_name}: explanation.models", name, _explained(spec))
     if spec.fit.model is not None:
         known = (*MODEL_NAMES, *FITTED_BASELINES)
         _check_name(f"{file_name}: fit.model", spec.fit.model, known)
+
+
+def _explained(spec: RunSpec) -> tuple[str, ...]:
+    """Return the models that can be explained: those trained, but for late, which stacks others."""
+    return tuple(name for name in spec.training.models if name != "late")
 
 
 def _check_name(where: str, name: str, known: tuple[str, ...]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from crosstype.cohort.spec import CohortSpec, ExpressionSpec, FoldsSpec
 from crosstype.evaluation.spec import EvaluationSpec
+from crosstype.explanation.spec import ExplanationSpec
 from crosstype.features.spec import FeaturesSpec
 from crosstype.models.spec import ModelSpec
 from crosstype.report.spec import ReportSpec
@@ -30,4 +31,5 @@ class RunSpec:
     training: TrainingSpec = field(default_factory=TrainingSpec)
     fit: FitSpec = field(default_factory=FitSpec)
     evaluation: EvaluationSpec = field(default_factory=EvaluationSpec)
+    explanation: ExplanationSpec = field(default_factory=ExplanationSpec)
     report: ReportSpec = field(default_factory=ReportSpec)

@@ -1,0 +1,96 @@
+"""The explain stage: where models look and which genes they go by, in OUT/explanation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crosstype.cohort.protocol import Protocol
+from crosstype.config.spec import RunSpec
+from crosstype.progress import Watcher
+from crosstype.stages import Ledger, Stage
+
+if TYPE_CHECKING:
+    from crosstype.explanation.places import Places
+    from crosstype.features.sources import Source
+
+FOLDER = "explanation"
+TABLES = (
+    *("attention.csv", "gene_set_attention.csv", "attributions.csv", "gene_sets.csv"),
+    *("patients.csv", "drawn.csv"),
+)
+READ = ("cohort.csv", "folds.csv", "expression.npz", "features.csv")
+
+Work = Callable[[Watcher], Mapping[str, Any]]
+
+
+def explain_stage(
+    spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger
+) -> tuple[Stage, Work]:
+    """Return the stage and its work, which gives notes.
+
+    torch and captum are imported only by the work.
+    """
+    from crosstype.explanation.choice import models_to_explain
+
+    models = models_to_explain(spec.explanation.models, spec.training.models)
+
+    def work(watcher: Watcher) -> Mapping[str, Any]:
+        from crosstype.explanation.explain import explain
+        from crosstype.explanation.pictures import Pictures
+        from crosstype.train_stage import make_plan
+        from crosstype.training.bench import Bench
+
+        plan, _ = make_plan(spec, protocol, out, ledger)
+        places = _places(spec, out)
+        sources = _sources(spec)
+        pictures = Pictures(out / FOLDER, sources, spec.slides.mpp, spec.explanation)
+        return explain(Bench(plan), models, places, pictures, watcher)
+
+    fitted = [
+        path for one in models for path in sorted((out / "models" / one).glob("*.safetensors"))
+    ]
+    inputs = {name: out / name for name in READ}
+    inputs |= {str(path.relative_to(out)): path for path in fitted}
+    if spec.models.gene_sets is not None:
+        inputs[f"gene_sets: {spec.models.gene_sets.name}"] = spec.models.gene_sets
+    settings = [
+        replace(spec.explanation, enabled=True),
+        [one.name for one in spec.cohort.classes],
+        spec.models.least_genes,
+        spec.folds.seed,
+        spec.slides.mpp,
+        models,
+        protocol,
+    ]
+    return Stage("explain", settings, inputs, [f"{FOLDER}/{name}" for name in TABLES]), work
+
+
+def _places(spec: RunSpec, out: Path) -> Places:
+    """Return where the tiles of each patient are."""
+    from crosstype.explanation.places import Places
+    from crosstype.feature_stage import feature_files, feature_folder
+    from crosstype.features.sources import table_mpps
+    from crosstype.features.store import find_slides, read_feature_rows
+
+    table = spec.cohort.slides
+    usable = {row.slide_id for row in read_feature_rows(out / "features.csv") if not row.fault}
+    folder = replace(spec.features, folder=feature_folder(spec, out))
+    slides = find_slides(folder, table, spec.cohort.patient_column)
+    return Places(
+        feature_files(spec, out, usable),
+        {path: slide_id for slide_id, _, path in slides},
+        table_mpps(table) if table is not None else {},
+    )
+
+
+def _sources(spec: RunSpec) -> Mapping[str, Source]:
+    """Return the slides by id; none if features came from elsewhere."""
+    if spec.slides.folder is None:
+        return {}
+    from crosstype.features.sources import find_sources
+
+    found = find_sources(spec.slides, spec.cohort.slides, spec.cohort.patient_column)
+    return {one.slide_id: one for one in found}
