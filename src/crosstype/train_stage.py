@@ -76,6 +76,17 @@ def train_stage(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) ->
         n_shuffles,
         n_losses,
     ]
+    outputs = [
+        SITE_PROBE,
+        APART_PREDICTIONS,
+        *(name for name in MARKED if n_shuffles or "stressed" not in name),
+    ]
+    outputs += [LOSSES] if n_losses else []
+    return Stage("train", settings, _inputs(spec, out), outputs), work
+
+
+def _inputs(spec: RunSpec, out: Path) -> dict[str, Path]:
+    """Return the files that training reads, by the name that the ledger keeps."""
     from crosstype.cohort.expression_cache import expression_files
 
     inputs = {name: out / name for name in _read(spec)}
@@ -86,12 +97,7 @@ def train_stage(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) ->
         inputs |= {f"other_expression: {one.name}": one for one in expression_files(other)}
     if spec.models.gene_sets is not None:
         inputs[f"gene_sets: {spec.models.gene_sets.name}"] = spec.models.gene_sets
-    outputs = [
-        SITE_PROBE,
-        APART_PREDICTIONS,
-        *(name for name in MARKED if n_shuffles or "stressed" not in name),
-    ]
-    return Stage("train", settings, inputs, outputs + ([LOSSES] if n_losses else [])), work
+    return inputs
 
 
 def _images_alone(out: Path) -> set[str]:
