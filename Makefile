@@ -31,14 +31,14 @@ check: $(INSTALLED)
 	$(BIN)/lint-imports --no-cache
 
 test: check
-	$(BIN)/pytest -n $(WORKERS) -m "not long" --cov --cov-report=term
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not long" --cov --cov-report=term
 
 long: $(INSTALLED)
-	$(BIN)/pytest -n $(WORKERS) -m "long"
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "long"
 
 real: $(INSTALLED)
 	@test -d "$(CROSSTYPE_DATA)" || { echo "make real: set CROSSTYPE_DATA to the folder of the real data"; exit 2; }
-	$(BIN)/pytest -n $(WORKERS) -m "real"
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "real"
 
 docs: demo
 	$(BIN)/python docs/make_config_reference.py

@@ -21,6 +21,8 @@ from crosstype.progress import Silence
 from crosstype.training.artefact import Artefact, load_artefact
 from crosstype.validating import validate_artefact
 
+pytestmark = pytest.mark.xdist_group("artefact")  # they share fitted models
+
 CONFIG = """\
 [cohort]
 labels = "{labels}"
@@ -92,6 +94,7 @@ def judged(artefact: Artefact, config: Path, out: Path) -> tuple[np.ndarray, np.
     return truth, table["probability_Basal/Her2"].to_numpy()
 
 
+@pytest.mark.long
 @pytest.mark.real
 def test_another_site_is_told_apart(fit: Fit, real_data: Path, tmp_path: Path) -> None:
     data = real_data / "tcga_brca"
@@ -128,6 +131,7 @@ def test_counts_are_refused_by_a_plain_model(fit: Fit, real_data: Path) -> None:
         predict(artefact, stated, Silence())
 
 
+@pytest.mark.long
 @pytest.mark.real
 def test_a_scaled_model_stays_calibrated_on_counts(
     fit: Fit, real_data: Path, tmp_path: Path
@@ -153,6 +157,7 @@ def test_a_scaled_model_stays_calibrated_on_counts(
     assert brier[COUNTS] < brier[RSEM] + 0.02
 
 
+@pytest.mark.long
 @pytest.mark.real
 def test_either_modality_serves(fit: Fit, real_data: Path) -> None:
     artefact, _ = fit(model="cross_attention")

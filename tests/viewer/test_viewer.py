@@ -25,6 +25,8 @@ from crosstype.viewer.app import make_app
 from crosstype.viewer.assets import LEAST, assets_folder, fetch_assets, need_assets
 from crosstype.viewer.content import Content
 
+pytestmark = pytest.mark.xdist_group("viewer")  # they share one extracted run
+
 TOKEN = "the-token"
 HOSTILE = "<script>alert(1)</script>"
 
