@@ -158,7 +158,7 @@ class Tiny:
         """Write a larger cohort in place of this one."""
         write_tiny(self.folder, n_patients, **settings)
 
-    def run(self, out: Path, last: str = "report", n_workers: int = 0) -> Run:
+    def run(self, out: Path, last: str = "evaluate", n_workers: int = 0) -> Run:
         """Run into `out`; with workers in real processes, without in this one."""
         one = Run(read_config(self.config), out, max(1, n_workers))
         with pytest.MonkeyPatch.context() as patch:
@@ -185,7 +185,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tiny, Path]:
     """A finished run to look at, not to change: the cohort and OUT."""
     folder = tmp_path_factory.mktemp("finished")
     made = Tiny(write_tiny(folder / "input"))
-    made.run(folder / "out")
+    made.run(folder / "out", last="report")
     return made, folder / "out"
 
 

@@ -56,7 +56,7 @@ def with_apart(tiny: Any) -> Any:
 def test_they_are_predicted_by_the_mean_of_all_folds(with_apart: Any, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with_apart.change(repeats=2)
-    with_apart.run(out)
+    with_apart.run(out, last="report")
     reasons = dict(pl.read_csv(out / "apart.csv").iter_rows())
     assert reasons[NORMAL_LIKE] == "label 'BRCA.Normal' is in no class"
     assert set(reasons) == {NORMAL_LIKE, UNLABELLED}

@@ -47,7 +47,7 @@ def rewrite_as_three_classes(tiny: Any) -> None:
 def test_three_classes_run_end_to_end(tiny: Any, tmp_path: Path) -> None:
     rewrite_as_three_classes(tiny)
     out = tmp_path / "out"
-    tiny.run(out)
+    tiny.run(out, last="report")
     table = pl.read_csv(out / "predictions.csv")
     probability = table.select(f"probability_{name}" for name in NAMES).to_numpy()
     np.testing.assert_allclose(probability.sum(axis=1), 1, atol=1e-9)

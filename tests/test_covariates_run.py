@@ -50,7 +50,7 @@ def test_a_run_with_covariates_and_the_same_without(
     covered: Any, finished: tuple[Any, Path], tmp_path: Path
 ) -> None:
     out, without = tmp_path / "out", finished[1]
-    covered.run(out)
+    covered.run(out, last="report")
     auroc = pl.read_csv(out / "metrics.csv").filter(
         (pl.col("model") == "logistic_clinical")
         & (pl.col("metric") == "auroc")
@@ -80,7 +80,7 @@ def test_a_run_with_covariates_and_the_same_without(
 
     # Without the keys again, into the same OUT: as if there had never been any.
     covered.change()
-    covered.run(out)
+    covered.run(out, last="report")
     for name in ("predictions.csv", "modality_use.csv", "metrics.csv", "report.html"):
         own = (out / name).read_bytes()
         if name != "report.html":

@@ -52,6 +52,24 @@ def test_every_file_that_the_docs_link_to_exists():
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
+def test_the_tutorial_runs_as_it_stands(tmp_path):
+    tutorial = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    settings = {"cwd": tmp_path, "capture_output": True, "text": True}
+    for language, block in re.findall(r"```(\w+)\n(.*?)```", tutorial, re.DOTALL):
+        if language == "toml":
+            (tmp_path / "tutorial" / "tutorial.toml").write_text(block, encoding="utf-8")
+        elif language == "python":
+            done = subprocess.run([sys.executable, "-c", block], check=False, **settings)
+            assert done.returncode == 0, done.stderr
+        else:
+            for line in block.splitlines():
+                program = [sys.executable, "-m", "crosstype", *line.split()[1:]]
+                done = subprocess.run(program, check=False, **settings)
+                assert done.returncode == 0, line + done.stdout + done.stderr
+    assert "Basal/Her2" in (tmp_path / "tutorial" / "results" / "report.html").read_text("utf-8")
+    assert (tmp_path / "tutorial" / "new.csv").is_file()
+
+
 @pytest.mark.long
 def test_the_readmes_output_is_true(tmp_path):
     run(Run(read_config(write_demo(tmp_path / "demo" / "input")), tmp_path / "demo"))

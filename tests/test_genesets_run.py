@@ -62,7 +62,7 @@ def test_the_run_command_goes_through_reuses_and_gives_the_same_bytes_with_two_w
 ) -> None:
     tiny.change(models=("gene_only", "cross_attention"))
     change(tiny, change_of)
-    tiny.run(tmp_path / "1")
+    tiny.run(tmp_path / "1", last="report")
     command = ["run", str(tiny.config), "--out", str(tmp_path / "2"), "--workers", "2"]
     done = subprocess.run(
         [sys.executable, "-c", "from crosstype.cli.app import main; main()", *command],
@@ -81,12 +81,12 @@ def test_the_run_command_goes_through_reuses_and_gives_the_same_bytes_with_two_w
     moved.mkdir()
     (tiny.folder / "sets.gmt").rename(moved / "sets.gmt")
     tiny.config.write_text(tiny.config.read_text().replace('"sets.gmt"', '"elsewhere/sets.gmt"'))
-    tiny.run(tmp_path / "1")
+    tiny.run(tmp_path / "1", last="report")
     assert {name: (tmp_path / "1" / name).stat().st_mtime_ns for name in MADE} == before
     # The same place, other contents: what depends on it is.
     text = (moved / "sets.gmt").read_text()
     (moved / "sets.gmt").write_text(text.replace("FIRST\tabout\tGENE0", "FIRST\tabout\tGENE19"))
-    tiny.run(tmp_path / "1")
+    tiny.run(tmp_path / "1", last="report")
     checkpoint = "models/cross_attention/0_0.safetensors"
     assert (tmp_path / "1" / checkpoint).stat().st_mtime_ns > before[checkpoint]
     about = json.loads((tmp_path / "1" / "run.json").read_text())

@@ -124,7 +124,7 @@ def test_damaged_and_missing_features_are_listed_and_the_rest_goes_on(
     files[5].unlink()
     tiny.change(models=("gene_only",))
     for _ in range(2):  # the second finds everything finished and says the same
-        done = tiny.run(tmp_path / "out")
+        done = tiny.run(tmp_path / "out", last="report")
         assert len(done.faults) == 1
         assert files[2].name in done.faults[0]
     rows = table(tmp_path / "out", "features.csv")
@@ -153,7 +153,7 @@ def test_whoever_is_left_out_is_no_fault(tiny: Any, tmp_path: Path) -> None:
 def test_what_leaks_is_marked_everywhere(tiny: Any, tmp_path: Path) -> None:
     tiny.change(protocol="paper", models=("gene_only", "late", "paper_concat"))
     out = tmp_path / "out"
-    tiny.run(out)
+    tiny.run(out, last="report")
     for name in MADE_UNDER_THE_PROTOCOL:
         marks = table(out, name)["protocol"].unique().to_list()
         assert len(marks) == 1, name
@@ -164,7 +164,7 @@ def test_what_leaks_is_marked_everywhere(tiny: Any, tmp_path: Path) -> None:
     resolved = read_config(out / "config.toml").training
     assert (resolved.learning_rate, resolved.schedule) == (1e-5, "published")
     before = {name: (out / name).stat().st_mtime_ns for name in MADE_UNDER_THE_PROTOCOL}
-    tiny.run(out)
+    tiny.run(out, last="report")
     assert {name: (out / name).stat().st_mtime_ns for name in MADE_UNDER_THE_PROTOCOL} == before
 
 
@@ -247,7 +247,7 @@ def test_everybody_who_watches_hears_of_every_stage(tiny: Any, tmp_path: Path) -
 
         def say(self, line: str) -> None: ...
 
-    tiny.run(tmp_path / "out")
+    tiny.run(tmp_path / "out", last="report")
     run(Run(read_config(tiny.config), tmp_path / "out", 1, Watcher()))
     assert [stage for stage in heard if stage != "train"] == [
         "features",

@@ -146,5 +146,5 @@ def test_a_whole_run_uses_it(tiny: Any, tmp_path: Path, kind: str) -> None:
     tiny.change(models=("gene_only",), n_shuffles=0)
     section = f'\n[expression]\nrepresentation = "{kind}"\nunit = "linear"\n'
     write_text(tiny.config, tiny.config.read_text() + section)
-    tiny.run(tmp_path / "out")
+    tiny.run(tmp_path / "out", last="report")
     assert (tmp_path / "out" / "report.html").exists()

@@ -165,11 +165,17 @@ def demo(
         "demo"
     ),
     workers: Workers = 0,
+    inputs_only: Annotated[
+        bool, typer.Option("--inputs-only", help="Write the inputs to OUT/input and stop.")
+    ] = False,
 ) -> None:
     """Make a small synthetic cohort with a known answer and run everything on it."""
     from crosstype.demo.synthetic import write_demo
 
     config = write_demo(out / "input")
+    if inputs_only:
+        typer.echo(f"Slides, tables and a config are in {out / 'input'}.")
+        return
     _run_until("report", config, out, workers)
     typer.echo(f"The same by hand: crosstype run {config} --out {out}")
 
