@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 WORKERS ?= 2
 
-.PHONY: help demo test check long real docs results clean
+.PHONY: help demo test check long real docs site results clean
 
 help:
 	@echo "make demo   install, then run everything on the synthetic demo cohort (report in demo/)"
@@ -13,6 +13,7 @@ help:
 	@echo "make long   the tests with full counts"
 	@echo "make real   the tests on real data (CROSSTYPE_DATA=folder of the data)"
 	@echo "make docs   refresh what README and docs show of the demo and the settings"
+	@echo "make site   the documentation as pages, built strictly, in site/"
 	@echo "make results  measure the README's results table (CROSSTYPE_DATA=folder of the data)"
 	@echo "make check  format, lint, types and layers"
 
@@ -45,9 +46,12 @@ docs: demo
 	$(BIN)/python docs/make_demo_figure.py demo
 	$(BIN)/python docs/make_readme_output.py .
 
+site: $(INSTALLED)
+	$(BIN)/mkdocs build --strict --quiet
+
 results: $(INSTALLED)
 	@test -d "$(CROSSTYPE_DATA)" || { echo "make results: set CROSSTYPE_DATA to the folder of the real data"; exit 2; }
 	$(BIN)/python benchmarks/results.py out/results --write-readme
 
 clean:
-	rm -rf demo out .coverage* .pytest_cache .mypy_cache .ruff_cache
+	rm -rf demo site out .coverage* .pytest_cache .mypy_cache .ruff_cache

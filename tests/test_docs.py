@@ -52,6 +52,15 @@ def test_every_file_that_the_docs_link_to_exists():
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
+def test_the_pages_and_the_reference_build_strictly(tmp_path):
+    done = _script("-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = {page.stem for page in (ROOT / "docs").glob("*.md")}
+    built = {page.parent.name for page in tmp_path.rglob("index.html")}
+    assert pages - {"index"} <= built
+    assert "crosstype.pipeline.run" in (tmp_path / "reference" / "index.html").read_text("utf-8")
+
+
 def test_the_tutorial_runs_as_it_stands(tmp_path):
     tutorial = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
     settings = {"cwd": tmp_path, "capture_output": True, "text": True}
