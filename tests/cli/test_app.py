@@ -294,8 +294,9 @@ def test_the_public_names_come_lazily() -> None:
 
 
 @pytest.mark.long
-def test_ctrl_c_keeps_what_was_finished_and_leaves_nobody_running(
-    tiny: Any, tmp_path: Path
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_run_keeps_what_was_finished_and_leaves_nobody_running(
+    tiny: Any, tmp_path: Path, sent: signal.Signals
 ) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-c", "from crosstype.cli.app import main; main()", "run"]
@@ -304,11 +305,12 @@ def test_ctrl_c_keeps_what_was_finished_and_leaves_nobody_running(
         until = time.monotonic() + 120
         while not list(out.glob("models/*/*.json")) and time.monotonic() < until:
             time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         # The pipe ends only when every worker has ended too.
         _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "goes on from there" in err
+    if sent == signal.SIGINT:
+        assert process.returncode == 130
+        assert "goes on from there" in err
     assert "Traceback" not in err
     kept = {path: path.stat().st_mtime_ns for path in out.glob("models/*/*.json")}
     assert kept

@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -176,8 +177,17 @@ def _rows(
 def start_worker(plan: Plan) -> None:
     """Prepare a spawned process: one thread, no Ctrl-C of its own, the cohort at hand."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     use_one_thread()
     _WORKER["bench"] = Bench(plan)
+
+
+def _end_with(parent: Any) -> None:
+    """End this process when its parent was killed, which else leaves it waiting for ever."""
+    parent.join()
+    os._exit(1)
 
 
 def use_one_thread() -> None:
