@@ -118,7 +118,7 @@ async def _slide(request: Request) -> Response:
             "size": size,
             "tiles": content.tiles(slide),
             "tissue": content.tissue(slide),
-            "maps": content.attention(slide),
+            "maps": content.maps(slide),
         }
 
     return JSONResponse(await run_in_threadpool(about))
