@@ -99,8 +99,8 @@ def _validation(out: Path) -> Path:
     shift = pl.DataFrame({"input": [HOSTILE, QUOTED], "kind": "gene", "share_missing": 0.0})
     shift.with_columns(pl.lit(0.5).alias(name) for name in shifted).write_csv(out / "shift.csv")
     about = {"artefact": QUOTED, "model": HOSTILE, "synthetic": True, "classes": CLASSES}
-    about |= dict.fromkeys(("lines", "warnings", "notes", "faults"), [HOSTILE, QUOTED])
-    about |= dict.fromkeys(("taught_classes", "counts"), {HOSTILE: 3, QUOTED: 4})
+    about |= {key: [HOSTILE, QUOTED] for key in ("lines", "warnings", "notes", "faults")}
+    about |= {key: {HOSTILE: 3, QUOTED: 4} for key in ("taught_classes", "counts")}
     about |= {"taught_by": 7, "n_left_out": 0, "confidence": 0.95, "crosstype": "0"}
     (out / "validation.json").write_text(json.dumps(about), encoding="utf-8")
     return write_validation_page(out)
@@ -176,9 +176,7 @@ def test_a_figure_is_saved_as_an_svg_that_stands_alone(
         assert not it.faults
 
 
-def test_a_patients_maps_are_enlarged_and_can_be_kept(
-    pages: dict[str, Path], browser: Any
-) -> None:
+def test_a_patients_maps_are_enlarged_and_can_be_kept(pages: dict[str, Path], browser: Any) -> None:
     with opened(browser, address_of(pages["patient"])) as it:
         figures = it.page.locator("figure")
         assert figures.count() == 2
