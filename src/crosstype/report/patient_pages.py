@@ -151,7 +151,8 @@ def _pictures(out: Path) -> dict[str, tuple[Picture, ...]]:
     found: dict[str, tuple[Picture, ...]] = {}
     for row in table.filter(pl.col("kind") != "geojson").iter_rows(named=True):
         source = f"../{EXPLANATION}/{quote(row['file'])}"
-        what = KINDS.get(row["kind"], row["kind"])
+        kind = row["kind"]
+        what = KINDS.get(kind) or kind.replace("token ", "attention of gene token ", 1)
         about = f"{row['model']}: {what}. {row['slide_id'] or 'All slides'}"
         patient = row["patient_id"]
         found[patient] = (*found.get(patient, ()), Picture(source, about))
