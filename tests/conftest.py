@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -251,3 +252,17 @@ def real_data() -> Iterator[Path]:
     if not os.environ.get("CROSSTYPE_DATA") or not (folder / "tcga_brca").is_dir():
         pytest.skip("CROSSTYPE_DATA does not name the folder of real data")
     yield folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium; skips without one."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no chromium on this machine")
+    with sync_playwright() as started:
+        one = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield one
+        one.close()

@@ -6,15 +6,19 @@ import json
 import re
 from itertools import pairwise
 from pathlib import Path
+from xml.etree import ElementTree
 
 import h5py
 import numpy as np
 import pytest
 from PIL import Image
 
+from crosstype.explanation.attention import Looked
 from crosstype.explanation.geojson import tile_geojson, write_geojson
 from crosstype.explanation.maps import Shown, draw_map, draw_tiles, plot_strip, tile_box, write_svg
+from crosstype.explanation.pictures import Pictures, Subject
 from crosstype.explanation.places import Places, SlideTiles
+from crosstype.explanation.spec import ExplanationSpec
 from crosstype.features.layouts import write_features
 
 HOSTILE = '<script>alert(1)</script> $x^2$ "&'
@@ -101,6 +105,31 @@ def test_a_strip_takes_names_as_text(tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in re.sub(r"&#x3c;", "&lt;", text)
     write_svg(tmp_path / "b.svg", plot_strip(HOSTILE, np.array([0.5, 0.3, 0.2]), None))
     assert (tmp_path / "b.svg").stat().st_size
+
+
+def test_hostile_names_stay_in_their_folder(tmp_path: Path) -> None:
+    quoted, outside = '"onmouseover="alert(1)', "../../<img src=x onerror=alert(1)>"
+    attention = np.array([0.25, 0.75])
+    pictures = Pictures(tmp_path / "in", {}, None, ExplanationSpec(tokens=(outside,)))
+    looked = Looked(attention, attention - 0.5, 1, {outside: attention})
+    for name in (HOSTILE, quoted, outside):
+        own = slide([(0, 0), (100, 0)], name=name)
+        pictures.draw(Subject("concat", name, 0.5), looked, [own])
+        pictures.draw(Subject("concat", name, 0.5), looked, [SlideTiles(name, 0, 2)])
+    drawn = pictures.finish()
+    made = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.relative_to(tmp_path / "in").as_posix() for path in made} == set(drawn["file"])
+    assert len(made) == drawn.height == 3 * (3 + 1 + 1)
+    assert {path.parent.name for path in made} == {"maps", "strips", "geojson"}
+    assert not any(set('<>"') & set(path.name) for path in made)
+    for path in made:
+        if path.suffix != ".png":
+            text = path.read_text(encoding="utf-8")
+            assert "<script" not in text
+            assert "<img" not in text
+    for path in (tmp_path / "in" / "strips").iterdir():
+        names = {key for one in ElementTree.parse(path).iter() for key in one.attrib}
+        assert "onmouseover" not in names
 
 
 def test_places_follow_the_bag_slide_by_slide(tmp_path: Path) -> None:

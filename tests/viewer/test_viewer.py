@@ -3,61 +3,29 @@
 from __future__ import annotations
 
 import io
-import shutil
-import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from urllib.parse import quote
 
+import numpy as np
 import polars as pl
 import pytest
-import uvicorn
+from openslide import ImageSlide
+from openslide.deepzoom import DeepZoomGenerator
 from PIL import Image
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from crosstype.cli.app import app as cli
-from crosstype.config.read import read_config
-from crosstype.demo.synthetic import write_demo
-from crosstype.errors import FetchError, UsageError
-from crosstype.pipeline import Run, run
+from crosstype.errors import FetchError, SlideError, UsageError
 from crosstype.viewer.app import make_app
-from crosstype.viewer.assets import LEAST, assets_folder, fetch_assets, need_assets
+from crosstype.viewer.assets import fetch_assets, need_assets
 from crosstype.viewer.content import Content
+from crosstype.viewer.deepzoom import OVERLAP_PX, TILE_PX, DeepZoom, ImagePyramid
+
+from ..browsing import HOSTILE, QUOTED
+from .conftest import TOKEN
 
 pytestmark = pytest.mark.xdist_group("viewer")  # they share one extracted run
-
-TOKEN = "the-token"
-HOSTILE = "<script>alert(1)</script>"
-
-
-@pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the demo's slides, made up to its predictions by hand."""
-    folder = tmp_path_factory.mktemp("viewed")
-    config = write_demo(folder / "input")
-    text = config.read_text(encoding="utf-8").replace("n_tiles = 16", "n_tiles = 4")
-    config.write_text(text, encoding="utf-8")
-    for place, slide in enumerate(sorted((folder / "input" / "slides").iterdir())):
-        if place % 3:
-            slide.unlink()
-    run(Run(read_config(config), folder / "out"), last="cohort")
-    _predict(folder / "out")
-    return folder / "out"
-
-
-def _predict(out: Path) -> None:
-    cohort = pl.read_csv(out / "cohort.csv")
-    said = cohort.select("patient_id", "label").with_columns(
-        model=pl.lit(HOSTILE), repeat=0, fold=0, predicted=pl.col("label")
-    )
-    said = said.with_columns(**{"probability_Luminal": 0.25, "probability_Basal/Her2": 0.75})
-    said.write_csv(out / "predictions.csv")
-    (out / "explanation").mkdir()
-    slides = pl.read_csv(out / "features.csv").filter(pl.col("n_tiles") > 0)["slide_id"]
-    rows = [(s, HOSTILE, tile, 0.1 * (tile + 1)) for s in slides for tile in range(4)]
-    table = pl.DataFrame(rows, schema=["slide_id", "model", "tile", "attention"], orient="row")
-    table.write_csv(out / "explanation" / "attention.csv")
 
 
 @pytest.fixture
@@ -84,23 +52,31 @@ def test_patients_slides_and_genes_are_those_of_the_run(client: TestClient, out:
     found = client.get("/api/run").json()
     cohort = pl.read_csv(out / "cohort.csv")
     assert [one["id"] for one in found["patients"]] == cohort["patient_id"].to_list()
-    assert found["patients"][0]["probabilities"] == {HOSTILE: [0.25, 0.75]}
     patient = found["patients"][0]
-    slide = client.get(f"/api/slides/{patient['slides'][0]}").json()
+    assert patient["probabilities"] == {HOSTILE: [0.25, 0.75], "image_only": [0.25, 0.75]}
+    slide = client.get(f"/api/slides/{quote(patient['slides'][0], safe='')}").json()
     assert slide["size"]["width"] > 1000
     assert len(slide["tiles"]["xy_px"]) == 4
     assert slide["tiles"]["size_px"] == 256
-    assert len(slide["maps"]) == 4
+    whole, second, heard, *sets = slide["maps"]
+    assert (whole["model"], whole["shows"], whole["weight"]) == (HOSTILE, "attention", 0.25)
+    assert (second["model"], second["weight"]) == ("image_only", 0.75)
+    assert heard["shows"] == "contribution"
+    assert heard["values"] == [-0.2, -0.1, 0.0, 0.1]
+    assert [(one["token"], one["tiles"]) for one in sets] == [(QUOTED, [0]), ("HALLMARK", [1, 2])]
     assert slide["tissue"]
-    genes = client.get(f"/api/patients/{patient['id']}/genes").json()
+    genes = client.get(f"/api/patients/{quote(patient['id'], safe='')}/genes").json()
     assert abs(genes[0]["z"]) >= abs(genes[-1]["z"])
-    named = client.get(f"/api/patients/{patient['id']}/genes", params={"search": "gene000"}).json()
+    named = client.get(
+        f"/api/patients/{quote(patient['id'], safe='')}/genes", params={"search": "gene000"}
+    ).json()
     assert all(one["gene"].startswith("GENE000") for one in named)
     assert client.get("/api/patients/nobody/genes").json() == []
 
 
 def test_pictures_are_the_slides_pixels(client: TestClient, out: Path) -> None:
     name, path = next(iter(Content(out).slide_paths.items()))
+    name = quote(name, safe="")
     size = client.get(f"/api/slides/{name}").json()["size"]
     level = max(size["width"], size["height"] - 1).bit_length()
     answer = client.get(f"/api/slides/{name}/{level}/0_0.jpg")
@@ -152,79 +128,35 @@ def test_without_openseadragon_the_command_that_fetches_it_is_named(
         fetch_assets(None)
 
 
-@pytest.fixture
-def address(out: Path) -> Iterator[str]:
-    """A served run; skips without OpenSeadragon."""
-    if not (assets_folder() / LEAST).is_file():
-        pytest.skip("OpenSeadragon is not here: `crosstype fetch viewer` brings it")
-    server = uvicorn.Server(
-        uvicorn.Config(make_app(out, TOKEN, assets_folder()), port=0, log_level="warning")
-    )
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        thread.join(0.05)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}/?token={TOKEN}"
-    server.should_exit = True
-    thread.join()
-
-
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    """A headless Chromium; skips without one."""
-    from playwright.sync_api import sync_playwright
-
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no chromium on this machine")
-    with sync_playwright() as started:
-        one = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield one
-        one.close()
-
-
-@pytest.mark.parametrize("width", [1440, 390])
-def test_in_a_real_browser(browser: Any, address: str, width: int) -> None:
-    from playwright.sync_api import expect
-
-    page = browser.new_page(viewport={"width": width, "height": 900})
-    faults: list[str] = []
-    page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("dialog", lambda dialog: faults.append(f"dialog {dialog.message}"))
-    page.goto(address)
-    overlay = page.locator("#overlay")
-    expect(overlay).to_have_attribute("data-drawn", "4")
-    assert page.locator("#map option").all_inner_texts() == ["none", HOSTILE]
-    assert page.locator("#said tbody th").inner_text() == HOSTILE
-
-    def painted() -> int:
-        return int(
-            page.evaluate(
-                "() => { const c = document.querySelector('#overlay'); const d = c.getContext('2d')"
-                ".getImageData(0, 0, c.width, c.height).data; let n = 0;"
-                " for (let i = 3; i < d.length; i += 4) n += d[i]; return n; }"
-            )
-        )
-
-    full = painted()
-    page.locator("#opacity").fill("10")
-    page.wait_for_timeout(300)
-    assert painted() < full
-    page.locator("#map").select_option("")
-    expect(overlay).to_have_attribute("data-drawn", "0")
-    page.locator("#tissue").check()
-    assert overlay.count() == 1
-    names = page.locator("#patients button")
-    total = names.count()
-    page.locator("#search").fill("SYN-004")
-    assert names.count() < total
-    names.first.click()
-    expect(page.locator("#name")).to_have_text("SYN-004")
-    before = page.evaluate("performance.getEntriesByType('resource').length")
-    page.locator("#zoom").dblclick()
-    page.wait_for_timeout(500)
-    assert page.evaluate("performance.getEntriesByType('resource').length") >= before
-    assert not faults
-    page.close()
+def test_a_plain_image_has_the_pyramid_that_openslide_makes_of_it(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 255, (25, 38, 3), dtype=np.uint8))
+    image = coarse.resize((601, 400), Image.Resampling.BICUBIC)
+    path = tmp_path / "plain.png"
+    image.save(path)
+    expected = DeepZoomGenerator(ImageSlide(image), TILE_PX, OVERLAP_PX)
+    assert ImagePyramid(image).level_dimensions == expected.level_dimensions
+    assert ImagePyramid(image).level_tiles == expected.level_tiles
+    zoom = DeepZoom()
+    found = zoom.description(path)
+    assert (found["width"], found["height"]) == expected.level_dimensions[-1]
+    for level in range(expected.level_count):
+        columns, rows = expected.level_tiles[level]
+        assert zoom.picture(path, level, columns, 0) is None
+        for place in ((0, 0), (columns - 1, rows - 1)):
+            mine = Image.open(io.BytesIO(zoom.picture(path, level, *place) or b""))
+            theirs = expected.get_tile(level, place)
+            # OpenSlide keeps the aspect of small pictures, which may cost them a row.
+            assert max(abs(a - b) for a, b in zip(mine.size, theirs.size, strict=True)) <= 1
+            if level == expected.level_count - 1:
+                assert mine.size == theirs.size
+                apart = np.asarray(mine, float) - np.asarray(theirs.convert("RGB"), float)
+                assert abs(apart).mean() < 5
+    assert zoom.picture(path, expected.level_count, 0, 0) is None
+    for place in range(3):  # older images are let go
+        image.save(tmp_path / f"{place}.png")
+        assert zoom.picture(tmp_path / f"{place}.png", 9, 0, 0)
+    assert len(zoom._open) == 2
+    (tmp_path / "no.png").write_bytes(b"nothing")
+    with pytest.raises(SlideError, match=r"no\.png"):
+        zoom.description(tmp_path / "no.png")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
@@ -23,7 +23,13 @@ from crosstype.terms import file_name_of
 FOLDER = "patients"
 MOST_GENES, MOST_NEAREST = 15, 5
 ALONE = {"image_absent": "without the image", "genes_absent": "without the genes"}
-MAPS = (Path("explanation") / "maps", Path("explanation") / "strips")
+EXPLANATION = "explanation"
+KINDS = {
+    "attention": "attention of its networks",
+    "contribution": "what its line hears of each tile",
+    "tiles": "tiles of highest and of lowest attention",
+    "strip": "tiles by their attention",
+}
 
 Profiles = Float[np.ndarray, "patients genes"]
 
@@ -39,10 +45,7 @@ def write_patient_pages(out: Path, content: RunContent) -> int:
     profile = _Profile(out, content)
     folder = out / FOLDER
     folder.mkdir(exist_ok=True)
-    slides_of: dict[str, list[str]] = {}
-    whole = content.features.filter(pl.col("fault") == "")
-    for patient, slide in whole.select("patient_id", "slide_id").iter_rows():
-        slides_of.setdefault(patient, []).append(slide)
+    pictures = _pictures(out)
     for row in content.cohort.iter_rows(named=True):
         patient = row["patient_id"]
         page = PatientContent(
@@ -52,7 +55,7 @@ def write_patient_pages(out: Path, content: RunContent) -> int:
             votes=tuple(votes.get(patient, ())),
             genes=profile.unusual(patient),
             nearest=profile.nearest(patient),
-            pictures=_pictures(out, [*slides_of.get(patient, []), patient]),
+            pictures=pictures.get(patient, ()),
             notes=_notes(content),
             mark=content.mark,
         )
@@ -139,20 +142,21 @@ def _with_one_modality(out: Path, content: RunContent) -> pl.DataFrame:
     return wanted.select(list(kinds)).collect()
 
 
-def _pictures(out: Path, names: Sequence[str]) -> tuple[Picture, ...]:
-    """Return the maps of these slides (or strips of this patient) that the explanation made."""
-    found = []
-    for folder in MAPS:
-        for name in names:
-            plain = file_name_of(name)
-            for path in sorted((out / folder).glob(f"{_escaped(plain)}.*")):
-                source = "/".join(["..", *folder.parts, quote(path.name)])
-                found.append(Picture(source, f"Attention, {path.stem}"))
-    return tuple(found)
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{one}]" if one in "*?[" else one for one in name)
+def _pictures(out: Path) -> dict[str, tuple[Picture, ...]]:
+    """Return the pictures of each patient that the explanation drew, as its list says."""
+    path = out / EXPLANATION / "drawn.csv"
+    if not path.exists():
+        return {}
+    table = read_stage_table(path, ["model", "patient_id", "slide_id", "kind", "file"])
+    found: dict[str, tuple[Picture, ...]] = {}
+    for row in table.filter(pl.col("kind") != "geojson").iter_rows(named=True):
+        source = f"../{EXPLANATION}/{quote(row['file'])}"
+        kind = row["kind"]
+        what = KINDS.get(kind) or kind.replace("token ", "attention of gene token ", 1)
+        about = f"{row['model']}: {what}. {row['slide_id'] or 'All slides'}"
+        patient = row["patient_id"]
+        found[patient] = (*found.get(patient, ()), Picture(source, about))
+    return found
 
 
 class _Profile:

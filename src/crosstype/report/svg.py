@@ -55,7 +55,7 @@ def inline_svg(figure: Figure, name: str, description: str) -> Markup:
 
     Args:
         figure: the figure.
-        name: short name, unique in the page.
+        name: short name, unique in the page; also that of the file as which it can be saved.
         description: what the figure shows, for those who cannot see it.
     """
     buffer = io.StringIO()
@@ -70,6 +70,7 @@ def inline_svg(figure: Figure, name: str, description: str) -> Markup:
     text = re.sub(r'(<[^<>]*?(?:href="|url\()#)', rf"\1{name}-", text)
     head, rest = text.split(">", 1)
     head = re.sub(r'\s(width|height)="[^"]*"', "", head)
-    head += f' role="img" aria-label="{escape(description)}" style="max-width:{WIDTH_IN * 1.25}in"'
+    head += f' data-name="{escape(name)}" style="max-width:{WIDTH_IN * 1.25}in"'
+    head += f' role="img" aria-label="{escape(description)}"'
     # Matplotlib escapes every text it writes; the description is escaped above.
     return Markup(f"{head}>{rest}")

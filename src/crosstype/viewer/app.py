@@ -47,9 +47,10 @@ def make_app(out: Path, token: str, openseadragon: Path) -> Starlette:
         routes=[
             Route("/", _page),
             Route("/api/run", _run),
-            Route("/api/patients/{patient}/genes", _genes),
-            Route("/api/slides/{slide}", _slide),
-            Route("/api/slides/{slide}/{level:int}/{column:int}_{row:int}.jpg", _picture),
+            # An id may hold a slash, which arrives decoded; ids are looked up, no part of a path.
+            Route("/api/patients/{patient:path}/genes", _genes),
+            Route("/api/slides/{slide:path}/{level:int}/{column:int}_{row:int}.jpg", _picture),
+            Route("/api/slides/{slide:path}", _slide),
             Mount("/openseadragon", StaticFiles(directory=openseadragon)),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
@@ -118,7 +119,7 @@ async def _slide(request: Request) -> Response:
             "size": size,
             "tiles": content.tiles(slide),
             "tissue": content.tissue(slide),
-            "maps": content.attention(slide),
+            "maps": content.maps(slide),
         }
 
     return JSONResponse(await run_in_threadpool(about))

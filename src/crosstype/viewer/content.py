@@ -24,6 +24,7 @@ from crosstype.terms import file_name_of
 
 ATTENTION = Path("explanation") / "attention.csv"
 SET_ATTENTION = Path("explanation") / "gene_set_attention.csv"
+EXPLAINED = Path("explanation") / "patients.csv"
 MOST_GENES = 12
 Columns = dict[str, type[pl.DataType]]
 
@@ -178,23 +179,58 @@ class Content:
             )
         return rings
 
-    def attention(self, slide: str) -> list[dict[str, Any]]:
-        """Return what was explained of a slide's tiles: a row per model (or gene set) and tile."""
-        rows: list[dict[str, Any]] = []
-        for name, key in ((ATTENTION, "model"), (SET_ATTENTION, "token")):
-            if (self.out / name).exists():
-                table = self._table(name).filter(pl.col("slide_id") == slide)
-                rows += [
-                    {"map": str(row[key]), "tile": row["tile"], "attention": row["attention"]}
-                    for row in table.iter_rows(named=True)
-                ]
-        return rows
+    def maps(self, slide: str) -> list[dict[str, Any]]:
+        """Return what was explained of a slide: a map per model and thing it shows.
+
+        `shows` is `attention` or `contribution`, or the gene set named as `token`, of whose tiles
+        only the highest are known. `tiles` are numbers in the slide, `values` theirs. `weight` is
+        what the networks count for in this patient's predictions, 0 to 1; None: not known.
+        """
+        found = []
+        for name, column in (
+            (ATTENTION, "attention"),
+            (ATTENTION, "contribution"),
+            (SET_ATTENTION, "attention"),
+        ):
+            own = self._explained(name, slide)
+            if column not in own.columns:
+                continue
+            keys = ["model", *[key for key in ("token",) if key in own.columns]]
+            known = own.drop_nulls(column)
+            for (model, *token), part in known.group_by(keys, maintain_order=True):
+                one = {"model": model, "shows": column, "token": token[0] if token else ""}
+                one |= {"tiles": part["tile"].to_list(), "values": part[column].to_list()}
+                found.append(one | {"weight": self._weights.get((slide, str(model)))})
+        return found
+
+    def _explained(self, name: Path, slide: str) -> pl.DataFrame:
+        """Return the rows of a slide in a table of the explanation; none without the table."""
+        if not (self.out / name).exists():
+            return pl.DataFrame()
+        return self._table(name).filter(pl.col("slide_id") == slide)
+
+    @cached_property
+    def _weights(self) -> dict[tuple[str, str], float]:
+        """What the networks count for, by slide and model."""
+        path = self.out / EXPLAINED
+        if not path.exists():
+            return {}
+        kinds: Columns = {"patient_id": pl.String, "model": pl.String, "trust": pl.Float64}
+        return {
+            (slide, model): trust
+            for patient, model, trust in read_stage_table(path, kinds).select(list(kinds)).rows()
+            for slide in self.slides_of.get(patient, ())
+        }
 
     def _table(self, name: Path) -> pl.DataFrame:
         """Return a table of the explanation, kept once read."""
         if name not in self._tables:
-            kinds: Columns = {"slide_id": pl.String, "tile": pl.Int64, "attention": pl.Float64}
-            self._tables[name] = read_stage_table(self.out / name, kinds)
+            kinds: Columns = {"slide_id": pl.String, "model": pl.String, "tile": pl.Int64}
+            table = read_stage_table(self.out / name, kinds | {"attention": pl.Float64})
+            if "contribution" in table.columns:
+                heard = pl.col("contribution").replace("", None).cast(pl.Float64)
+                table = table.with_columns(heard)
+            self._tables[name] = table
         return self._tables[name]
 
     @cached_property

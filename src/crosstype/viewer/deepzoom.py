@@ -7,10 +7,50 @@ from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
 
+from PIL import Image
+
 from crosstype.errors import Fault, SlideError
 
 TILE_PX, OVERLAP_PX, QUALITY = 254, 1, 85
-MOST_OPEN = 8
+MOST_OPEN, MOST_IMAGES = 8, 2
+ANY_MPP = 1.0
+"""Plain images state no micrometres per pixel; pictures of them need none."""
+
+
+class ImagePyramid:
+    """A plain image at every size that OpenSeadragon asks for; the whole of it is held.
+
+    OpenSlide's own pyramid would scale the whole image anew for every small picture, and several
+    threads would decode one image at once, which leaves parts of it grey.
+
+    Attributes:
+        level_dimensions: (width, height) of each level, the smallest, one pixel, first.
+        level_tiles: columns and rows of each level.
+    """
+
+    def __init__(self, image: Image.Image) -> None:
+        """Halve an RGB image until one pixel is left."""
+        self._levels = [image]
+        while max(self._levels[0].size) > 1:
+            self._levels.insert(0, self._levels[0].reduce(2))
+        self.level_count = len(self._levels)
+        self.level_dimensions = tuple(one.size for one in self._levels)
+        self.level_tiles = tuple(
+            (-(-width // TILE_PX), -(-height // TILE_PX)) for width, height in self.level_dimensions
+        )
+
+    def get_tile(self, level: int, place: tuple[int, int]) -> Image.Image:
+        """Return one picture; neighbours overlap by a pixel on each side."""
+        image = self._levels[level]
+        column, row = place
+        left, top = (max(0, one * TILE_PX - OVERLAP_PX) for one in (column, row))
+        right = min(image.width, (column + 1) * TILE_PX + OVERLAP_PX)
+        bottom = min(image.height, (row + 1) * TILE_PX + OVERLAP_PX)
+        return image.crop((left, top, right, bottom))
+
+    def close(self) -> None:
+        """Let go of the pixels."""
+        self._levels = []
 
 
 class DeepZoom:
@@ -39,22 +79,35 @@ class DeepZoom:
         return buffer.getvalue()
 
     def _generator(self, path: Path):  # type: ignore[no-untyped-def]
-        """Return the slide's pyramid, opened once; the least used one beyond eight is closed."""
-        import openslide
-        from openslide.deepzoom import DeepZoomGenerator
-
+        """Return the slide's pyramid, opened once; those least used are closed."""
         with self._lock:
-            if path in self._open:
-                self._open.move_to_end(path)
-                return self._open[path][1]
-            try:
-                slide = openslide.open_slide(path)
-            except (OSError, openslide.OpenSlideError) as error:
-                found = f"cannot be opened ({error})"
-                raise SlideError(Fault(path.name, found, "Look at the file.")) from error
-            generator = DeepZoomGenerator(slide, TILE_PX, OVERLAP_PX)
-            self._open[path] = (slide, generator)
-            if len(self._open) > MOST_OPEN:
-                old, _ = self._open.popitem(last=False)[1]
-                old.close()  # type: ignore[attr-defined]
-            return generator
+            if path not in self._open:
+                self._open[path] = _opened(path)
+                images = [
+                    one for one, held in self._open.items() if isinstance(held[0], ImagePyramid)
+                ]
+                for old in [*images[:-MOST_IMAGES], *list(self._open)[:-MOST_OPEN]]:
+                    if old in self._open:
+                        self._open.pop(old)[0].close()  # type: ignore[attr-defined]
+            self._open.move_to_end(path)
+            return self._open[path][1]
+
+
+def _opened(path: Path) -> tuple[object, object]:
+    """Return what is to be closed one day, and the pyramid."""
+    import openslide
+    from openslide.deepzoom import DeepZoomGenerator
+
+    from crosstype.slides.image_slide import ImageSlide
+    from crosstype.slides.openslide_slide import knows
+
+    if not knows(path):
+        with ImageSlide(path, ANY_MPP) as image:
+            pyramid = ImagePyramid(Image.fromarray(image.thumbnail(ANY_MPP)))
+        return pyramid, pyramid
+    try:
+        slide = openslide.open_slide(path)
+    except (OSError, openslide.OpenSlideError) as error:
+        found = f"cannot be opened ({error})"
+        raise SlideError(Fault(path.name, found, "Look at the file.")) from error
+    return slide, DeepZoomGenerator(slide, TILE_PX, OVERLAP_PX)

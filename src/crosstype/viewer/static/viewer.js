@@ -2,7 +2,10 @@
 const at = (id) => document.getElementById(id);
 // viridis: its order is seen by readers with any colour vision, and in grey.
 const VIRIDIS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
-let run, viewer, shown = { tiles: { xy_px: [] }, tissue: [], maps: [] }, patient = null;
+// Purple below 0, orange above.
+const PURPLE_ORANGE = [[84, 39, 136], [153, 142, 195], [247, 247, 247], [241, 163, 64], [179, 88, 6]];
+const NONE = { shows: "", token: "", tiles: [], values: [], weight: null };
+let run, viewer, newest = 0, shown = { tiles: { xy_px: [] }, tissue: [], maps: [] }, patient = null;
 
 async function ask(path) {
   const answer = await fetch(path);
@@ -71,7 +74,9 @@ function facts() {
 
 async function genes() {
   if (!patient) return;
-  const found = await ask(`/api/patients/${encodeURIComponent(patient.id)}/genes?search=${encodeURIComponent(at("gene").value.trim())}`);
+  const asked = patient;
+  const found = await ask(`/api/patients/${encodeURIComponent(asked.id)}/genes?search=${encodeURIComponent(at("gene").value.trim())}`);
+  if (asked !== patient) return;
   at("genes").tBodies[0].replaceChildren(...found.map((one) => {
     const row = document.createElement("tr");
     row.append(Object.assign(make("th", one.gene), { scope: "row" }), make("td", one.z === null ? "–" : one.z.toFixed(2)), make("td", String(one.percentile)));
@@ -88,15 +93,19 @@ async function choose(one) {
 }
 
 async function open() {
-  const slide = at("which").value;
+  const slide = at("which").value, mine = ++newest;
+  at("fault").hidden = true;
   viewer?.destroy();
   viewer = undefined;
   shown = { tiles: { xy_px: [] }, tissue: [], maps: [] };
   if (!slide) return say("This patient has no slide.");
-  shown = await ask(`/api/slides/${encodeURIComponent(slide)}`);
-  const names = [...new Set(shown.maps.map((one) => one.map))];
+  const found = await ask(`/api/slides/${encodeURIComponent(slide)}`);
+  if (mine !== newest) return;  // another slide was chosen meanwhile
+  shown = found;
+  const names = [...new Set(shown.maps.map((one) => one.model))], before = at("map").value;
   options(at("map"), [["", "none"], ...names.map((name) => [name, name])]);
-  at("map").value = names[0] ?? "";
+  at("map").value = names.includes(before) ? before : names[0] ?? "";
+  parts();
   if (!shown.size) return say("This run knows the slide by its features only, so there is no picture of it.");
   at("nothing").hidden = true;
   const { width, height, tile_px, overlap_px } = shown.size;
@@ -105,6 +114,7 @@ async function open() {
     tileSources: { width, height, tileSize: tile_px, tileOverlap: overlap_px,
       getTileUrl: (level, x, y) => `/api/slides/${encodeURIComponent(slide)}/${level}/${x}_${y}.jpg` },
   });
+  viewer.addHandler("tile-load-failed", () => { if (mine === newest) at("fault").hidden = false; });
   const canvas = document.createElement("canvas");
   canvas.id = "overlay";
   canvas.style.cssText = "position:absolute;inset:0;pointer-events:none";
@@ -119,20 +129,50 @@ function say(text) {
   legend();
 }
 
+// What is known of the chosen model: attention, contribution, gene sets; a choice is kept if it can be.
+function parts() {
+  const found = shown.maps.filter((one) => one.model === at("map").value), before = at("shows").value;
+  const name = (one) => one.token ? `gene set ${one.token}` : one.shows;
+  options(at("shows"), found.map((one) => [name(one), name(one)]));
+  if (found.some((one) => name(one) === before)) at("shows").value = before;
+  at("shows").disabled = !found.length;
+}
+
+function chosen() {
+  return shown.maps.filter((one) => one.model === at("map").value)[at("shows").selectedIndex] ?? NONE;
+}
+
 function legend() {
-  const name = at("map").value;
-  at("legend").hidden = !name || !shown.maps.length;
-  at("about").textContent = `attention of ${name}, by rank within the slide`;
+  const one = chosen(), signed = one.shows === "contribution";
+  at("legend").hidden = !one.shows || !shown.tiles.xy_px.length;
+  at("scale").classList.toggle("signed", signed);
+  at("low").textContent = signed ? `against ${towards()}` : "low";
+  at("high").textContent = signed ? `for ${towards()}` : "high";
+  const what = one.token ? `attention of gene set ${one.token}, its ${one.tiles.length} highest tiles here`
+    : signed ? "what the model's line hears of each tile" : "attention of the networks, by rank within the slide";
+  const weight = one.weight === null ? "" : ` Weight of the networks in this patient's predictions: ${Math.round(100 * one.weight)}%.`;
+  at("about").textContent = `${what}.${weight}`;
 }
 
-function colour(share) {
-  const place = share * (VIRIDIS.length - 1), low = Math.min(Math.floor(place), VIRIDIS.length - 2), part = place - low;
-  return VIRIDIS[low].map((value, i) => Math.round(value + part * (VIRIDIS[low + 1][i] - value)));
+// Of two classes numbers are towards the second; of more, towards the label's.
+function towards() {
+  return run.classes.length === 2 ? run.classes[1] : patient.label;
 }
 
-function ranks() {
-  const rows = shown.maps.filter((one) => one.map === at("map").value).sort((a, b) => a.attention - b.attention);
-  return new Map(rows.map((one, place) => [one.tile, rows.length > 1 ? place / (rows.length - 1) : 1]));
+function colour(share, colours) {
+  const place = share * (colours.length - 1), low = Math.min(Math.floor(place), colours.length - 2), part = place - low;
+  return colours[low].map((value, i) => Math.round(value + part * (colours[low + 1][i] - value)));
+}
+
+// The colour of each tile: by rank; contributions by value, 0 in the middle.
+function tints() {
+  const { shows, tiles, values } = chosen();
+  if (shows === "contribution") {
+    const most = Math.max(...values.map(Math.abs)) || 1;
+    return new Map(tiles.map((tile, i) => [tile, colour(0.5 + values[i] / most / 2, PURPLE_ORANGE)]));
+  }
+  const order = tiles.map((tile, i) => i).sort((a, b) => values[a] - values[b]);
+  return new Map(order.map((i, place) => [tiles[i], colour(order.length > 1 ? place / (order.length - 1) : 1, VIRIDIS)]));
 }
 
 function draw(canvas) {
@@ -144,15 +184,15 @@ function draw(canvas) {
   const pen = canvas.getContext("2d"), item = viewer.world.getItemAt(0);
   if (!item) return;
   pen.scale(dense, dense);
-  const share = ranks(), opacity = at("opacity").value / 100, side = shown.tiles.size_px;
+  const tint = tints(), opacity = at("opacity").value / 100, side = shown.tiles.size_px;
   pen.lineWidth = 1;
   shown.tiles.xy_px.forEach(([x, y], tile) => {
     const from = item.imageToViewerElementCoordinates(new OpenSeadragon.Point(x, y));
     const to = item.imageToViewerElementCoordinates(new OpenSeadragon.Point(x + side, y + side));
     if (to.x < 0 || to.y < 0 || from.x > box.width || from.y > box.height) return;
     const size = [from.x, from.y, to.x - from.x, to.y - from.y];
-    if (share.has(tile)) {
-      pen.fillStyle = `rgba(${colour(share.get(tile)).join(",")},${opacity})`;
+    if (tint.has(tile)) {
+      pen.fillStyle = `rgba(${tint.get(tile).join(",")},${opacity})`;
       pen.fillRect(...size);
     }
     if (at("outlines").checked) {
@@ -173,12 +213,17 @@ function draw(canvas) {
       pen.stroke();
     }
   }
-  canvas.dataset.drawn = String(share.size);
+  canvas.dataset.drawn = String(tint.size);
 }
 
 const redraw = () => { legend(); viewer?.forceRedraw(); };
 let waiting;
 const soon = (work) => () => { clearTimeout(waiting); waiting = setTimeout(work, 150); };
+
+// OpenSeadragon calls it an error when pictures of a slide that was left no longer come; where they
+// are missed the page itself says so (tile-load-failed).
+const quietly = (tell) => (...said) => { if (!/^(Tile %s failed|Ignoring tile)/.test(said[0])) tell(...said); };
+OpenSeadragon.console = { ...console, error: quietly(console.error), warn: quietly(console.warn) };
 
 (async () => {
   run = await ask("/api/run");
@@ -190,7 +235,8 @@ const soon = (work) => () => { clearTimeout(waiting); waiting = setTimeout(work,
   at("model").addEventListener("change", list);
   at("show").addEventListener("change", list);
   at("which").addEventListener("change", open);
-  at("map").addEventListener("change", redraw);
+  at("map").addEventListener("change", () => { parts(); redraw(); });
+  at("shows").addEventListener("change", redraw);
   at("opacity").addEventListener("input", redraw);
   at("outlines").addEventListener("change", redraw);
   at("tissue").addEventListener("change", redraw);
