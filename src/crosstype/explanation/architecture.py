@@ -143,12 +143,16 @@ class _Trace:
         self.network.eval()
         self.n_tiles = self.batch.tiles.shape[1]
         values = {name: getattr(self.batch, name) for name in GIVEN}
-        given = {name: one.detach().requires_grad_() for name, one in values.items() if one is not None}
+        given = {
+            name: one.detach().requires_grad_() for name, one in values.items() if one is not None
+        }
         self.given = {GIVEN[name]: one for name, one in given.items()}
         self.shapes |= {name: tuple(one.shape) for name, one in self.given.items()}
         boxes = boxes_of(self.network)
         modules = [(name, one) for name, one in self.network.named_modules() if name]
-        hooks = [one.register_forward_hook(self._hook(name, name in boxes)) for name, one in modules]
+        hooks = [
+            one.register_forward_hook(self._hook(name, name in boxes)) for name, one in modules
+        ]
         try:
             with torch.enable_grad():
                 self._said = self.network(replace(self.batch, **given)).logits
