@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from crosstype.files import write_text
 from crosstype.report import (
@@ -17,6 +12,7 @@ from crosstype.report import (
     calibration,
     coverage,
     decisions,
+    explanations,
     figures,
     page_tables,
     pair_tests,
@@ -27,23 +23,11 @@ from crosstype.report import (
 from crosstype.report.content import RunContent, read_content
 from crosstype.report.curves import MOST_REPEATS_DRAWN
 from crosstype.report.environment import page_environment
+from crosstype.report.explained import Explained
+from crosstype.report.page_figure import PageFigure, draw_figure
 from crosstype.report.patient_pages import patients_table, write_patient_pages
 from crosstype.report.spec import ReportSpec
-from crosstype.report.svg import house_style, inline_svg
 from crosstype.report.words import best_model_sentence, modality_sentence
-
-
-@dataclass(frozen=True)
-class PageFigure:
-    """A figure with its caption.
-
-    Attributes:
-        svg: the figure itself.
-        caption: what it shows and how to read it.
-    """
-
-    svg: Markup
-    caption: str
 
 
 def write_report(out: Path, spec: ReportSpec) -> Path:
@@ -60,7 +44,7 @@ def write_report(out: Path, spec: ReportSpec) -> Path:
         TableError: a table that every run has is missing or damaged.
     """
     content = read_content(out)
-    page = page_environment().get_template("report.html").render(_context(content, spec))
+    page = page_environment().get_template("report.html").render(_context(out, content, spec))
     path = out / "report.html"
     write_text(path, page)
     if spec.patient_pages:
@@ -68,7 +52,7 @@ def write_report(out: Path, spec: ReportSpec) -> Path:
     return path
 
 
-def _context(content: RunContent, spec: ReportSpec) -> dict[str, Any]:
+def _context(out: Path, content: RunContent, spec: ReportSpec) -> dict[str, Any]:
     references = list(dict.fromkeys(content.comparisons["model_b"]))
     left_out = page_tables.left_out_groups(content)
     n_left_out = content.left_out["patient_id"].n_unique()
@@ -103,6 +87,7 @@ def _context(content: RunContent, spec: ReportSpec) -> dict[str, Any]:
         ],
         "tests": pair_tests.pair_test_table(content),
         **_group_sections(content),
+        "explained": _explained(out, spec),
         "faults": page_tables.fault_table(content),
         "outliers": page_tables.outlier_table(content),
         "stages": page_tables.stage_table(content),
@@ -113,6 +98,16 @@ def _context(content: RunContent, spec: ReportSpec) -> dict[str, Any]:
             "Inputs, SHA-256 of their bytes", ("Input", "SHA-256"), run.get("inputs", {})
         ),
         "confusions": page_tables.confusions(content),
+    }
+
+
+def _explained(out: Path, spec: ReportSpec) -> dict[str, Any]:
+    """Return what the section about explanations is made of."""
+    explained = Explained(out)
+    return {
+        "genes": explanations.gene_tables(explained),
+        "pictures": explanations.picture_table(explained),
+        "has_figures": spec.figure_page,
     }
 
 
@@ -138,7 +133,9 @@ def _figures(content: RunContent, references: list[str]) -> dict[str, list[PageF
     """Draw every figure that the tables allow, by the section it belongs to."""
     averaged = " Mean curve over repeats." if content.n_repeats > 1 else ""
     sections: dict[str, list[PageFigure]] = {
-        "forest": [_draw(content, "forest", figures.plot_forest, "Pooled AUROC of each model.")],
+        "forest": [
+            draw_figure(content, "forest", figures.plot_forest, "Pooled AUROC of each model.")
+        ],
         "curves": [],
         **_probability_figures(content),
         "coverage": [],
@@ -146,11 +143,13 @@ def _figures(content: RunContent, references: list[str]) -> dict[str, list[PageF
         "modality": [],
         "training": [],
         "subgroups": [
-            _draw(content, f"groups{place}", partial(subgroups.plot_groups, chosen=it), it.caption)
+            draw_figure(
+                content, f"groups{place}", partial(subgroups.plot_groups, chosen=it), it.caption
+            )
             for place, it in enumerate(subgroups.group_figures(content))
         ],
         "losses": [
-            _draw(
+            draw_figure(
                 content,
                 f"loss-{pattern}",
                 partial(rna_loss.plot_rna_loss, pattern=pattern),
@@ -162,27 +161,27 @@ def _figures(content: RunContent, references: list[str]) -> dict[str, list[PageF
     for place, of in enumerate(content.shown_classes):
         about = f"Receiver operating characteristic, {of} against the rest.{averaged}"
         plot = partial(figures.plot_roc, of=of)
-        sections["curves"].append(_draw(content, f"roc{place}", plot, about))
+        sections["curves"].append(draw_figure(content, f"roc{place}", plot, about))
         about = f"Precision and recall, {of}; dotted: its share of the cohort.{averaged}"
         plot = partial(figures.plot_precision_recall, of=of)
-        sections["curves"].append(_draw(content, f"pr{place}", plot, about))
+        sections["curves"].append(draw_figure(content, f"pr{place}", plot, about))
     if not content.coverage.is_empty():
         about = "Accuracy among the patients about whom a model is surest."
-        sections["coverage"].append(_draw(content, "coverage", coverage.plot_coverage, about))
+        sections["coverage"].append(draw_figure(content, "coverage", coverage.plot_coverage, about))
     for place, reference in enumerate(references):
         about = f"AUROC of each model minus that of {reference}, on the same patients."
         plot = partial(figures.plot_differences, reference=reference)
-        sections["differences"].append(_draw(content, f"difference{place}", plot, about))
+        sections["differences"].append(draw_figure(content, f"difference{place}", plot, about))
     if not content.modality_use.is_empty():
         about = "AUROC lost when a modality is shuffled between patients."
-        sections["modality"].append(_draw(content, "use", figures.plot_modality_use, about))
+        sections["modality"].append(draw_figure(content, "use", figures.plot_modality_use, about))
     trained = [model for model in content.models if model in set(content.training["model"])]
     if trained:
         many = content.n_repeats > MOST_REPEATS_DRAWN
         lines = "mean over folds and repeats" if many else "a line per fold and repeat"
         about = f"Losses over epochs, {lines}; dashed: training, solid: validation."
         plot = partial(figures.plot_training, models=trained)
-        sections["training"].append(_draw(content, "training", plot, about))
+        sections["training"].append(draw_figure(content, "training", plot, about))
     return sections
 
 
@@ -193,20 +192,11 @@ def _probability_figures(content: RunContent) -> dict[str, list[PageFigure]]:
         if not content.calibration_curve.is_empty():
             about = f"Share of {of} over its mean probability, a panel per model."
             plot = partial(calibration.plot_calibration, of=of)
-            sections["calibration"].append(_draw(content, f"calibration{place}", plot, about))
+            sections["calibration"].append(draw_figure(content, f"calibration{place}", plot, about))
         if not content.decision_curve.is_empty():
             about = (
                 f"Net benefit of treating for {of}; shaded: the interval of {content.models[0]}."
             )
             plot = partial(decisions.plot_decisions, of=of)
-            sections["decisions"].append(_draw(content, f"decision{place}", plot, about))
+            sections["decisions"].append(draw_figure(content, f"decision{place}", plot, about))
     return sections
-
-
-def _draw(
-    content: RunContent, name: str, plot: Callable[[RunContent], Figure], caption: str
-) -> PageFigure:
-    if content.mark:
-        caption = f"{caption} ({content.mark})"
-    with house_style(name):
-        return PageFigure(inline_svg(plot(content), name, caption), caption)
