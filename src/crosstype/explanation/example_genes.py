@@ -50,7 +50,7 @@ class Fitted:
     def kept_genes(self) -> list[str]:
         """Return the names of the genes that the fitted steps keep."""
         places = np.flatnonzero(self.held.classifier.preparation.kept)
-        return [self.genes[place] for place in places]
+        return [self.genes[int(place)] for place in places]
 
     def before(self, patients: Patients) -> Values:
         """Return kept genes as they are before z-scoring."""

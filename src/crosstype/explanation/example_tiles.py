@@ -27,7 +27,7 @@ from crosstype.slides.slide import open_slide
 from crosstype.slides.spec import AugmentationSpec
 
 PICTURE, TILES = "examples/slide.jpg", "examples/tiles.png"
-LONGEST_SIDE_PX = 512
+LONGEST_SIDE_PX = 400
 N_TILES, MOST_VIEWS, TILE_PX = 3, 3, 128
 N_MOSAIC = 4
 """Tiles across and down in place of a slide of which only tiles are there."""

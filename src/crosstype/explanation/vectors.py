@@ -88,17 +88,17 @@ def vectors_of(classifier: NetworkClassifier, patients: Patients) -> dict[str, V
 def network_vectors(network: Network, batch: Batch) -> Mapping[str, Tensor]:
     """Return one network's vectors of the patients of a batch, patients x width, by space."""
     found: dict[str, Tensor] = {}
-    published = isinstance(network, PaperNetwork)
-    if Modality.IMAGE in network.uses:
-        alone = replace(batch, gene_mask=torch.zeros_like(batch.gene_mask))
-        found[IMAGE] = (
-            network.image_vector(batch) if published else _out_of(network, "image.pool", alone)
-        )
-    if Modality.GENES in network.uses:
-        alone = replace(batch, tile_mask=torch.zeros_like(batch.tile_mask))
-        found[GENES] = (
-            network.gene_vector(batch) if published else _out_of(network, "genes.encoder", alone)
-        )
+    sees = {IMAGE: Modality.IMAGE in network.uses, GENES: Modality.GENES in network.uses}
+    if isinstance(network, PaperNetwork):
+        made = {IMAGE: network.image_vector, GENES: network.gene_vector}
+        found = {space: make(batch) for space, make in made.items() if sees[space]}
+    else:
+        no_genes = replace(batch, gene_mask=torch.zeros_like(batch.gene_mask))
+        no_image = replace(batch, tile_mask=torch.zeros_like(batch.tile_mask))
+        if sees[IMAGE]:
+            found[IMAGE] = _out_of(network, "image.pool", no_genes)
+        if sees[GENES]:
+            found[GENES] = _out_of(network, "genes.encoder", no_image)
     if len(found) > 1:
         found[FUSED] = _into(network, "head", batch)
     return found

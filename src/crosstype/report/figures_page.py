@@ -22,6 +22,7 @@ from crosstype.report.page_tables import PageTable
 from crosstype.report.spec import ReportSpec
 
 FIGURES = "figures.html"
+NETWORKS = "Networks as built"
 NOT_MADE = (
     "OUT/explanation does not hold what this figure is made of: explanations were switched off "
     "([explanation] enabled), or made by an older version."
@@ -125,11 +126,11 @@ def _architecture_part(content: RunContent, explained: Explained) -> Part:
         for place, model in enumerate(networks)
     )
     tables = tuple(architecture.architecture_table(explained, model) for model in networks)
-    late = ("late has no network of its own: it weighs what image_only and gene_only say.",)
-    notes = late if networks and "late" in content.models else ()
-    return Part(
-        "networks", "Networks as built", notes if networks else (NOT_MADE,), figures, tables
-    )
+    if not networks:
+        return Part("networks", NETWORKS, (NOT_MADE,))
+    late = "late has no network of its own: it weighs what image_only and gene_only say."
+    notes = (architecture.architecture_note(), *[late] * ("late" in content.models))
+    return Part("networks", NETWORKS, notes, figures, tables)
 
 
 def _fold_part(content: RunContent) -> Part:
@@ -138,12 +139,13 @@ def _fold_part(content: RunContent) -> Part:
             content,
             f"folds{place}",
             partial(folds.plot_folds, model=model),
-            folds.folds_caption(content, model),
+            f"{model}, fold by fold.",
         )
         for place, model in enumerate(content.models if folds.folds_of(content) else ())
     )
-    notes = () if figures else ("predictions.csv does not say which fold a prediction is of.",)
-    return Part("folds", "Fold by fold", notes, figures)
+    said = folds.folds_note(content)
+    missing = "predictions.csv does not say which fold a prediction is of."
+    return Part("folds", "Fold by fold", (said if figures else missing,), figures)
 
 
 def _map_part(content: RunContent, explained: Explained) -> Part:
@@ -157,4 +159,4 @@ def _map_part(content: RunContent, explained: Explained) -> Part:
         )
         for place, model in enumerate(models)
     )
-    return Part("maps", "Maps of patients", () if models else (NOT_MADE,), figures)
+    return Part("maps", "Maps of patients", (maps.maps_note() if models else NOT_MADE,), figures)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import FancyBboxPatch
 
 from crosstype.report.content import RunContent
 from crosstype.report.explained import Explained
@@ -20,7 +21,10 @@ from crosstype.report.words import short
 LANES = {"tile features": "image", "expression": "genes", "clinical covariates": "clinical"}
 COLOURS = {"image": VERMILION, "genes": BLUE, "clinical": QUIET, "both": GREEN, "": QUIET}
 LOGITS = "logits"
-BOX_WIDTH, BOX_HEIGHT = 0.9, 0.62
+BOX_WIDTH, BOX_HEIGHT = 0.86, 0.62
+GAP = 1 - BOX_HEIGHT
+
+Place = tuple[float, float]
 
 
 @dataclass
@@ -50,11 +54,15 @@ class Box:
     @property
     def words(self) -> str:
         """Return what stands in the box."""
-        head = self.name if self.kind in ("Input", "Output") else f"{short(self.name, 30)}"
+        head = self.name if self.kind in ("Input", "Output") else short(self.name, 30)
         kind = "" if self.kind in ("Input", "Output") else f"{self.kind}\n"
-        last = self.shape.removeprefix("patients x ")
+        last = self.shape.removeprefix("patients x ").replace(" x ", " × ")
         if self.n_parameters:
-            last = f"{last} | {self.n_parameters:,} w." if last else f"{self.n_parameters:,} w."
+            last = (
+                f"{last} · {self.n_parameters:,} weights"
+                if last
+                else f"{self.n_parameters:,} weights"
+            )
         return f"{head}\n{kind}{last}" + ("" if self.has_part else "\nplays no part")
 
 
@@ -85,14 +93,12 @@ def plot_architecture(content: RunContent, explained: Explained, model: str) -> 
     lanes = [
         one for one in ("image", "both", "genes", "clinical") if one in {b.lane for b in boxes}
     ]
-    columns = {lane: place for place, lane in enumerate(lanes)}
+    columns: dict[str, int] = {lane: place for place, lane in enumerate(lanes)}
     n_rows = max(box.row for box in boxes) + 1
-    figure = new_figure(0.5 + 0.6 * n_rows)
+    figure = new_figure(0.5 + 0.64 * n_rows)
     axes = figure.add_subplot()
-    at = {box.name: (columns.get(box.lane, 0), -box.row) for box in boxes}
-    for box in boxes:
-        for source in box.inputs:
-            _draw_arrow(axes, at[source], at[box.name])
+    at: dict[str, Place] = {b.name: (columns.get(b.lane, 0), -b.row) for b in boxes}
+    _draw_arrows(axes, boxes, at)
     for box in boxes:
         _draw_box(axes, box, at[box.name])
     axes.set_xlim(-0.55, max(len(lanes), 2) - 0.45)
@@ -104,15 +110,20 @@ def plot_architecture(content: RunContent, explained: Explained, model: str) -> 
 
 
 def architecture_caption(explained: Explained, model: str) -> str:
-    """Return how to read a network's figure, and how large the network is."""
+    """Return how large a network is."""
     rows = explained.architecture.filter(pl.col("model") == model)
     total, n_networks = int(rows["n_parameters"].sum()), int(rows["n_networks"][0])
     copies = "one such network" if n_networks == 1 else f"{n_networks} such networks"
+    return f"{model}: {total:,} parameters; {copies} in the fold."
+
+
+def architecture_note() -> str:
+    """Return how to read the figures of networks."""
     return (
-        f"{model} as it was built for fold 1 of repeat 1: {total:,} parameters, {copies} in the "
-        "fold. In a box: name, class, shape of what comes out of it for each patient, number of "
-        "its weights. Red hears the image, blue the genes, green both; dashed plays no part in "
-        "the logits. Read off the network at work, not drawn by hand."
+        "Each network as it was built for fold 1 of repeat 1, read off the network at work, not "
+        "drawn by hand. In a box: name of the module, its class, the shape of what comes out of it "
+        "for each patient, the number of its weights. Red hears the image, blue the genes, green "
+        "both; what is dashed plays no part in the logits."
     )
 
 
@@ -183,48 +194,67 @@ def _place(boxes: Sequence[Box]) -> None:
 
 
 def _place_rows(boxes: Sequence[Box], known: dict[str, Box]) -> None:
-    done: set[str] = set()
+    """Place each box as low as what it feeds allows; two of a lane never share a row."""
+    feeds = {box.name: [one.name for one in boxes if box.name in one.inputs] for box in boxes}
+    height: dict[str, int] = {}
     taken: set[tuple[str, int]] = set()
-    waiting = list(boxes)
+    waiting = [box for box in reversed(boxes) if box.has_part]
     while waiting:
-        ready = [box for box in waiting if done.issuperset(box.inputs)]
-        for box in ready:
-            rows = [known[one].row + 1 for one in box.inputs]
-            box.row = max(rows, default=0)
-            while (box.lane, box.row) in taken:
-                box.row += 1
-            taken.add((box.lane, box.row))
-            done.add(box.name)
-        waiting = [box for box in waiting if box.name not in done]
-    lowest = max(box.row for box in boxes)
-    known[LOGITS].row = max(lowest, known[LOGITS].row)
+        box = next(one for one in waiting if height.keys() >= set(feeds[one.name]))
+        own = max((height[one] + 1 for one in feeds[box.name]), default=0)
+        while (box.lane, own) in taken:
+            own += 1
+        taken.add((box.lane, own))
+        height[box.name] = own
+        waiting.remove(box)
+    highest = max(height.values())
+    for box in boxes:
+        if not box.has_part:
+            own = highest
+            while (box.lane, own) in taken:
+                own -= 1
+            taken.add((box.lane, own))
+            height[box.name] = own
+        known[box.name].row = highest - height[box.name]
 
 
-def _draw_arrow(axes: Axes, source: tuple[float, float], target: tuple[float, float]) -> None:
-    """Draw what feeds what; an arrow that passes a box of its own lane bends around it."""
-    passes = source[0] == target[0] and source[1] - target[1] > 1
-    start = (source[0], source[1] - BOX_HEIGHT / 2)
-    end = (target[0], target[1] + BOX_HEIGHT / 2)
-    bent = "arc3,rad=0.35" if passes else "arc3,rad=0"
-    if passes:
-        start, end = (source[0] - 0.3, start[1]), (target[0] - 0.3, end[1])
-    axes.add_patch(
-        FancyArrowPatch(
-            start,
-            end,
-            arrowstyle="-|>",
-            mutation_scale=6,
-            connectionstyle=bent,
-            color=QUIET,
-            linewidth=0.8,
-            shrinkA=0,
-            shrinkB=0,
-            zorder=1,
-        )
-    )
+def _draw_arrows(axes: Axes, boxes: Sequence[Box], at: Mapping[str, Place]) -> None:
+    """Draw what feeds what along the gutters between lanes, in the colour of what is heard."""
+    n_drawn: Counter[float] = Counter()
+    lanes = {box.name: box.lane for box in boxes}
+    for box in boxes:
+        for source in box.inputs:
+            (x, y), (to_x, to_y) = at[source], at[box.name]
+            start, end = y - BOX_HEIGHT / 2, to_y + BOX_HEIGHT / 2
+            points = [(x, start)]
+            if y - to_y > 1:  # around what stands between
+                gutter = to_x + 0.5 if x > to_x else to_x - 0.5
+                aside = gutter + 0.03 * (n_drawn[gutter] % 3 - 1)
+                n_drawn[gutter] += 1
+                leave, enter = start - GAP * 0.35, end + GAP * 0.55
+                points += [(x, leave), (aside, leave), (aside, enter), (to_x, enter)]
+            elif x != to_x:
+                points += [(x, end + GAP * 0.55), (to_x, end + GAP * 0.55)]
+            across, down = zip(*points, strict=True)
+            colour = COLOURS[lanes[source]]
+            axes.plot(across, down, color=colour, linewidth=0.9, solid_joinstyle="round", zorder=1)
+            axes.annotate(
+                "",
+                xy=(to_x, end),
+                xytext=points[-1] if points[-1][1] > end else (to_x, end + GAP),
+                arrowprops={
+                    "arrowstyle": "-|>",
+                    "color": colour,
+                    "linewidth": 0.9,
+                    "shrinkA": 0,
+                    "shrinkB": 0,
+                    "mutation_scale": 6,
+                },
+                zorder=1,
+            )
 
 
-def _draw_box(axes: Axes, box: Box, at: tuple[float, float]) -> None:
+def _draw_box(axes: Axes, box: Box, at: Place) -> None:
     corner = (at[0] - BOX_WIDTH / 2, at[1] - BOX_HEIGHT / 2)
     axes.add_patch(
         FancyBboxPatch(
@@ -239,4 +269,4 @@ def _draw_box(axes: Axes, box: Box, at: tuple[float, float]) -> None:
             zorder=2,
         )
     )
-    axes.text(*at, box.words, fontsize=6, ha="center", va="center", color=INK, zorder=3)
+    axes.text(*at, box.words, fontsize=6.5, ha="center", va="center", color=INK, zorder=3)

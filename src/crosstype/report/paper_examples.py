@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import ceil
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -19,7 +20,7 @@ from crosstype.report.svg import BLUE, FAINT, QUIET, VERMILION, new_figure
 from crosstype.report.words import short
 
 MOST_Z = 3.0
-MOST_IN_STRIP = 600
+MOST_IN_STRIP = 2000
 """Genes that a strip shows of a whole profile; of a larger one, every second, third, ... gene."""
 WHO = (("training", BLUE, -0.17), ("test", VERMILION, 0.17))
 
@@ -35,6 +36,7 @@ def plot_sample(content: RunContent, explained: Explained) -> Figure:
         with Image.open(picture) as image:
             axes.imshow(np.asarray(image), interpolation="none")
         axes.set_axis_off()
+        axes.set_anchor("N")
         whole = explained.facts.get("picture") == "slide"
         axes.set_title("Slide" if whole else "Some of its tiles", fontsize=8)
     strip = figure.add_subplot(grid[1])
@@ -44,7 +46,7 @@ def plot_sample(content: RunContent, explained: Explained) -> Figure:
     strip.set_title("Genes", fontsize=8)
     whole_strip = figure.add_subplot(grid[2])
     values = explained.profile["z"].fill_null(float("nan")).to_numpy()[:: _stride(explained)]
-    drawn = whole_strip.imshow(values[:, None], aspect="auto", interpolation="nearest", **_look())
+    drawn = whole_strip.imshow(values[:, None], aspect="auto", interpolation="none", **_look())
     whole_strip.set_xticks([])
     whole_strip.set_yticks([])
     whole_strip.set_title("Profile", fontsize=8)
@@ -205,7 +207,7 @@ def _colours() -> Colormap:
     return made.with_extremes(bad="white")
 
 
-def _look() -> dict[str, object]:
+def _look() -> dict[str, Any]:
     return {"cmap": _colours(), "vmin": -MOST_Z, "vmax": MOST_Z}
 
 

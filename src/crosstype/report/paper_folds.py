@@ -80,12 +80,14 @@ def plot_folds(content: RunContent, model: str) -> Figure:
     return figure
 
 
-def folds_caption(content: RunContent, model: str) -> str:
-    """Return what the figure of a model's folds shows."""
-    said = f"{model}, fold by fold: true class (rows) and called class (columns) of test patients"
-    if content.training.filter(pl.col("model") == model).height:
-        said += "; below, loss over epochs, the mean over the fold's networks"
-    return f"{said}." + (" Of the first repeat." if content.n_repeats > 1 else "")
+def folds_note(content: RunContent) -> str:
+    """Return how to read the figures of folds."""
+    first = " of the first repeat" if content.n_repeats > 1 else ""
+    return (
+        f"A column for each fold{first}. Above: true class (rows) and called class (columns) of "
+        "its test patients, darker the larger the share of the row. Below, for networks: loss over "
+        "epochs, the mean over the fold's networks."
+    )
 
 
 def _draw_counts(

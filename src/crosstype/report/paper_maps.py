@@ -51,19 +51,25 @@ def plot_vector_maps(content: RunContent, explained: Explained, model: str) -> F
     return figure
 
 
-def maps_caption(content: RunContent, explained: Explained, model: str) -> str:
-    """Return how a model's maps were made and what they cannot say."""
-    rows = explained.vector_maps.filter(pl.col("model") == model)
-    how = " or ".join(dict.fromkeys(rows["method"]))
-    said = (
-        f"Vectors that {model} makes of test patients ({how}), a map for each fold, since two "
-        "folds' models share no space. Axes have no unit, and only near neighbours mean anything."
+def maps_note() -> str:
+    """Return how to read the maps and what they cannot say."""
+    return (
+        "Vectors that the models make of test patients, whom the fold's models never saw: of the "
+        "image with the genes hidden, of the genes with the image hidden, and of both as the last "
+        "layer sees them. A map for each fold, since two folds' models share no space. Axes have "
+        "no unit, and only near neighbours mean anything."
     )
+
+
+def maps_caption(content: RunContent, explained: Explained, model: str) -> str:
+    """Return how a model's maps were made, and whether its vectors decide anything."""
+    rows = explained.vector_maps.filter(pl.col("model") == model)
+    said = f"{model}, by {' or '.join(dict.fromkeys(rows['method']))}."
     trusts = _trusts(content, model)
     if trusts and not any(trusts.values()):
-        return (
-            f"{said} The networks' correction was trusted in no fold, so that these vectors decide "
-            "no prediction of this run."
+        said += (
+            " The networks' correction was trusted in no fold, so that these vectors decide no "
+            "prediction of this run."
         )
     return said
 
