@@ -7,7 +7,7 @@ what comes out of each module and where it went is read from torch's record of t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -34,15 +34,27 @@ LOGITS = "logits"
 
 
 def architecture_of(held: HeldOut) -> pl.DataFrame:
-    """Return a model's first network module by module; parameters add up to all that it has.
+    """Return a model's first network module by module, as `parts_of`, and how many it has."""
+    classifier = held.classifier
+    prepared = Prepared(held.patients, classifier.preparation, imputed=classifier.imputed)
+    found = parts_of(classifier.networks[0], prepared.batch(np.zeros(1, dtype=np.int64)))
+    n_networks = len(classifier.networks)
+    whole = found.with_columns(model=pl.lit(held.job.model), n_networks=pl.lit(n_networks))
+    return whole.select(*SCHEMA).cast(dict(SCHEMA))
+
+
+def parts_of(network: Network, batch: Batch) -> pl.DataFrame:
+    """Return a network module by module; `n_parameters` add up to all that it has.
 
     A box is a layer, or a block of ours that holds no further block of ours. Its row comes first;
     rows of the same `box` below it are what it is made of. `inputs` are what feeds the box; a box
     that feeds nothing plays no part in the logits.
+
+    Args:
+        network: the network.
+        batch: a patient; only how large things are matters.
     """
-    network = held.classifier.networks[0]
-    prepared = Prepared(held.patients, held.classifier.preparation, imputed=held.classifier.imputed)
-    first, second = (_Trace(network, batch) for batch in _batches(prepared))
+    first, second = (_Trace(network, one) for one in _batches(batch))
     shapes = {
         name: _in_words(shape, second.shapes[name], first.n_tiles)
         for name, shape in first.shapes.items()
@@ -50,12 +62,9 @@ def architecture_of(held: HeldOut) -> pl.DataFrame:
     given = [(name, name, "Input", "", shapes[name], 0) for name in first.given]
     rows = [*given, *_rows(network, shapes), (LOGITS, LOGITS, "Output", "", shapes[LOGITS], 0)]
     feeds = {name: "; ".join(sources) for name, sources in first.feeds().items()}
-    n_networks = len(held.classifier.networks)
-    whole = [
-        (held.job.model, *row, feeds.get(row[1], "") if row[0] == row[1] else "", n_networks)
-        for row in rows
-    ]
-    return pl.DataFrame(whole, schema=SCHEMA, orient="row")
+    whole = [(*row, feeds.get(row[1], "") if row[0] == row[1] else "") for row in rows]
+    own = {name: SCHEMA[name] for name in SCHEMA if name not in ("model", "n_networks")}
+    return pl.DataFrame(whole, schema=own, orient="row")
 
 
 def boxes_of(network: nn.Module) -> dict[str, nn.Module]:
@@ -101,17 +110,19 @@ def _rows(
                 yield box, name, type(part).__name__, settings, shapes.get(name, ""), own
 
 
-def _batches(prepared: Prepared) -> Iterator[Batch]:
+def _batches(batch: Batch) -> Iterator[Batch]:
     """Give the first patient twice over, and three times over with one more tile of padding."""
     for n, more in SIZES:
-        batch = prepared.batch(np.zeros(n, dtype=np.int64))
-        tiles, mask = batch.tiles[:, :MOST_TILES], batch.tile_mask[:, :MOST_TILES]
+        parts = {one.name: getattr(batch, one.name) for one in fields(batch)}
+        again = {
+            name: None if part is None else part[:1].expand(n, *part.shape[1:])
+            for name, part in parts.items()
+        }
+        tiles, mask = again["tiles"][:, :MOST_TILES], again["tile_mask"][:, :MOST_TILES]
         wanted = max(LEAST_TILES, tiles.shape[1]) + more - tiles.shape[1]
-        yield replace(
-            batch,
-            tiles=nn.functional.pad(tiles, (0, 0, 0, wanted)),
-            tile_mask=nn.functional.pad(mask, (0, wanted)),
-        )
+        again["tiles"] = nn.functional.pad(tiles, (0, 0, 0, wanted))
+        again["tile_mask"] = nn.functional.pad(mask, (0, wanted))
+        yield Batch(**again)
 
 
 def _in_words(shape: tuple[int, ...], grown: tuple[int, ...], n_tiles: int) -> str:
