@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,15 +60,6 @@ def explain_stage(
             watcher.say(line)
         return notes
 
-    first = [one for one in spec.training.models if one not in models]  # whose networks are shown
-    fitted = [
-        path for one in models for path in sorted((out / "models" / one).glob("*.safetensors"))
-    ]
-    fitted += [path for one in first for path in (out / "models" / one).glob("0_0.safetensors")]
-    inputs = {name: out / name for name in READ}
-    inputs |= {str(path.relative_to(out)): path for path in fitted}
-    if spec.models.gene_sets is not None:
-        inputs[f"gene_sets: {spec.models.gene_sets.name}"] = spec.models.gene_sets
     settings = [
         replace(spec.explanation, enabled=True),
         [one.name for one in spec.cohort.classes],
@@ -80,7 +71,23 @@ def explain_stage(
         protocol,
     ]
     outputs = [f"{FOLDER}/{name}" for name in (*TABLES, *PICTURES)]
-    return Stage("explain", settings, inputs, outputs), work
+    return Stage("explain", settings, _inputs(spec, models, out), outputs), work
+
+
+def _inputs(spec: RunSpec, models: Sequence[str], out: Path) -> dict[str, Path]:
+    """Return the files that explanations are made of, among them every fitted model explained.
+
+    Of the others one network each is shown as it was built.
+    """
+    folder = out / "models"
+    fitted = [path for one in models for path in sorted((folder / one).glob("*.safetensors"))]
+    others = [one for one in spec.training.models if one not in models]
+    fitted += [path for one in others for path in (folder / one).glob("0_0.safetensors")]
+    inputs = {name: out / name for name in READ}
+    inputs |= {str(path.relative_to(out)): path for path in fitted}
+    if spec.models.gene_sets is not None:
+        inputs[f"gene_sets: {spec.models.gene_sets.name}"] = spec.models.gene_sets
+    return inputs
 
 
 def _places(spec: RunSpec, out: Path) -> Places:

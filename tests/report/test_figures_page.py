@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,18 @@ from crosstype.report.content import RunContent, read_content
 from crosstype.report.explained import Explained
 from crosstype.report.figures_page import parts_of, write_figures
 from crosstype.report.page import write_report
+from crosstype.report.page_figure import draw_figure
 from crosstype.report.paper_maps import plot_vector_maps
 from crosstype.report.spec import ReportSpec
 
 from .test_report import HOSTILE, LEAK, outline_of
 
 KEPT = ["cross_attention", "majority"]
+
+
+def svg_of_maps(content: RunContent, explained: Explained) -> str:
+    plot = partial(plot_vector_maps, explained=explained, model="cross_attention")
+    return draw_figure(content, "map", plot, "A caption.").svg
 
 
 def few_models(out: Path) -> RunContent:
@@ -90,7 +97,7 @@ def test_a_run_leaves_the_page_and_the_report_leads_to_it(finished: tuple[Any, P
     assert record["outputs"]["figures.html"]
 
 
-def test_names_are_text_marks_stand_and_bytes_are_stable(changed: Path) -> None:
+def test_names_are_text_and_marks_stand(changed: Path) -> None:
     page = write_figures(changed, ReportSpec(title=HOSTILE)).read_text(encoding="utf-8")
     outline = outline_of(page)
     assert outline.tags.count("script") == 1
@@ -101,7 +108,6 @@ def test_names_are_text_marks_stand_and_bytes_are_stable(changed: Path) -> None:
     assert captions == 4 + 3 + 2 + 1  # examples, networks, models by fold, a model's maps
     assert page.count("(protocol paper: leaks test patients") >= captions
     assert "each with 1 of its 4 views" in page
-    assert write_figures(changed, ReportSpec(title=HOSTILE)).read_text(encoding="utf-8") == page
     report = write_report(changed, ReportSpec(patient_pages=False)).read_text(encoding="utf-8")
     assert "<script>alert" not in report
     assert "Genes by which cross_attention goes: first 20 of 20" in report
@@ -127,6 +133,8 @@ def test_every_function_returns_a_figure(changed: Path) -> None:
     assert isinstance(paper_examples.plot_views(content, explained), Figure)
     assert isinstance(paper_examples.plot_standardised(content, explained), Figure)
     assert isinstance(paper_examples.plot_outliers(content, explained), Figure)
+    once, again = (svg_of_maps(content, explained) for _ in range(2))
+    assert once == again  # the same bytes
     maps = plot_vector_maps(content, explained, "cross_attention")
     # Two folds, three spaces: no two folds share a panel.
     assert len([axes for axes in maps.axes if axes.lines]) == 6

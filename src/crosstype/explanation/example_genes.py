@@ -58,7 +58,7 @@ class Fitted:
         steps = self.pipeline[:place]
         return np.asarray(steps.transform(patients.genes) if place else patients.genes)
 
-    def z_scores(self, patients: Patients) -> Values:
+    def standardised(self, patients: Patients) -> Values:
         """Return kept genes' z-scores."""
         return np.asarray(self.pipeline.named_steps[Z].transform(self.before(patients)))
 
@@ -73,7 +73,7 @@ class Fitted:
         if self.removes:
             fitted: OutlierRemover = self.pipeline.named_steps["outliers"]
             return fitted
-        return OutlierRemover(self.factor).fit(self.z_scores(self.teachers))
+        return OutlierRemover(self.factor).fit(self.standardised(self.teachers))
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class GeneExamples:
         rank: list[int | None] = [None] * len(names)
         for number, place in enumerate(self.chosen, start=1):
             rank[place] = number
-        z = self.fitted.z_scores(self.patients.select([patient_id]))[0]
+        z = self.fitted.standardised(self.patients.select([patient_id]))[0]
         columns = {"gene": names, "z": z.astype(np.float64), "rank": rank}
         kinds = {"gene": pl.String, "z": pl.Float64, "rank": pl.Int64}
         return pl.DataFrame(columns, schema=kinds).with_columns(pl.col("z").fill_nan(None))
@@ -159,4 +159,4 @@ class GeneExamples:
         }
 
     def _both(self, patients: Patients) -> list[tuple[str, Values]]:
-        return [("before", self.fitted.before(patients)), ("z", self.fitted.z_scores(patients))]
+        return [("before", self.fitted.before(patients)), ("z", self.fitted.standardised(patients))]

@@ -24,7 +24,8 @@ from crosstype.report.content import RunContent, read_content
 from crosstype.report.curves import MOST_REPEATS_DRAWN
 from crosstype.report.environment import page_environment
 from crosstype.report.explained import Explained
-from crosstype.report.page_figure import PageFigure, draw_figure
+from crosstype.report.page_figure import PageFigure
+from crosstype.report.page_figure import draw_figure as _draw
 from crosstype.report.patient_pages import patients_table, write_patient_pages
 from crosstype.report.spec import ReportSpec
 from crosstype.report.words import best_model_sentence, modality_sentence
@@ -133,9 +134,7 @@ def _figures(content: RunContent, references: list[str]) -> dict[str, list[PageF
     """Draw every figure that the tables allow, by the section it belongs to."""
     averaged = " Mean curve over repeats." if content.n_repeats > 1 else ""
     sections: dict[str, list[PageFigure]] = {
-        "forest": [
-            draw_figure(content, "forest", figures.plot_forest, "Pooled AUROC of each model.")
-        ],
+        "forest": [_draw(content, "forest", figures.plot_forest, "Pooled AUROC of each model.")],
         "curves": [],
         **_probability_figures(content),
         "coverage": [],
@@ -143,13 +142,11 @@ def _figures(content: RunContent, references: list[str]) -> dict[str, list[PageF
         "modality": [],
         "training": [],
         "subgroups": [
-            draw_figure(
-                content, f"groups{place}", partial(subgroups.plot_groups, chosen=it), it.caption
-            )
+            _draw(content, f"groups{place}", partial(subgroups.plot_groups, chosen=it), it.caption)
             for place, it in enumerate(subgroups.group_figures(content))
         ],
         "losses": [
-            draw_figure(
+            _draw(
                 content,
                 f"loss-{pattern}",
                 partial(rna_loss.plot_rna_loss, pattern=pattern),
@@ -161,27 +158,27 @@ def _figures(content: RunContent, references: list[str]) -> dict[str, list[PageF
     for place, of in enumerate(content.shown_classes):
         about = f"Receiver operating characteristic, {of} against the rest.{averaged}"
         plot = partial(figures.plot_roc, of=of)
-        sections["curves"].append(draw_figure(content, f"roc{place}", plot, about))
+        sections["curves"].append(_draw(content, f"roc{place}", plot, about))
         about = f"Precision and recall, {of}; dotted: its share of the cohort.{averaged}"
         plot = partial(figures.plot_precision_recall, of=of)
-        sections["curves"].append(draw_figure(content, f"pr{place}", plot, about))
+        sections["curves"].append(_draw(content, f"pr{place}", plot, about))
     if not content.coverage.is_empty():
         about = "Accuracy among the patients about whom a model is surest."
-        sections["coverage"].append(draw_figure(content, "coverage", coverage.plot_coverage, about))
+        sections["coverage"].append(_draw(content, "coverage", coverage.plot_coverage, about))
     for place, reference in enumerate(references):
         about = f"AUROC of each model minus that of {reference}, on the same patients."
         plot = partial(figures.plot_differences, reference=reference)
-        sections["differences"].append(draw_figure(content, f"difference{place}", plot, about))
+        sections["differences"].append(_draw(content, f"difference{place}", plot, about))
     if not content.modality_use.is_empty():
         about = "AUROC lost when a modality is shuffled between patients."
-        sections["modality"].append(draw_figure(content, "use", figures.plot_modality_use, about))
+        sections["modality"].append(_draw(content, "use", figures.plot_modality_use, about))
     trained = [model for model in content.models if model in set(content.training["model"])]
     if trained:
         many = content.n_repeats > MOST_REPEATS_DRAWN
         lines = "mean over folds and repeats" if many else "a line per fold and repeat"
         about = f"Losses over epochs, {lines}; dashed: training, solid: validation."
         plot = partial(figures.plot_training, models=trained)
-        sections["training"].append(draw_figure(content, "training", plot, about))
+        sections["training"].append(_draw(content, "training", plot, about))
     return sections
 
 
@@ -192,11 +189,11 @@ def _probability_figures(content: RunContent) -> dict[str, list[PageFigure]]:
         if not content.calibration_curve.is_empty():
             about = f"Share of {of} over its mean probability, a panel per model."
             plot = partial(calibration.plot_calibration, of=of)
-            sections["calibration"].append(draw_figure(content, f"calibration{place}", plot, about))
+            sections["calibration"].append(_draw(content, f"calibration{place}", plot, about))
         if not content.decision_curve.is_empty():
             about = (
                 f"Net benefit of treating for {of}; shaded: the interval of {content.models[0]}."
             )
             plot = partial(decisions.plot_decisions, of=of)
-            sections["decisions"].append(draw_figure(content, f"decision{place}", plot, about))
+            sections["decisions"].append(_draw(content, f"decision{place}", plot, about))
     return sections
