@@ -41,6 +41,8 @@ def test_parameters_add_up_and_arrows_say_what_gradients_say(name: str) -> None:
     parts = parts_of(network, patient_of(make_batch(), 0))
     assert parts["n_parameters"].sum() == sum(one.numel() for one in network.parameters())
     assert parts["module"].is_unique().all()
+    feeds = dict(parts.select("module", "inputs").iter_rows())
+    assert not any(box in text.split("; ") for box, text in feeds.items())
     there = reached(parts)
     used = taught(network)
     for box in parts["box"].unique():

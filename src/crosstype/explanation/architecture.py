@@ -40,7 +40,7 @@ def architecture_of(held: HeldOut) -> pl.DataFrame:
     found = parts_of(classifier.networks[0], prepared.batch(np.zeros(1, dtype=np.int64)))
     n_networks = len(classifier.networks)
     whole = found.with_columns(model=pl.lit(held.job.model), n_networks=pl.lit(n_networks))
-    return whole.select(*SCHEMA).cast(dict(SCHEMA))
+    return whole.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
 
 
 def parts_of(network: Network, batch: Batch) -> pl.DataFrame:
@@ -114,7 +114,7 @@ def _batches(batch: Batch) -> Iterator[Batch]:
     """Give the first patient twice over, and three times over with one more tile of padding."""
     for n, more in SIZES:
         parts = {one.name: getattr(batch, one.name) for one in fields(batch)}
-        again = {
+        again: dict[str, Any] = {
             name: None if part is None else part[:1].expand(n, *part.shape[1:])
             for name, part in parts.items()
         }
@@ -234,7 +234,7 @@ class _Walk:
                 box = self._box_of(before)
                 if box:
                     self.makers[step] = box
-                    self.found[box] = self._from(before)
+                    self.found[box] = self._from(before) - {box}
                     sources.add(box)
                 else:
                     steps += before

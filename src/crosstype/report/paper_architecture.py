@@ -178,9 +178,10 @@ def _place(boxes: Sequence[Box]) -> None:
         return heard[name]
 
     def take_part(name: str) -> None:
-        known[name].has_part = True
-        for one in known[name].inputs:
-            take_part(one)
+        if not known[name].has_part:
+            known[name].has_part = True
+            for one in known[name].inputs:
+                take_part(one)
 
     take_part(LOGITS)
     for box in boxes:
