@@ -14,7 +14,10 @@ from tests.features.fake_slides import FakeEncoder, extract, recipe_of, tissue_p
 from crosstype.cohort.aligned import load_expression
 from crosstype.explanation.example_tiles import TILE_PX, TileExamples
 from crosstype.explanation.places import Places, SlideTiles
+from crosstype.explanation.tables import write_tables
 from crosstype.features.sources import find_sources
+from crosstype.report.explained import Explained
+from crosstype.tables import read_stage_table
 
 
 def table(out: Path, name: str) -> pl.DataFrame:
@@ -119,3 +122,11 @@ def test_what_cannot_be_shown_is_said(tmp_path: Path) -> None:
     nowhere = TileExamples(None, {}, places, "drawn")
     assert nowhere.draw("P1", tmp_path)["augmentation"] == "ready_made"
     assert not (tmp_path / "examples").exists()
+
+
+def test_tables_without_rows_can_be_read(tmp_path: Path) -> None:
+    """As those of a run whose models see no genes."""
+    write_tables([], None, Places({}, {}, {}), (tmp_path / "explanation", 1))
+    path = tmp_path / "explanation" / "attributions.csv"
+    assert read_stage_table(path, ["model", "gene"]).is_empty()
+    assert Explained(tmp_path).attributions.is_empty()

@@ -73,7 +73,7 @@ def _genes_gone_by(folder: Path, fitted: Fitted) -> list[int]:
     Without one: those of highest spread among the teachers.
     """
     place = {gene: number for number, gene in enumerate(fitted.kept_genes)}
-    table = read_stage_table(folder / "attributions.csv", ["model"])
+    table = read_stage_table(folder / "attributions.csv", ["model", "gene"])
     if table.height:
         ranked = table.filter(pl.col("model") == table["model"][0])["gene"]
         return [place[gene] for gene in ranked if gene in place][:N_GENES]

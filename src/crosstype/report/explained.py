@@ -90,7 +90,7 @@ class Explained:
         empty = pl.DataFrame(schema=columns)
         if not path.exists():
             return empty
-        # A table to which no model had anything to say has one column and no rows.
+        # A table to which no model had anything to say has two columns and no rows.
         return read_stage_table(path, columns) if _has_rows(path) else empty
 
 

@@ -159,4 +159,6 @@ def _map_part(content: RunContent, explained: Explained) -> Part:
         )
         for place, model in enumerate(models)
     )
-    return Part("maps", "Maps of patients", (maps.maps_note() if models else NOT_MADE,), figures)
+    return Part(
+        "maps", "Maps of patients", (maps.maps_note(content) if models else NOT_MADE,), figures
+    )

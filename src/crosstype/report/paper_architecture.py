@@ -54,16 +54,19 @@ class Box:
     @property
     def words(self) -> str:
         """Return what stands in the box."""
-        head = self.name if self.kind in ("Input", "Output") else short(self.name, 30)
-        kind = "" if self.kind in ("Input", "Output") else f"{self.kind}\n"
-        last = self.shape.removeprefix("patients x ").replace(" x ", " × ")
+        kind = () if self.kind in ("Input", "Output") else (self.kind,)
+        shape = self.shape.removeprefix("patients x ").replace(" x ", " × ")
+        last = [shape] if shape else []
         if self.n_parameters:
-            last = (
-                f"{last} · {self.n_parameters:,} weights"
-                if last
-                else f"{self.n_parameters:,} weights"
-            )
-        return f"{head}\n{kind}{last}" + ("" if self.has_part else "\nplays no part")
+            last.append(f"{_rounded(self.n_parameters)} weights")
+        if not self.has_part:
+            last.append("plays no part")
+        return "\n".join([short(self.name, 30), *kind, " · ".join(last)])
+
+
+def _rounded(n: int) -> str:
+    """Return a number of weights as a box has room for; the table has it whole."""
+    return f"{n:,}" if n < 1_000_000 else f"{n / 1e6:.1f} M"
 
 
 def networks_of(explained: Explained) -> list[str]:

@@ -51,13 +51,18 @@ def plot_vector_maps(content: RunContent, explained: Explained, model: str) -> F
     return figure
 
 
-def maps_note() -> str:
+def maps_note(content: RunContent) -> str:
     """Return how to read the maps and what they cannot say."""
+    who = (
+        "who taught the fold's models no weight, but leak into them as the banner says"
+        if content.leaks
+        else "whom the fold's models never saw"
+    )
     return (
-        "Vectors that the models make of test patients, whom the fold's models never saw: of the "
-        "image with the genes hidden, of the genes with the image hidden, and of both as the last "
-        "layer sees them. A map for each fold, since two folds' models share no space. Axes have "
-        "no unit, and only near neighbours mean anything."
+        f"Vectors that the models make of test patients, {who}: of the image with the genes "
+        "hidden, of the genes with the image hidden, and of both as the last layer sees them. A "
+        "map for each fold, since two folds' models share no space. Axes have no unit, and only "
+        "near neighbours mean anything."
     )
 
 
