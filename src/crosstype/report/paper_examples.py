@@ -134,8 +134,10 @@ def plot_standardised(content: RunContent, explained: Explained) -> Figure:
     panels[0].set_xlabel(explained.facts.get("before", ""))
     panels[1].axvline(0, color=QUIET, linewidth=0.8)
     panels[1].set_xlabel("z")
+    everyone = explained.facts.get("fitted_on") == "everyone"
     for who, colour, _ in WHO:
-        panels[0].plot([], [], color=colour, linewidth=3, label=f"{who} patients")
+        label = "all" if who == "training" and everyone else who
+        panels[0].plot([], [], color=colour, linewidth=3, label=f"{label} patients")
     figure.legend(loc="outside lower right", ncols=2)
     _set_title(content, figure, "Before and after z-scoring")
     return figure
