@@ -77,12 +77,16 @@ batch_size = 8
 [evaluation]
 n_bootstrap = 100
 n_shuffles = {n_shuffles}
+
+[report]
+figure_page = {figure_page}
 """
 SETTINGS: dict[str, Any] = {
     "protocol": "strict",
     "repeats": 1,
     "learning_rate": 0.003,
     "n_shuffles": 1,
+    "figure_page": "false",  # its drawings take longer than the rest of such a run
     "models": ("image_only", "gene_only", "late", "cross_attention"),
 }
 
@@ -185,7 +189,7 @@ def tiny(tmp_path: Path) -> Tiny:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tiny, Path]:
     """A finished run to look at, not to change: the cohort and OUT."""
     folder = tmp_path_factory.mktemp("finished")
-    made = Tiny(write_tiny(folder / "input"))
+    made = Tiny(write_tiny(folder / "input", figure_page="true"))
     made.run(folder / "out", last="report")
     return made, folder / "out"
 

@@ -48,6 +48,7 @@ OTHERS = {
     "apart.npz",
     "run.json",
     "report.html",
+    "figures.html",
     "tripod_ai.md",
     "patients",
     "models",

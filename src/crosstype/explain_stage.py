@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +14,17 @@ from crosstype.stages import Ledger, Stage
 
 if TYPE_CHECKING:
     from crosstype.explanation.places import Places
+    from crosstype.features.pixels import Recipe
     from crosstype.features.sources import Source
 
 FOLDER = "explanation"
 TABLES = (
     *("attention.csv", "gene_set_attention.csv", "attributions.csv", "gene_sets.csv"),
     *("patients.csv", "drawn.csv"),
+    *("architecture.csv", "vector_maps.csv", "examples.csv"),
+    *("sample_profile.csv", "expression_spread.csv", "expression_steps.csv"),
 )
+PICTURES = ("examples/slide.jpg", "examples/tiles.png")
 READ = ("cohort.csv", "folds.csv", "expression.npz", "features.csv")
 
 Work = Callable[[Watcher], Mapping[str, Any]]
@@ -38,6 +42,8 @@ def explain_stage(
     models = models_to_explain(spec.explanation.models, spec.training.models)
 
     def work(watcher: Watcher) -> Mapping[str, Any]:
+        from crosstype.explanation.example_tiles import TileExamples
+        from crosstype.explanation.examples import write_examples
         from crosstype.explanation.explain import explain
         from crosstype.explanation.pictures import Pictures
         from crosstype.train_stage import make_plan
@@ -47,25 +53,41 @@ def explain_stage(
         places = _places(spec, out)
         sources = _sources(spec)
         pictures = Pictures(out / FOLDER, sources, spec.slides.mpp, spec.explanation)
-        return explain(Bench(plan), models, places, pictures, watcher)
+        bench = Bench(plan)
+        notes = explain(bench, models, places, pictures, watcher)
+        tiles = TileExamples(_recipe(spec), sources, places, spec.training.views)
+        for line in write_examples(bench, models, out / FOLDER, tiles):
+            watcher.say(line)
+        return notes
 
-    fitted = [
-        path for one in models for path in sorted((out / "models" / one).glob("*.safetensors"))
-    ]
-    inputs = {name: out / name for name in READ}
-    inputs |= {str(path.relative_to(out)): path for path in fitted}
-    if spec.models.gene_sets is not None:
-        inputs[f"gene_sets: {spec.models.gene_sets.name}"] = spec.models.gene_sets
     settings = [
         replace(spec.explanation, enabled=True),
         [one.name for one in spec.cohort.classes],
         spec.models.least_genes,
         spec.folds.seed,
-        spec.slides.mpp,
+        [spec.slides.mpp, spec.tissue, spec.tiles, spec.stain, spec.augmentation],
+        [spec.training.views, spec.training.models],
         models,
         protocol,
     ]
-    return Stage("explain", settings, inputs, [f"{FOLDER}/{name}" for name in TABLES]), work
+    outputs = [f"{FOLDER}/{name}" for name in (*TABLES, *PICTURES)]
+    return Stage("explain", settings, _inputs(spec, models, out), outputs), work
+
+
+def _inputs(spec: RunSpec, models: Sequence[str], out: Path) -> dict[str, Path]:
+    """Return the files that explanations are made of, among them every fitted model explained.
+
+    Of the others one network each is shown as it was built.
+    """
+    folder = out / "models"
+    fitted = [path for one in models for path in sorted((folder / one).glob("*.safetensors"))]
+    others = [one for one in spec.training.models if one not in models]
+    fitted += [path for one in others for path in (folder / one).glob("0_0.safetensors")]
+    inputs = {name: out / name for name in READ}
+    inputs |= {str(path.relative_to(out)): path for path in fitted}
+    if spec.models.gene_sets is not None:
+        inputs[f"gene_sets: {spec.models.gene_sets.name}"] = spec.models.gene_sets
+    return inputs
 
 
 def _places(spec: RunSpec, out: Path) -> Places:
@@ -84,6 +106,16 @@ def _places(spec: RunSpec, out: Path) -> Places:
         {path: slide_id for slide_id, _, path in slides},
         table_mpps(table) if table is not None else {},
     )
+
+
+def _recipe(spec: RunSpec) -> Recipe | None:
+    """Return how slides became features; None if features came from elsewhere."""
+    if spec.slides.folder is None:
+        return None
+    from crosstype.features.pixels import Recipe
+
+    parts = (spec.slides, spec.tissue, spec.tiles, spec.stain, spec.augmentation, spec.features)
+    return Recipe(*parts)
 
 
 def _sources(spec: RunSpec) -> Mapping[str, Source]:

@@ -218,6 +218,8 @@ def _explain(run: Run, ledger: Ledger) -> dict[str, Any]:
 
 def _report(run: Run, ledger: Ledger) -> None:
     """Write the page: report.html."""
+    from crosstype.explain_stage import FOLDER, PICTURES, TABLES
+    from crosstype.report.figures_page import FIGURES, write_figures
     from crosstype.report.page import write_report
     from crosstype.report.patient_pages import patient_page_names
     from crosstype.report.tripod import TRIPOD, write_tripod
@@ -225,16 +227,18 @@ def _report(run: Run, ledger: Ledger) -> None:
     run.watcher.start("report", 1)
     names = [*MARKED, *JUDGED, *LOST, "cohort.csv", "left_out.csv", "folds.csv"]
     names += ["features.csv", "outliers.csv", "run.json", "config.toml"]
-    names += [SITE_PROBE, APART, APART_PREDICTIONS, "explanation/drawn.csv"]
+    names += [SITE_PROBE, APART, APART_PREDICTIONS]
+    names += [f"{FOLDER}/{name}" for name in (*TABLES, *PICTURES)]
     inputs = {name: run.out / name for name in names if (run.out / name).exists()}
 
     def work() -> Mapping[str, Any]:
         write_report(run.out, run.spec.report)
+        write_figures(run.out, run.spec.report)
         write_tripod(run.out, run.spec.report)
         return {}
 
     pages = patient_page_names(run.out) if run.spec.report.patient_pages else []
-    outputs = ["report.html", TRIPOD, *pages]
+    outputs = ["report.html", TRIPOD, *pages, *[FIGURES] * run.spec.report.figure_page]
     ledger.do(Stage("report", run.spec.report, inputs, outputs), work)
     run.watcher.step(str(run.out / "report.html"))
 

@@ -37,6 +37,8 @@ TOKEN_SCHEMA = {
     "tile": pl.Int64,
     "attention": pl.Float64,
 }
+NAMED = {"attributions.csv": "gene", "gene_sets.csv": "gene_set", "patients.csv": "patient_id"}
+"""What a row of each of these tables is about; two columns make even an empty one a table."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ def write_tables(
         "patients.csv": [one.attributions.patient_table() for one in done],
     }
     for name, frames in tables.items():
-        write_table(folder / name, pl.concat(frames) if frames else pl.DataFrame({"model": []}))
+        empty = pl.DataFrame(schema=dict.fromkeys(("model", NAMED[name]), pl.String))
+        write_table(folder / name, pl.concat(frames) if frames else empty)
     _write_parts(
         folder / "attention.csv",
         ATTENTION_SCHEMA,

@@ -158,3 +158,29 @@ APART_PREDICTIONS: Columns = {
     **dict.fromkeys(("patient_id", "reason", "model", "predicted"), pl.String),
     "n_models": pl.Int64,
 }
+ARCHITECTURE: Columns = {
+    **dict.fromkeys(("model", "box", "module", "kind", "settings", "shape", "inputs"), pl.String),
+    **dict.fromkeys(("n_parameters", "n_networks"), pl.Int64),
+}
+VECTOR_MAPS: Columns = {
+    **dict.fromkeys(("model", "patient_id", "label", "space", "method"), pl.String),
+    **dict.fromkeys(("repeat", "fold"), pl.Int64),
+    **dict.fromkeys(("x", "y"), pl.Float64),
+}
+EXAMPLES: Columns = dict.fromkeys(("key", "value"), pl.String)
+SAMPLE_PROFILE: Columns = {"gene": pl.String, "z": pl.Float64, "rank": pl.Int64}
+EXPRESSION_SPREAD: Columns = {
+    **dict.fromkeys(("gene", "step", "who"), pl.String),
+    "n": pl.Int64,
+    **dict.fromkeys(("low", "q25", "median", "q75", "high"), pl.Float64),
+}
+EXPRESSION_STEPS: Columns = {
+    **dict.fromkeys(("patient_id", "label", "gene"), pl.String),
+    **dict.fromkeys(("before", "z", "without_outliers"), pl.Float64),
+}
+ATTRIBUTIONS: Columns = {
+    **dict.fromkeys(("model", "gene", "gene_sets"), pl.String),
+    "rank": pl.Int64,
+    "mean_absolute": pl.Float64,
+}
+DRAWN: Columns = dict.fromkeys(("model", "patient_id", "slide_id", "kind", "file"), pl.String)

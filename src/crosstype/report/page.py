@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from crosstype.files import write_text
 from crosstype.report import (
@@ -17,6 +12,7 @@ from crosstype.report import (
     calibration,
     coverage,
     decisions,
+    explanations,
     figures,
     page_tables,
     pair_tests,
@@ -27,23 +23,12 @@ from crosstype.report import (
 from crosstype.report.content import RunContent, read_content
 from crosstype.report.curves import MOST_REPEATS_DRAWN
 from crosstype.report.environment import page_environment
+from crosstype.report.explained import Explained
+from crosstype.report.page_figure import PageFigure
+from crosstype.report.page_figure import draw_figure as _draw
 from crosstype.report.patient_pages import patients_table, write_patient_pages
 from crosstype.report.spec import ReportSpec
-from crosstype.report.svg import house_style, inline_svg
 from crosstype.report.words import best_model_sentence, modality_sentence
-
-
-@dataclass(frozen=True)
-class PageFigure:
-    """A figure with its caption.
-
-    Attributes:
-        svg: the figure itself.
-        caption: what it shows and how to read it.
-    """
-
-    svg: Markup
-    caption: str
 
 
 def write_report(out: Path, spec: ReportSpec) -> Path:
@@ -60,7 +45,7 @@ def write_report(out: Path, spec: ReportSpec) -> Path:
         TableError: a table that every run has is missing or damaged.
     """
     content = read_content(out)
-    page = page_environment().get_template("report.html").render(_context(content, spec))
+    page = page_environment().get_template("report.html").render(_context(out, content, spec))
     path = out / "report.html"
     write_text(path, page)
     if spec.patient_pages:
@@ -68,7 +53,7 @@ def write_report(out: Path, spec: ReportSpec) -> Path:
     return path
 
 
-def _context(content: RunContent, spec: ReportSpec) -> dict[str, Any]:
+def _context(out: Path, content: RunContent, spec: ReportSpec) -> dict[str, Any]:
     references = list(dict.fromkeys(content.comparisons["model_b"]))
     left_out = page_tables.left_out_groups(content)
     n_left_out = content.left_out["patient_id"].n_unique()
@@ -103,6 +88,7 @@ def _context(content: RunContent, spec: ReportSpec) -> dict[str, Any]:
         ],
         "tests": pair_tests.pair_test_table(content),
         **_group_sections(content),
+        "explained": _explained(out, spec),
         "faults": page_tables.fault_table(content),
         "outliers": page_tables.outlier_table(content),
         "stages": page_tables.stage_table(content),
@@ -113,6 +99,16 @@ def _context(content: RunContent, spec: ReportSpec) -> dict[str, Any]:
             "Inputs, SHA-256 of their bytes", ("Input", "SHA-256"), run.get("inputs", {})
         ),
         "confusions": page_tables.confusions(content),
+    }
+
+
+def _explained(out: Path, spec: ReportSpec) -> dict[str, Any]:
+    """Return what the section about explanations is made of."""
+    explained = Explained(out)
+    return {
+        "genes": explanations.gene_tables(explained),
+        "pictures": explanations.picture_table(explained),
+        "has_figures": spec.figure_page,
     }
 
 
@@ -201,12 +197,3 @@ def _probability_figures(content: RunContent) -> dict[str, list[PageFigure]]:
             plot = partial(decisions.plot_decisions, of=of)
             sections["decisions"].append(_draw(content, f"decision{place}", plot, about))
     return sections
-
-
-def _draw(
-    content: RunContent, name: str, plot: Callable[[RunContent], Figure], caption: str
-) -> PageFigure:
-    if content.mark:
-        caption = f"{caption} ({content.mark})"
-    with house_style(name):
-        return PageFigure(inline_svg(plot(content), name, caption), caption)

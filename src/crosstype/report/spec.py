@@ -14,3 +14,6 @@ class ReportSpec:
 
     patient_pages: bool = True
     """A page for each patient, in OUT/patients, to which the report leads."""
+
+    figure_page: bool = True
+    """A page of the paper's figures from this run's own data, OUT/figures.html."""

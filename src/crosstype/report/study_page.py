@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from crosstype.files import write_text
 from crosstype.report.environment import page_environment
-from crosstype.report.page import PageFigure
+from crosstype.report.page_figure import PageFigure
 from crosstype.report.page_tables import Cell, PageTable
 from crosstype.report.svg import BLUE, COLOURS, QUIET, house_style, inline_svg, new_figure
 from crosstype.report.words import METRIC_NAMES, interval, number

@@ -14,14 +14,12 @@ from crosstype.report.content import RunContent
 from crosstype.report.figures import draw_interval, name_rows, set_title
 from crosstype.report.page_tables import Cell, PageTable
 from crosstype.report.svg import BLUE, QUIET, new_figure
-from crosstype.report.words import interval, number
+from crosstype.report.words import interval, number, short
 
 SHOWN = ("gene_only", "image_only", "cross_attention")
 MOST_GROUPS = 30
 BELOW_ALL = -1.0
 """Where a group without an AUROC stands in a sorted column."""
-LONGEST_NAME = 32
-"""Longer names of groups are cut in the figure; the table has them whole."""
 
 
 @dataclass(frozen=True)
@@ -122,15 +120,11 @@ def plot_groups(content: RunContent, chosen: GroupFigure) -> Figure:
     axes.axvline(0.5, color=QUIET, linewidth=0.8, linestyle=":")
     pooled = content.headline("auroc").filter(pl.col("model") == chosen.model)["value"].item()
     axes.axvline(pooled, color=QUIET, linewidth=0.8)
-    name_rows(axes, [f"{_short(row['group'])} (n = {row['n']})" for row in rows])
+    name_rows(axes, [f"{short(row['group'])} (n = {row['n']})" for row in rows])
     axes.set_xlabel(f"AUROC of {chosen.model}, {content.confidence:.0%} interval")
-    set_title(axes, f"By {_short(chosen.column)}", content.mark)
+    set_title(axes, f"By {short(chosen.column)}", content.mark)
     return figure
 
 
 def _positive(content: RunContent) -> str:
     return content.classes[1] if len(content.classes) == 2 else "Smallest class"
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"

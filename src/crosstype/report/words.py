@@ -54,6 +54,11 @@ def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str
     return text.replace("-", MINUS)
 
 
+def short(name: str, most: int = 32) -> str:
+    """Return a name for a figure, cut if it is longer than so many letters."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
 def interval(row: dict[str, Any], digits: int = 3) -> str:
     """Return the ends of a row's interval."""
     return f"{number(row['low'], digits)} to {number(row['high'], digits)}"
