@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 WORKERS ?= 2
 
-.PHONY: help demo test check long real docs site results clean
+.PHONY: help demo test coverage check long real docs site results clean
 
 help:
 	@echo "make demo   install, then run everything on the synthetic demo cohort (report in demo/)"
 	@echo "make test   install, then checks and tests with sampled counts"
+	@echo "make coverage  the same tests, refused below 90% of the branches"
 	@echo "make long   the tests with full counts"
 	@echo "make real   the tests on real data (CROSSTYPE_DATA=folder of the data)"
 	@echo "make docs   refresh what README and docs show of the demo and the settings"
@@ -32,6 +33,9 @@ check: $(INSTALLED)
 	$(BIN)/lint-imports --no-cache
 
 test: check
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not long"
+
+coverage: $(INSTALLED)
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not long" --cov --cov-report=term
 
 long: $(INSTALLED)

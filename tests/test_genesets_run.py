@@ -50,13 +50,8 @@ def notes_of(out: Path) -> str:
     return "\n".join(json.loads((out / "run.json").read_text())["notes"])
 
 
-@pytest.mark.parametrize(
-    "change_of",
-    [
-        pytest.param(TOKENS, id="tokens"),
-        pytest.param(SPECTRUM, id="spectrum", marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("change_of", [TOKENS, SPECTRUM], ids=["tokens", "spectrum"])
 def test_the_run_command_goes_through_reuses_and_gives_the_same_bytes_with_two_workers(
     tiny: Any, tmp_path: Path, change_of: tuple[str, str]
 ) -> None:

@@ -176,7 +176,7 @@ def test_slides_with_coordinates_get_maps_and_geojson(tiny: Any, tmp_path: Path)
 def test_explaining_can_be_left_out_of_a_run(tiny: Any, tmp_path: Path) -> None:
     tiny.change(models=("gene_only",))
     write_text(tiny.config, tiny.config.read_text() + "\n[explanation]\nenabled = false\n")
-    tiny.run(tmp_path / "out")
+    tiny.run(tmp_path / "out", "report")
     assert not (tmp_path / "out" / "explanation").exists()
     assert "explain" not in json.loads((tmp_path / "out" / "run.json").read_text())["stages"]
 
