@@ -46,7 +46,9 @@ def lossy(patients: Any) -> Any:
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-@pytest.mark.parametrize("uses", [BOTH, {Modality.GENES}, {Modality.IMAGE}], ids=["both", "genes", "image"])
+@pytest.mark.parametrize(
+    "uses", [BOTH, {Modality.GENES}, {Modality.IMAGE}], ids=["both", "genes", "image"]
+)
 def test_the_terms_of_a_line_add_up_to_the_line(
     make_patients: Any, make_recipe: Any, uses: Any, n_classes: int
 ) -> None:
