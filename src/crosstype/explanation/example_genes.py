@@ -58,9 +58,14 @@ class Fitted:
         steps = self.pipeline[:place]
         return np.asarray(steps.transform(patients.genes) if place else patients.genes)
 
+    def both(self, patients: Patients) -> tuple[Values, Values]:
+        """Return kept genes before z-scoring, and their z-scores."""
+        before = self.before(patients)
+        return before, np.asarray(self.pipeline.named_steps[Z].transform(before))
+
     def standardised(self, patients: Patients) -> Values:
         """Return kept genes' z-scores."""
-        return np.asarray(self.pipeline.named_steps[Z].transform(self.before(patients)))
+        return self.both(patients)[1]
 
     @cached_property
     def removes(self) -> bool:
@@ -159,4 +164,4 @@ class GeneExamples:
         }
 
     def _both(self, patients: Patients) -> list[tuple[str, Values]]:
-        return [("before", self.fitted.before(patients)), ("z", self.fitted.standardised(patients))]
+        return list(zip(("before", "z"), self.fitted.both(patients), strict=True))

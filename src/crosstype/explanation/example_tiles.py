@@ -12,6 +12,7 @@ from PIL import Image
 
 from crosstype.errors import SlideError
 from crosstype.explanation.maps import write_png
+from crosstype.explanation.pixels import read_thumbnail
 from crosstype.explanation.places import Places
 from crosstype.features.pixels import (
     Recipe,
@@ -90,8 +91,7 @@ class TileExamples:
             write_image(path, _mosaic([tiles.read(one, 0) for one in range(len(tiles.tile_xy_px))]))
             return "tiles"
         with open_slide(source.path, source.mpp, recipe.slides.mpp) as slide:
-            mpp = max(slide.mpp, max(slide.size_px) * slide.mpp / LONGEST_SIDE_PX)
-            write_image(path, Image.fromarray(slide.thumbnail(mpp)))
+            write_image(path, read_thumbnail(slide, LONGEST_SIDE_PX))
         return "slide"
 
     def _draw_views(self, source: Source, folder: Path, recipe: Recipe) -> dict[str, str]:

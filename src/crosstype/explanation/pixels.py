@@ -49,10 +49,16 @@ def read_pixels(
     if source.tiles is not None:
         return Pixels(None, _cut_tiles(source, slide, tiles))
     with open_slide(source.path, source.mpp, default_mpp) as opened:
-        mpp = max(opened.mpp, max(opened.size_px) * opened.mpp / LONGEST_SIDE_PX)
-        thumbnail = Image.fromarray(opened.thumbnail(mpp))
-        thumbnail.info["scale_px"] = mpp / opened.mpp
+        thumbnail = read_thumbnail(opened, LONGEST_SIDE_PX)
         return Pixels(thumbnail, [_tile(opened, slide, place) for place in tiles])
+
+
+def read_thumbnail(opened: Slide, longest_side_px: int) -> Image.Image:
+    """Return the slide, its longer side at most so long; `info["scale_px"]` as of `Pixels`."""
+    mpp = max(opened.mpp, max(opened.size_px) * opened.mpp / longest_side_px)
+    thumbnail = Image.fromarray(opened.thumbnail(mpp))
+    thumbnail.info["scale_px"] = mpp / opened.mpp
+    return thumbnail
 
 
 def _tile(opened: Slide, slide: SlideTiles, place: int) -> np.ndarray:

@@ -76,25 +76,22 @@ def write_tables(
     _write_parts(
         folder / "attention.csv",
         ATTENTION_SCHEMA,
-        (
-            frame
-            for one in done
-            for patient, looked in one.attention.patients()
-            for frame in _attention_rows(one.attention.model, patient, looked, places.of(patient))
-        ),
+        (frame for it in _looked(done, places) for frame in _attention_rows(*it)),
     )
     _write_parts(
         folder / "gene_set_attention.csv",
         TOKEN_SCHEMA,
-        (
-            frame
-            for one in done
-            for patient, looked in one.attention.patients()
-            for frame in _token_rows(
-                one.attention.model, patient, looked, places.of(patient), n_tiles
-            )
-        ),
+        (frame for it in _looked(done, places) for frame in _token_rows(*it, n_tiles)),
     )
+
+
+def _looked(
+    done: Sequence[Explained], places: Places
+) -> Iterator[tuple[str, str, Looked, Sequence[SlideTiles]]]:
+    """Give model, patient, where the model looked, and the patient's slides."""
+    for one in done:
+        for patient, looked in one.attention.patients():
+            yield one.attention.model, patient, looked, places.of(patient)
 
 
 def _write_parts(path: Path, schema: Mapping[str, Any], frames: Iterator[pl.DataFrame]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -114,17 +114,25 @@ def _example_parts(content: RunContent, explained: Explained) -> list[Part]:
     return [sample, views, before_z, outliers]
 
 
+def _per_model(
+    content: RunContent,
+    name: str,
+    models: Sequence[str],
+    plot: Callable[..., Figure],
+    caption: Callable[[str], str],
+) -> tuple[PageFigure, ...]:
+    """Draw a figure for each model; `name` and the model's place name it in the page."""
+    return tuple(
+        draw_figure(content, f"{name}{place}", partial(plot, model=model), caption(model))
+        for place, model in enumerate(models)
+    )
+
+
 def _architecture_part(content: RunContent, explained: Explained) -> Part:
     networks = architecture.networks_of(explained)
-    figures = tuple(
-        draw_figure(
-            content,
-            f"network{place}",
-            partial(architecture.plot_architecture, explained=explained, model=model),
-            architecture.architecture_caption(explained, model),
-        )
-        for place, model in enumerate(networks)
-    )
+    plot = partial(architecture.plot_architecture, explained=explained)
+    caption = partial(architecture.architecture_caption, explained)
+    figures = _per_model(content, "network", networks, plot, caption)
     tables = tuple(architecture.architecture_table(explained, model) for model in networks)
     if not networks:
         return Part("networks", NETWORKS, (NOT_MADE,))
@@ -134,15 +142,8 @@ def _architecture_part(content: RunContent, explained: Explained) -> Part:
 
 
 def _fold_part(content: RunContent) -> Part:
-    figures = tuple(
-        draw_figure(
-            content,
-            f"folds{place}",
-            partial(folds.plot_folds, model=model),
-            f"{model}, fold by fold.",
-        )
-        for place, model in enumerate(content.models if folds.folds_of(content) else ())
-    )
+    models = content.models if folds.folds_of(content) else ()
+    figures = _per_model(content, "folds", models, folds.plot_folds, "{}, fold by fold.".format)
     said = folds.folds_note(content)
     missing = "predictions.csv does not say which fold a prediction is of."
     return Part("folds", "Fold by fold", (said if figures else missing,), figures)
@@ -150,15 +151,8 @@ def _fold_part(content: RunContent) -> Part:
 
 def _map_part(content: RunContent, explained: Explained) -> Part:
     models = maps.mapped_models(explained)
-    figures = tuple(
-        draw_figure(
-            content,
-            f"map{place}",
-            partial(maps.plot_vector_maps, explained=explained, model=model),
-            maps.maps_caption(content, explained, model),
-        )
-        for place, model in enumerate(models)
-    )
-    return Part(
-        "maps", "Maps of patients", (maps.maps_note(content) if models else NOT_MADE,), figures
-    )
+    plot = partial(maps.plot_vector_maps, explained=explained)
+    caption = partial(maps.maps_caption, content, explained)
+    figures = _per_model(content, "map", models, plot, caption)
+    said = maps.maps_note(content) if models else NOT_MADE
+    return Part("maps", "Maps of patients", (said,), figures)
