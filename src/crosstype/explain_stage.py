@@ -112,10 +112,9 @@ def _recipe(spec: RunSpec) -> Recipe | None:
     """Return how slides became features; None if features came from elsewhere."""
     if spec.slides.folder is None:
         return None
-    from crosstype.features.pixels import Recipe
+    from crosstype.feature_stage import recipe_of
 
-    parts = (spec.slides, spec.tissue, spec.tiles, spec.stain, spec.augmentation, spec.features)
-    return Recipe(*parts)
+    return recipe_of(spec)
 
 
 def _sources(spec: RunSpec) -> Mapping[str, Source]:

@@ -15,6 +15,7 @@ from crosstype.terms import file_name_of
 
 if TYPE_CHECKING:
     from crosstype.features.extract import TileEncoder
+    from crosstype.features.pixels import Recipe
 
 DEFAULT_ENCODER = "resnet50"
 
@@ -69,20 +70,33 @@ def _existing(spec: RunSpec, ledger: Ledger) -> tuple[Stage, Work]:
     return stage, lambda: inspect_slides(slides, spec.features, ledger.hashes.sha256_of)
 
 
+def recipe_of(spec: RunSpec) -> Recipe:
+    """Return how slides become features."""
+    from crosstype.features.pixels import Recipe
+
+    return Recipe(
+        spec.slides, spec.tissue, spec.tiles, spec.stain, spec.augmentation, spec.features
+    )
+
+
 def _extracted(spec: RunSpec, out: Path, ledger: Ledger, watcher: Watcher) -> tuple[Stage, Work]:
     """Slides that were extracted with the same settings and weights stay as they are."""
-    from crosstype.features.pixels import Recipe
     from crosstype.features.sources import find_sources
 
     sources = find_sources(spec.slides, spec.cohort.slides, spec.cohort.patient_column)
-    parts = (spec.slides, spec.tissue, spec.tiles, spec.stain, spec.augmentation, spec.features)
-    recipe = Recipe(*parts)
+    recipe = recipe_of(spec)
     sha256_of = ledger.hashes.sha256_of
     asked_for = [
         (one.slide_id, one.patient_id, one.mpp, one.sha256(sha256_of) if one.is_there else "")
         for one in sources
     ]
-    moveless = [replace(spec.slides, folder=None), *parts[1:-1]]
+    moveless = [
+        replace(spec.slides, folder=None),
+        spec.tissue,
+        spec.tiles,
+        spec.stain,
+        spec.augmentation,
+    ]
     settings = [*moveless, replace(spec.features, weights=None, n_readers=1), asked_for]
     inputs = {"weights": spec.features.weights} if spec.features.weights else {}
     folder = feature_folder(spec, out).relative_to(out)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from crosstype.cohort.chosen import usable_slides
 from crosstype.config.spec import RunSpec
 from crosstype.errors import CohortError, ConfigError, UsageError
-from crosstype.feature_stage import load_encoder_of
+from crosstype.feature_stage import load_encoder_of, recipe_of
 from crosstype.features.store import NO_FILE
 from crosstype.files import HashMemory
 from crosstype.offer import Offer, Shown
@@ -110,7 +110,6 @@ def extract_new_slides(artefact: Artefact, offer: Offer, watcher: Watcher) -> Ne
     from crosstype.features.extract import extract_slides, feature_path
     from crosstype.features.feature_input import FeatureInput, difference
     from crosstype.features.new_slides import NewSlides
-    from crosstype.features.pixels import Recipe
     from crosstype.features.sources import find_sources
 
     assert offer.slides is not None
@@ -127,10 +126,9 @@ def extract_new_slides(artefact: Artefact, offer: Offer, watcher: Watcher) -> Ne
         raise CohortError(
             f"--slides: {odd}. Give --weights, the file that the model's were made by."
         )
-    parts = (spec.slides, spec.tissue, spec.tiles, spec.stain, spec.augmentation, spec.features)
     hashes = HashMemory(offer.extracted / "sha256.json")
     rows = extract_slides(
-        sources, Recipe(*parts), encoder, offer.extracted, hashes.sha256_of, watcher
+        sources, recipe_of(spec), encoder, offer.extracted, hashes.sha256_of, watcher
     )
     hashes.save()
     files = {row.slide_id: feature_path(offer.extracted, name, row.slide_id) for row in rows}
