@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from crosstype.cohort.spec import ClassSpec
 from crosstype.config.check import RANGES
+from crosstype.config.draft import Given, drafted
 from crosstype.config.read import read_config
 from crosstype.config.spec import RunSpec
-from crosstype.config.write import commented_toml, field_docs, resolved_toml, toml
+from crosstype.config.write import field_docs, resolved_toml, toml
 from crosstype.errors import ConfigError
 
 SECTIONS = {field.name: type(getattr(RunSpec(), field.name)) for field in fields(RunSpec)}
@@ -172,7 +173,7 @@ def test_values_are_written_as_toml_reads_them(value: Any) -> None:
 def test_the_commented_config_explains_every_key_and_reads_as_the_defaults(
     tmp_path: Path,
 ) -> None:
-    text = commented_toml()
+    text = drafted(Given(), Path())[0]
     spec = read(tmp_path, text)
     default = RunSpec()
     for section in SECTIONS:

@@ -141,6 +141,32 @@ def test_damaged_and_missing_features_are_listed_and_the_rest_goes_on(
     assert json.loads((tmp_path / "out" / "run.json").read_text())["faults"] == done.faults
 
 
+TABLES_AMISS = {
+    "label_column": ('label_column = "Subtype"', 'label_column = "Subtyp"', "no column 'Subtyp'"),
+    "patients": ("TCGA-A1-0001", "TCGA-A1-00O1", ""),  # one is left out, and that is no fault
+    "classes": ('["BRCA.Basal"]', '["BRCA.Her2"]', "'Basal/Her2'"),
+    "subgroups": ("[cohort]", '[cohort]\nsubgroups = ["histology"]', "no column 'histology'"),
+}
+
+
+@pytest.mark.parametrize("amiss", TABLES_AMISS)
+def test_tables_are_looked_through_before_slides_are(amiss: str, tiny: Any, tmp_path: Path) -> None:
+    old, new, words = TABLES_AMISS[amiss]
+    (tiny.folder / "slides").mkdir()
+    for patient in pl.read_csv(tiny.folder / "slides.csv")["FILENAME"]:
+        (tiny.folder / "slides" / patient).write_bytes(b"no slide at all")
+    text = tiny.config.read_text().replace(old, new)
+    extracted = '[slides]\nfolder = "slides"\n[features]\nencoder = "colour_texture"'
+    tiny.config.write_text(text.replace('[features]\nfolder = "features"', extracted))
+    labels = (tiny.folder / "labels.csv").read_text().replace(old, new)
+    (tiny.folder / "labels.csv").write_text(labels)
+    with pytest.raises(CrosstypeError) as caught:
+        tiny.run(tmp_path / "out", last="cohort")
+    # Where the tables are sound, the slides were read, and it is they that were of no use.
+    assert words in str(caught.value)
+    assert (tmp_path / "out" / "features.csv").exists() == (not words)
+
+
 def test_whoever_is_left_out_is_no_fault(tiny: Any, tmp_path: Path) -> None:
     labels = (tiny.folder / "labels.csv").read_text()
     (tiny.folder / "labels.csv").write_text(labels.replace("0003,BRCA.Basal", "0003,Normal"))

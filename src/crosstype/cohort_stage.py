@@ -64,8 +64,7 @@ def cohort_stage(
     def work() -> Mapping[str, Any]:
         rows = read_feature_rows(out / "features.csv")
         cache = ExpressionCache(out / ".stages" / "expression", ledger.hashes.sha256_of)
-        least = spec.folds.n_folds if spec.folds.file is None else 1
-        cohort = build_cohort(spec.cohort, of_genes(spec.expression), rows, least, cache.read)
+        cohort = _joined(spec, rows, cache)
         cohort = _represented(cohort, spec.expression)
         cohort, folds, fold_notes = fold_cohort(cohort, spec.folds, protocol)
         write_table(out / "folds.csv", folds)
@@ -84,6 +83,28 @@ def cohort_stage(
     outputs = [*OUTPUTS, *split_outputs(spec.folds)]
     outputs += [COVARIATES] if spec.cohort.covariates else []
     return Stage("cohort", settings, _inputs(spec, out), outputs), work
+
+
+def check_tables(spec: RunSpec, slides: Sequence[FeatureRow], out: Path, ledger: Ledger) -> None:
+    """Raise what is wrong with the tables, as far as it shows before any slide is read.
+
+    Args:
+        spec: the settings.
+        slides: every slide asked for, as if those that are there came out well.
+        out: folder of the run; keeps the expression that is read.
+        ledger: fingerprints files.
+    """
+    cache = ExpressionCache(out / ".stages" / "expression", ledger.hashes.sha256_of)
+    cohort = _joined(spec, slides, cache)
+    if spec.cohort.covariates:
+        read_covariates(spec.cohort, cohort.patient_ids)
+    read_subgroups(spec.cohort, cohort.patient_ids, cohort.sites)
+
+
+def _joined(spec: RunSpec, slides: Sequence[FeatureRow], cache: ExpressionCache) -> Cohort:
+    """Return the cohort, each of whose classes must reach every fold."""
+    least = spec.folds.n_folds if spec.folds.file is None else 1
+    return build_cohort(spec.cohort, of_genes(spec.expression), slides, least, cache.read)
 
 
 def unplaced_expression(spec: ExpressionSpec) -> ExpressionSpec:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crosstype.config.spec import RunSpec
-from crosstype.features.store import FeatureRow, find_slides, inspect_slides
+from crosstype.features.store import NO_FILE, FeatureRow, find_slides, inspect_slides
 from crosstype.progress import Watcher
 from crosstype.stages import Ledger, Stage
 from crosstype.terms import file_name_of
@@ -51,6 +51,17 @@ def features_stage(
         watcher.start("features", 1)
         return _existing(spec, ledger)
     return _extracted(spec, out, ledger, watcher)
+
+
+def slides_asked_for(spec: RunSpec) -> list[FeatureRow]:
+    """Return one row per slide to be read, as if each that is there came out well."""
+    from crosstype.features.sources import find_sources
+
+    sources = find_sources(spec.slides, spec.cohort.slides, spec.cohort.patient_column)
+    return [
+        FeatureRow(one.slide_id, one.patient_id, 1, 1, "", "", "" if one.is_there else NO_FILE)
+        for one in sources
+    ]
 
 
 def slide_checks(spec: RunSpec, out: Path, rows: Sequence[FeatureRow]) -> list[str]:

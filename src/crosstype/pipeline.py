@@ -91,6 +91,8 @@ def run(run: Run, last: str = "report") -> dict[str, dict[str, Any]]:
     run.out.mkdir(parents=True, exist_ok=True)
     write_text(run.out / "config.toml", resolved_toml(run.spec))
     ledger = Ledger(run.out)
+    if run.spec.slides.folder is not None and last != "features":
+        _look_ahead(run, ledger)
     records: dict[str, dict[str, Any]] = {}
     steps: dict[str, Callable[[Run, Ledger], dict[str, Any]]] = {
         "features": _features,
@@ -108,6 +110,14 @@ def run(run: Run, last: str = "report") -> dict[str, dict[str, Any]]:
     _write_run_json(run, records)
     _report(run, ledger)
     return records
+
+
+def _look_ahead(run: Run, ledger: Ledger) -> None:
+    """Raise what is wrong with the tables now, and not when the slides have taken hours."""
+    from crosstype.cohort_stage import check_tables
+    from crosstype.feature_stage import slides_asked_for
+
+    check_tables(run.spec, slides_asked_for(run.spec), run.out, ledger)
 
 
 def _is_skipped(run: Run, name: str, last: str) -> bool:

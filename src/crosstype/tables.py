@@ -7,7 +7,7 @@ import gzip
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,21 +62,29 @@ class Table:
             raise TableError(_no_column(self.path.name, name, self.names))
         return self.cells[str(self.names.index(name))].str.strip_chars().to_list()
 
-    def column_called(self, wanted: str, usual: Sequence[str]) -> list[str]:
+    def column_called(self, wanted: str, usual: Sequence[str], remedy: str = "") -> list[str]:
         """Return a column's cells; if the default name is wanted, other usual names serve too.
 
         Args:
             wanted: the column's name.
             usual: the default name, then others by which tables call the same, first one first.
+            remedy: what to do if there is none.
 
         Raises:
             TableError: there is no such column; names the nearest.
         """
-        if wanted == usual[0] and wanted not in self.names:
-            folded = {name.strip().casefold(): name for name in reversed(self.names)}
-            found = (folded[name.casefold()] for name in usual if name.casefold() in folded)
-            wanted = next(found, wanted)
-        return self.column(wanted)
+        found = self.name_among(usual) if wanted == usual[0] else wanted
+        if found not in self.names:
+            fault = _no_column(self.path.name, wanted, self.names)
+            raise TableError(replace(fault, remedy=f"{fault.remedy} {remedy}".rstrip()))
+        return self.column(found)
+
+    def name_among(self, usual: Sequence[str]) -> str | None:
+        """Return the column with the first of some names, or None; case does not matter."""
+        folded = {name.strip().casefold(): name for name in reversed(self.names)}
+        if usual[0] in self.names:
+            return usual[0]
+        return next((folded[one.casefold()] for one in usual if one.casefold() in folded), None)
 
 
 def read_grid(path: Path) -> Table:

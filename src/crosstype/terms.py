@@ -20,6 +20,10 @@ PATIENT_COLUMNS = (
 """What tables call the column of the patient; the first is the default. Case does not matter."""
 SLIDE_COLUMNS = ("FILENAME", "file name", "file_name", "slide_id", "slide")
 """The same for the column of the slide's file."""
+MPP_COLUMNS = ("MPP", "um_per_px", "microns_per_pixel")
+"""The same for the column of micrometres per pixel."""
+HOW_TO_NAME_PATIENTS = "Name the patients' column as patient_column under [cohort]."
+HOW_TO_NAME_SLIDES = "Call the column of the slides' files FILENAME."
 
 
 class Modality(StrEnum):

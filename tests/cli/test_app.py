@@ -77,6 +77,8 @@ def test_help_and_version(call: Call) -> None:
     assert code == 0
     assert all(command in out for command in COMMANDS)
     assert "research use only" in out
+    cut = [line for line in out.splitlines()[1:] if line.endswith("...")]
+    assert not cut, "a command's first sentence is too long for a terminal of 80 columns"
     code, out, _ = call("--version")
     assert code == 0
     assert re.fullmatch(r"crosstype \d+\.\d+\.\d+\n", out)
@@ -121,6 +123,18 @@ def test_init_writes_a_config_and_never_over_one(call: Call, tmp_path: Path) -> 
     code, _, err = call("run", path, "--out", tmp_path / "out")
     assert code == 2
     one_line(err)
+
+
+def test_init_fills_in_what_it_is_given(call: Call, tiny: Any, tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    code, out, err = call("init", path, "--labels", tiny.folder / "labels.csv")
+    assert (code, err) == (0, "")
+    assert 'column "Subtype"' in out
+    assert 'label_column = "Subtype"' in path.read_text()
+    code, _, err = call("init", tmp_path / "other.toml", "--labels", tmp_path / "absent.csv")
+    assert code == 2
+    assert "--labels: found" in one_line(err)
+    assert not (tmp_path / "other.toml").exists()
 
 
 def test_a_run_in_stages_and_then_whole(call: Call, tiny: Any, tmp_path: Path) -> None:

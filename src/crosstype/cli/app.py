@@ -20,10 +20,11 @@ from crosstype.cli.artefact import (
     validate,
 )
 from crosstype.cli.fetch import fetch
+from crosstype.cli.init import INIT_EXAMPLE, init
 from crosstype.cli.options import Config, Workers
 from crosstype.cli.pam50 import EXAMPLE, pam50
 from crosstype.cli.studies import ablate, learning_curve, replay, shuffle_labels
-from crosstype.errors import CrosstypeError, UsageError
+from crosstype.errors import CrosstypeError
 
 app = typer.Typer(
     name="crosstype",
@@ -72,31 +73,31 @@ def run(config: Config, out: Out = None, workers: Workers = 0) -> None:
 
 @app.command(epilog="Example: crosstype features brca.toml --out results")
 def features(config: Config, out: Out = None) -> None:
-    """Extract features from slides, or look through those that exist. Needs no labels."""
+    """Turn slides into features, or look through existing ones. Needs no labels."""
     _run_until("features", config, out, 1)
 
 
 @app.command(epilog="Example: crosstype cohort brca.toml --out results")
 def cohort(config: Config, out: Out = None) -> None:
-    """Join labels, slides and expression: OUT/cohort.csv, left_out.csv, folds.csv."""
+    """Join labels, slides and expression, and deal the folds. OUT/cohort.csv, folds.csv."""
     _run_until("cohort", config, out, 1)
 
 
 @app.command(epilog="Example: crosstype train brca.toml --out results --workers 4")
 def train(config: Config, out: Out = None, workers: Workers = 0) -> None:
-    """Cross-validate every model: OUT/models, OUT/predictions.csv."""
+    """Cross-validate every model. OUT/models, predictions.csv."""
     _run_until("train", config, out, workers)
 
 
 @app.command(epilog="Example: crosstype evaluate brca.toml --out results")
 def evaluate(config: Config, out: Out = None, workers: Workers = 0) -> None:
-    """Judge the predictions: OUT/metrics.csv, comparisons.csv, modality_use.csv."""
+    """Judge the predictions. OUT/metrics.csv, comparisons.csv, modality_use.csv."""
     _run_until("evaluate", config, out, workers)
 
 
 @app.command(epilog="Example: crosstype explain brca.toml --out results")
 def explain(config: Config, out: Out = None, workers: Workers = 0) -> None:
-    """Say where models look and which genes they go by: OUT/explanation. Trains if need be."""
+    """Say where models look, and which genes they go by. OUT/explanation."""
     _run_until("explain", config, out, workers)
 
 
@@ -132,7 +133,7 @@ def convert(
         typer.Option("--slides-table", help="Table with FILENAME and MPP of each slide."),
     ] = None,
 ) -> None:
-    """Convert feature files between the layouts of crosstype, TRIDENT, CLAM and STAMP."""
+    """Carry feature files to another layout. crosstype, TRIDENT, CLAM and STAMP."""
     from crosstype.features.convert import convert_features, layout_named
 
     done = convert_features(source, out, layout_named(to), mpp, slides_table)
@@ -145,18 +146,7 @@ def convert(
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: crosstype init brca.toml")
-def init(
-    file: Annotated[Path, typer.Argument(help="Config file to write; must not exist.")],
-) -> None:
-    """Write a commented config to fill in."""
-    from crosstype.config.write import commented_toml
-    from crosstype.files import write_text
-
-    if file.exists():
-        raise UsageError(f"{file}: exists already. Name another file, or remove it first.")
-    write_text(file, commented_toml())
-    typer.echo(f"Wrote {file}. Fill in the paths and classes, then: crosstype run {file}")
+app.command(epilog=INIT_EXAMPLE)(init)
 
 
 @app.command(epilog="Example: crosstype demo --out demo")
@@ -169,7 +159,7 @@ def demo(
         bool, typer.Option("--inputs-only", help="Write the inputs to OUT/input and stop.")
     ] = False,
 ) -> None:
-    """Make a small synthetic cohort with a known answer and run everything on it."""
+    """Run everything on a small cohort with a known answer. Nobody in it is real."""
     from crosstype.demo.synthetic import write_demo
 
     config = write_demo(out / "input")
@@ -189,7 +179,7 @@ def view(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")] = 0,
 ) -> None:
-    """Look at a run's slides, tiles, attention and expression in the browser. Ctrl-C ends it."""
+    """Look at slides, tiles and attention in the browser. Ctrl-C ends it."""
     from crosstype.viewer.serve import serve
 
     serve(out, host, port, lambda address: typer.echo(f"Open {address}"))

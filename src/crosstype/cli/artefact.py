@@ -87,7 +87,7 @@ External = Annotated[
 
 
 def fit(config: Config, out: OutModel = None, work: Work = None) -> None:
-    """Fit one model on all patients and write it as one file, with a model card beside it."""
+    """Fit one model on all patients, into one file. A model card stands beside it."""
     from crosstype.cli.bars import Bars
     from crosstype.config.read import read_config
     from crosstype.fitting import fit_artefact
@@ -121,7 +121,7 @@ def predict(
     least_genes: LeastGenes = None,
     pages: Pages = None,
 ) -> None:
-    """Predict new patients from slides, expression or both; who cannot be served is listed."""
+    """Predict new patients from slides, expression or both. Who cannot be served is listed."""
     from crosstype.cli.bars import Bars
     from crosstype.cohort.spec import ExpressionSpec
     from crosstype.offer import Offer
@@ -156,7 +156,7 @@ def predict(
 
 
 def validate(model: Model, config: External, out: OutFolder = None) -> None:
-    """Validate a fitted model on an external cohort: metrics, calibration, shift of the inputs."""
+    """Validate a fitted model on an external cohort. Metrics, calibration, shift of the inputs."""
     from crosstype.cli.bars import Bars
     from crosstype.config.read import read_config
     from crosstype.training.artefact import load_artefact

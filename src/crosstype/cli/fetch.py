@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from crosstype.fetch.fetched import Fetched
 
 fetch = typer.Typer(
-    help="Fetch public data: the paper's archive, a GDC project, the Hallmark gene sets. What is "
+    help="Fetch public data, or the viewer's script. What is "
     "there already is not fetched again; what broke off goes on.",
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -72,7 +72,7 @@ def pam50(
     gene_names: GeneNames = None,
     seed: Seed = 0,
 ) -> None:
-    """Call PAM50 subtypes: sample_id, call, confidence and the correlation with each subtype."""
+    """Call PAM50 subtypes from expression, with confidence. OUT has each correlation too."""
     from crosstype.cohort.er_status import er_from_table
     from crosstype.cohort.pam50 import CohortCentring, write_calls
     from crosstype.cohort.pam50_reference import write_reference as store

@@ -24,7 +24,7 @@ def _out(kind: str) -> object:
 def ablate(
     config: Config, out: Annotated[Path | None, _out("_ablation.")] = None, workers: Workers = 0
 ) -> None:
-    """Take cross_attention apart: OUT/ablation.csv and ablation.html.
+    """Take cross_attention apart, piece by piece. OUT/ablation.csv and ablation.html.
 
     No image, no genes, no attention, one direction, no augmentation, no line, outliers removed,
     mean for median, PAM50 genes withheld: each as a paired difference with interval and corrected
@@ -42,7 +42,7 @@ def ablate(
 def replay(
     config: Config, out: Annotated[Path | None, _out("_replay.")] = None, workers: Workers = 0
 ) -> None:
-    """Run the published protocol, mend its faults one by one: OUT/replay.csv and replay.html.
+    """Run the published protocol, and mend it fault by fault. OUT/replay.csv, replay.html.
 
     Says how much of a published figure each fault is worth on your patients. Repeats and seed are
     the config's; its models and protocol are not used.
@@ -64,7 +64,7 @@ def learning_curve(
     ] = "",
     workers: Workers = 0,
 ) -> None:
-    """Train the config's models on fewer patients: OUT/learning_curve.csv and its page."""
+    """Train on fewer patients, to see whether more would help. OUT/learning_curve.csv."""
     from crosstype.cli.bars import Bars
     from crosstype.studies.learning_curve import learning_curve as make_curve
 
@@ -80,7 +80,7 @@ def shuffle_labels(
     shuffles: Annotated[int, typer.Option("--shuffles", min=2, help="Number of shuffles.")] = 100,
     workers: Workers = 0,
 ) -> None:
-    """Run everything on shuffled labels: an honest protocol then guesses (AUROC 0.5)."""
+    """Look for leaks by running everything on shuffled labels. Honest AUROCs are then 0.5."""
     from crosstype.cli.bars import Bars
     from crosstype.studies.label_shuffles import SUMMARY, run_label_shuffles
 

@@ -13,7 +13,13 @@ from crosstype.cohort.normal_like import normal_like_among
 from crosstype.cohort.spec import CohortSpec
 from crosstype.errors import CohortError, ConfigError, Fault, TableError
 from crosstype.tables import Table, open_table
-from crosstype.terms import PATIENT_COLUMNS, patient_of, sample_type_of, site_of
+from crosstype.terms import (
+    HOW_TO_NAME_PATIENTS,
+    PATIENT_COLUMNS,
+    patient_of,
+    sample_type_of,
+    site_of,
+)
 
 METASTASES = frozenset({"06", "07"})
 PAM50_LABEL = re.compile(
@@ -186,7 +192,7 @@ def find_label_column(table: Table, labels: Sequence[str]) -> str:
 
 def patient_rows(table: Table, column: str) -> dict[str, list[int]]:
     """Return the rows of each patient, those of a primary tumour if there are any."""
-    cells = table.column_called(column, PATIENT_COLUMNS)
+    cells = table.column_called(column, PATIENT_COLUMNS, HOW_TO_NAME_PATIENTS)
     remedy = "Fill it in or remove the line."
     faults = [
         Fault(table.where(row), f"no patient in column {column!r}", remedy)

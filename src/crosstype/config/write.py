@@ -6,25 +6,13 @@ import ast
 import inspect
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import PurePath
 from typing import Any
 
 from crosstype.cohort.spec import ClassSpec
 from crosstype.config.spec import RunSpec
-
-EXAMPLE = {
-    ("cohort", "labels"): '"labels.csv"',
-    ("cohort", "label_column"): '"TCGA Subtype"',
-    ("cohort", "slides"): '"slides.csv"',
-    ("cohort", "expression"): '"expression.tsv.gz"',
-    ("features", "folder"): '"features"',
-}
-EXAMPLE_CLASSES = (
-    ClassSpec("Luminal", ("BRCA.LumA", "BRCA.LumB")),
-    ClassSpec("Basal/Her2", ("BRCA.Basal", "BRCA.Her2")),
-)
 
 
 def field_docs(kind: type[Any]) -> dict[str, str]:
@@ -51,8 +39,13 @@ def resolved_toml(spec: RunSpec) -> str:
     return "\n".join(lines) + "\n"
 
 
-def commented_toml() -> str:
-    """Return a config to fill in: what must be set, and every default with its explanation."""
+def commented_toml(given: Mapping[tuple[str, str], str], classes: tuple[ClassSpec, ...]) -> str:
+    """Return a config with every setting and its explanation; those not given show the default.
+
+    Args:
+        given: by section and key, the settings that are written out, as TOML.
+        classes: the cohort's classes.
+    """
     lines = [
         "# crosstype config. Paths are relative to this file. Lines that start with `#` after",
         "# a setting's explanation show its default; remove the `#` to change it.",
@@ -64,11 +57,11 @@ def commented_toml() -> str:
         lines += ["", f"[{section.name}]"]
         for key, one in _plain_fields(value, everything=True):
             lines += textwrap.wrap(docs[key], 96, initial_indent="# ", subsequent_indent="# ")
-            example = EXAMPLE.get((section.name, key))
+            example = given.get((section.name, key))
             shown = toml(one) if one is not None else '""'
             lines.append(f"{key} = {example}" if example else f"# {key} = {shown}")
         if section.name == "cohort":
-            lines += _class_lines(EXAMPLE_CLASSES)
+            lines += _class_lines(classes)
     return "\n".join(lines) + "\n"
 
 

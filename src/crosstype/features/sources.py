@@ -14,7 +14,7 @@ from crosstype.slides.slide import HOW_TO_GIVE_MPP
 from crosstype.slides.spec import SlidesSpec
 from crosstype.slides.tile_folder import TileSlide, find_tile_slides
 from crosstype.tables import open_table
-from crosstype.terms import SLIDE_COLUMNS, patient_of
+from crosstype.terms import HOW_TO_NAME_SLIDES, MPP_COLUMNS, SLIDE_COLUMNS, patient_of
 
 SLIDE_SUFFIXES = (
     ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".dcm", ".tif", ".tiff", ".vms", ".vmu",
@@ -128,19 +128,20 @@ def _source(path: Path) -> Source:
 def table_mpps(path: Path) -> dict[str, float]:
     """Return the mpp of each slide of the slides table that states one."""
     table = open_table(path)
-    if "MPP" not in table.names:
+    column = table.name_among(MPP_COLUMNS)
+    if column is None:
         return {}
     mpps: dict[str, float] = {}
     faults = []
-    names = table.column_called("FILENAME", SLIDE_COLUMNS)
-    cells = zip(names, table.column("MPP"), strict=True)
+    names = table.column_called("FILENAME", SLIDE_COLUMNS, HOW_TO_NAME_SLIDES)
+    cells = zip(names, table.column(column), strict=True)
     for row, (name, text) in enumerate(cells):
         if not text:
             continue
         try:
             mpps[slide_id_of(name)] = float(text)
         except ValueError:
-            found = f"MPP is {text!r}, not a number"
+            found = f"{column} is {text!r}, not a number"
             faults.append(Fault(table.where(row), found, HOW_TO_GIVE_MPP))
     if faults:
         raise TableError(faults)

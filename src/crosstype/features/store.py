@@ -16,7 +16,14 @@ from crosstype.features.layouts import HDF5_SUFFIXES, SUFFIXES, open_features, w
 from crosstype.features.mapped import mapped_rows
 from crosstype.features.spec import FeaturesSpec
 from crosstype.tables import open_table, read_stage_table, write_table
-from crosstype.terms import PATIENT_COLUMNS, SLIDE_COLUMNS, file_name_of, patient_of
+from crosstype.terms import (
+    HOW_TO_NAME_PATIENTS,
+    HOW_TO_NAME_SLIDES,
+    PATIENT_COLUMNS,
+    SLIDE_COLUMNS,
+    file_name_of,
+    patient_of,
+)
 
 __all__ = [
     "FeatureRow",
@@ -121,8 +128,8 @@ def feature_files_in(folder: Path) -> dict[str, Path]:
 def table_slides(path: Path, patient_column: str) -> dict[str, str]:
     """Return the patient of each slide of the slides table."""
     table = open_table(path)
-    patients = table.column_called(patient_column, PATIENT_COLUMNS)
-    names = table.column_called("FILENAME", SLIDE_COLUMNS)
+    patients = table.column_called(patient_column, PATIENT_COLUMNS, HOW_TO_NAME_PATIENTS)
+    names = table.column_called("FILENAME", SLIDE_COLUMNS, HOW_TO_NAME_SLIDES)
     faults: list[Fault] = []
     patient_of_slide: dict[str, str] = {}
     first_row: dict[str, int] = {}

@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from crosstype.cohort.aligned import load_expression
 from crosstype.cohort.protocol import protocol_named
 from crosstype.config.spec import RunSpec
+from crosstype.pipeline import Run
+from crosstype.pipeline import run as run_pipeline
 from crosstype.progress import Watcher
-from crosstype.studies.variants import Contrast, Study, Variant, with_features
+from crosstype.studies.variants import FOLDER, Contrast, Study, Variant, with_features
 
 PAPER, STRICT = protocol_named("paper"), protocol_named("strict")
 MODELS = ("paper_concat", "paper_cross_attention")
@@ -46,12 +49,16 @@ def replay(spec: RunSpec, out: Path, watcher: Watcher) -> Study:
     published = _encoded(spec, "none" if pixels else spec.features.normalisation)
     plain = with_features(published, out / "colours_as_they_come" if pixels else out, watcher)
     proper = with_features(_encoded(spec, "encoder"), out, watcher) if pixels else plain
-    variants = [Variant("paper", _under(plain, "paper"))]
+    first = Variant("paper", _under(plain, "paper"))
+    variants = [first]
     rows = [_row("paper", "as published", "paper", model) for model in (*MODELS, BASELINE)]
+    absent = _without_effect(first, out, watcher)
     for name, (about, change) in FAULTS.items():
+        why = absent.get(name, "")
         protocol = replace(PAPER, name=f"paper, {name} mended", **change)
-        variants.append(Variant(name, _under(plain, "paper"), protocol))
-        rows += [_row(name, about, name, model, "paper") for model in MODELS]
+        variants.append(Variant(name, first.spec, protocol))
+        found = [_row(name, about, name, model, "paper") for model in MODELS]
+        rows += [replace(one, absent=why) for one in found]
     rows += [_connected(model) for model in MODELS]
     rows += [_normalised(model, pixels=pixels) for model in MODELS]
     if pixels:
@@ -61,6 +68,15 @@ def replay(spec: RunSpec, out: Path, watcher: Watcher) -> Study:
         Variant("strict", _under(proper, "strict")),
     ]
     return Study(out, variants, [*rows, *_last_rows()])
+
+
+def _without_effect(first: Variant, out: Path, watcher: Watcher) -> dict[str, str]:
+    """Return the faults that these data cannot have, each with the reason."""
+    place = out / FOLDER / first.name
+    run_pipeline(Run(first.spec, place, 1, watcher), last="cohort")
+    if load_expression(place / "expression.npz").unit == "linear":
+        return {"log": "the table's values are linear, so that the logarithm is the first"}
+    return {}
 
 
 def _last_rows() -> list[Contrast]:
