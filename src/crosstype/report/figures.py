@@ -171,6 +171,7 @@ def name_rows(axes: Axes, names: Sequence[str]) -> None:
     """Write the rows' names beside the axes, from the bottom up."""
     axes.set_yticks(np.arange(len(names)), names)
     axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.locator_params(axis="x", nbins=8)
     axes.grid(axis="x", color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)

@@ -65,6 +65,7 @@ def write_study_page(
         "lead": lead,
         "figures": figures,
         "rows": _rows_table(ran, confidence),
+        "leaks": _leaks_table(ran),
         "absent": _absent_table(table),
         "claims": claims,
     }
@@ -78,7 +79,8 @@ def _rows_table(table: pl.DataFrame, confidence: float) -> PageTable:
         first = part.row(0, named=True)
         by_metric = {row["metric"]: row for row in part.iter_rows(named=True)}
         head = Cell(str(name), f"against {first['against']}" if first["against"] else "")
-        place = f"{first['model']}, protocol {first['protocol']}"
+        protocol, _, leaks = first["protocol"].partition(": ")
+        place = f"{first['model']}, protocol {protocol}{' (leaks)' if leaks else ''}"
         cells = [head, Cell(first["about"], place)]
         cells += [_value_cell(by_metric[metric]) for metric in SHOWN]
         rows.append(tuple(cells))
@@ -93,6 +95,13 @@ def _value_cell(row: dict[str, Any]) -> Cell:
         lines.append(f"{number(row['difference'], signed=True)} ({interval(ends)})")
         lines.append(f"p, Holm {number(row['p_adjusted'])}")
     return Cell(number(row["value"]), "\n".join(lines), row["value"])
+
+
+def _leaks_table(table: pl.DataFrame) -> PageTable:
+    """Return how each protocol that leaks does so."""
+    marks = [mark.partition(": ") for mark in table["protocol"].unique(maintain_order=True)]
+    rows = tuple((Cell(name), Cell(leaks)) for name, _, leaks in marks if leaks)
+    return PageTable("How protocols leak test patients", ("Protocol", "Leaks"), rows)
 
 
 def _absent_table(table: pl.DataFrame) -> PageTable:
@@ -115,6 +124,7 @@ def _plot_differences(table: pl.DataFrame, metric: str) -> Figure:
     axes.axvline(0, color=QUIET, linewidth=0.8)
     axes.set_yticks(range(len(rows)), [row["row"] for row in rows])
     axes.invert_yaxis()
+    axes.locator_params(axis="x", nbins=6)
     axes.set_xlabel(f"Difference in {METRIC_NAMES[metric]}")
     return figure
 
