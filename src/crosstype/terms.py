@@ -22,6 +22,8 @@ SLIDE_COLUMNS = ("FILENAME", "file name", "file_name", "slide_id", "slide")
 """The same for the column of the slide's file."""
 MPP_COLUMNS = ("MPP", "um_per_px", "microns_per_pixel")
 """The same for the column of micrometres per pixel."""
+OVER_CLASSES = ("macro", "micro", "all")
+"""Stand where a class's name stands in tables of metrics: no class may be called so."""
 HOW_TO_NAME_PATIENTS = "Name the patients' column as patient_column under [cohort]."
 HOW_TO_NAME_SLIDES = "Call the column of the slides' files FILENAME."
 

@@ -54,6 +54,8 @@ def test_faults_of_config_and_table_name_the_remedy(tmp_path: Path) -> None:
         read_labels(replace(spec, classes=spec.classes[:1]))
     with pytest.raises(ConfigError, match="'LumA' is listed twice"):
         read_labels(replace(spec, classes=(*spec.classes, ClassSpec("C", ("LumA",)))))
+    with pytest.raises(ConfigError, match="'macro' is what metrics over all classes are called"):
+        read_labels(replace(spec, classes=(*spec.classes, ClassSpec("macro", ("Her2",)))))
     with pytest.raises(CohortError, match="'C' has no patient"):
         read_labels(replace(spec, classes=(*spec.classes, ClassSpec("C", ("Her2",)))))
     with pytest.raises(TableError, match="line 2: no patient"):

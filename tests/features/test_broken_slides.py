@@ -89,7 +89,7 @@ def test_each_is_one_line_and_the_others_are_done(
             assert "\n" not in fault
             assert len(fault) < 320
             assert (rows[name].n_tiles, rows[name].sha256) == (0, "")
-            assert f"Passed over: {fault}" in errors
+            assert fault.partition(": ")[2] in errors
         for name in ("whole", "another"):
             assert rows[name].fault == ""
             assert rows[name].n_tiles > 4

@@ -23,6 +23,7 @@ from crosstype.cli.fetch import fetch
 from crosstype.cli.init import INIT_EXAMPLE, init
 from crosstype.cli.options import Config, Workers
 from crosstype.cli.pam50 import EXAMPLE, pam50
+from crosstype.cli.passed_over import tell_passed_over
 from crosstype.cli.studies import ablate, learning_curve, replay, shuffle_labels
 from crosstype.errors import CrosstypeError
 
@@ -207,8 +208,7 @@ def _run_until(stage: str, config: Path, out: Path | None, workers: int) -> None
         command = " ".join(["crosstype", *sys.argv[1:]])
         one = Run(spec, folder, workers or os.cpu_count() or 1, bars, command)
         run_pipeline(one, stage)
-    for fault in one.faults:
-        typer.echo(f"Passed over: {fault}", err=True)
+    tell_passed_over(one.faults)
     if one.faults:
         typer.echo(
             f"{len(one.faults)} of the slides or feature files were passed over; see "

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from crosstype.cli.options import Config, GeneNames, Unit
+from crosstype.cli.passed_over import tell_passed_over
 
 FIT_EXAMPLE = "Example: crosstype fit brca.toml --out brca.safetensors"
 PREDICT_EXAMPLE = (
@@ -174,7 +175,6 @@ def validate(model: Model, config: External, out: OutFolder = None) -> None:
 
 def _pass_over(faults: list[str] | tuple[str, ...]) -> None:
     """Say which slides or feature files were passed over; exit 1 if there are any."""
-    for fault in faults:
-        typer.echo(f"Passed over: {fault}", err=True)
+    tell_passed_over(faults)
     if faults:
         raise typer.Exit(1)

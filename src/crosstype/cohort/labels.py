@@ -15,6 +15,7 @@ from crosstype.errors import CohortError, ConfigError, Fault, TableError
 from crosstype.tables import Table, open_table
 from crosstype.terms import (
     HOW_TO_NAME_PATIENTS,
+    OVER_CLASSES,
     PATIENT_COLUMNS,
     patient_of,
     sample_type_of,
@@ -155,6 +156,12 @@ def class_of_each_label(spec: CohortSpec) -> dict[str, str]:
     repeated = [name for name, n in Counter(names).items() if n > 1]
     if repeated:
         raise ConfigError(f"[[cohort.classes]]: two classes are named {repeated[0]!r}. Rename one.")
+    taken = next((name for name in names if name in OVER_CLASSES), None)
+    if taken:
+        raise ConfigError(
+            f"[[cohort.classes]]: {taken!r} is what metrics over all classes are called. Name the "
+            "class otherwise."
+        )
     classes: dict[str, str] = {}
     for one in spec.classes:
         if not one.labels:

@@ -41,13 +41,14 @@ from crosstype.evaluation.calls import (
 )
 from crosstype.evaluation.probabilities import BINNED, binned_metrics, brier, log_loss
 from crosstype.evaluation.ranking import ranking_metrics
+from crosstype.terms import OVER_CLASSES
 
 COUNTED = ("precision", "recall", "specificity")
 METRICS = (
     *("f1", "mcc", "pr_auc", "auroc", "accuracy", "balanced_accuracy", "brier"),
     *(*COUNTED, "log_loss", *BINNED),
 )
-MACRO, MICRO, ALL = "macro", "micro", "all"
+MACRO, MICRO, ALL = OVER_CLASSES
 MACRO_METRICS = ("f1", "pr_auc", "auroc", "brier", *COUNTED, *BINNED)
 MICRO_METRICS = ("f1", "pr_auc", "auroc", *COUNTED)
 """Of more than two classes only: of two, f1 is the accuracy and the others say nothing new."""
