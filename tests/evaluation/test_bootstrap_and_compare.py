@@ -87,7 +87,7 @@ def test_identical_models_differ_by_exactly_zero():
 
 
 def test_references_are_gene_only_and_the_best_baseline():
-    judged, _, rows = compared({"gene_only": 1.5, "logistic_genes": 0.3, "best_gene": 0.9})
+    judged, _, rows = compared({"gene_only": 1.5, "logistic_image": 0.3, "best_gene": 0.9})
     assert best_baseline(judged) == "best_gene"
     assert {row.model_b for row in rows} == {"gene_only", "best_gene"}
     assert all(row.model_a != row.model_b for row in rows)
@@ -104,6 +104,16 @@ def test_references_are_gene_only_and_the_best_baseline():
         "mcc": "permutation",
         "accuracy": "mcnemar",
     }
+
+
+def test_a_network_is_also_compared_with_the_line_over_its_own_inputs():
+    strengths = {"gene_only": 1.5, "image_only": 0.4, "logistic_image": 0.3, "logistic_genes": 1.2}
+    _, _, rows = compared(strengths)
+    pairs = {(row.model_a, row.model_b) for row in rows}
+    assert ("image_only", "logistic_image") in pairs
+    assert ("gene_only", "logistic_image") not in pairs
+    # The best baseline is here the line over genes, and no pair stands there twice.
+    assert len(rows) == len({(row.model_a, row.model_b, row.metric) for row in rows})
 
 
 def test_a_much_worse_model_is_found_by_every_test():

@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from crosstype.models.spec import SAME_INPUTS
+
 CLASSES = ("Luminal", "Basal/Her2")
 STRENGTHS = {
     "image_only": 0.8,
@@ -112,8 +114,8 @@ def _write_numbers(out: Path, classes: tuple[str, ...], generator: np.random.Gen
                 row = (model, metric, name, value, value - 0.07, min(value + 0.06, 1.0), 60)
                 metrics.append((*row, value + 0.005, 0.05, 10, 0))
         for metric in COMPARED:
-            for reference in ("gene_only", "logistic_genes"):
-                if model != reference:
+            for reference in dict.fromkeys(("gene_only", "logistic_genes", SAME_INPUTS.get(model))):
+                if reference in STRENGTHS and model != reference:
                     apart = 0.22 * (strength - STRENGTHS[reference])
                     row = (model, reference, metric, apart, apart - 0.08, apart + 0.08)
                     comparisons.append((*row, 0.02, 0.12, 60, "delong"))

@@ -13,15 +13,16 @@ import pytest
 from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 
 from crosstype.errors import TableError
+from crosstype.models.spec import SAME_INPUTS
 from crosstype.report.content import read_content
 from crosstype.report.curves import confusion_counts, curves_of, losses_of
 from crosstype.report.decisions import decision_table
+from crosstype.report.differences import SAME, difference_table, gather_differences
 from crosstype.report.page import write_report
-from crosstype.report.page_tables import comparison_table
 from crosstype.report.spec import ReportSpec
 from crosstype.report.words import best_model_sentence, number
 
-from .conftest import CLASSES, write_run
+from .conftest import CLASSES, STRENGTHS, write_run
 
 HOSTILE = "<script>alert('x')</script>"
 LEAK = "early stopping looks at the fold that is then reported"
@@ -305,4 +306,16 @@ def test_decision_table_writes_what_the_table_says(out):
 
 
 def test_the_test_behind_each_p_is_named(out):
-    assert comparison_table(read_content(out), "gene_only").rows[0][-1].text == "DeLong"
+    first, *_ = gather_differences(read_content(out))
+    assert first.reference == "gene_only"
+    assert difference_table(first).rows[0][-1].text == "DeLong"
+
+
+def test_each_network_stands_beside_the_line_over_its_own_inputs(out):
+    found = {one.reference: one for one in gather_differences(read_content(out))}
+    assert list(found) == ["gene_only", "logistic_genes", SAME]
+    named = {row[0].text for row in difference_table(found[SAME]).rows}
+    expected = {f"{a} - {b}" for a, b in SAME_INPUTS.items()}
+    assert named == expected & {f"{a} - {b}" for a in STRENGTHS for b in STRENGTHS}
+    assert named
+    assert f"Each model minus {SAME}" in write_report(out, ReportSpec()).read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from crosstype.evaluation.bootstrap import Interval, percentile_interval
 from crosstype.evaluation.delong import auroc_difference
 from crosstype.evaluation.pair_tests import COMPARED, SHOWN, Judged, PairTest
 from crosstype.evaluation.spec import EvaluationSpec
-from crosstype.models.spec import BASELINE_NAMES
+from crosstype.models.spec import BASELINE_NAMES, SAME_INPUTS
 
 GENE_ONLY = "gene_only"
 
@@ -56,14 +56,16 @@ def best_baseline(judged: Mapping[str, Judged]) -> str | None:
 
 
 def compared_pairs(judged: Mapping[str, Judged]) -> list[tuple[str, str]]:
-    """Pair every model with gene_only and with the best baseline."""
+    """Pair every model with gene_only, the best baseline, and the baseline of the same inputs."""
     references = [GENE_ONLY if GENE_ONLY in judged else None, best_baseline(judged)]
-    return [
+    pairs = [
         (model, reference)
         for reference in dict.fromkeys(name for name in references if name is not None)
         for model in judged
         if model != reference
     ]
+    alike = [(model, SAME_INPUTS[model]) for model in judged if model in SAME_INPUTS]
+    return list(dict.fromkeys([*pairs, *(pair for pair in alike if pair[1] in judged)]))
 
 
 def compare_models(

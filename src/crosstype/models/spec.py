@@ -29,6 +29,15 @@ BASELINE_NAMES = (
 FITTED_BASELINES = ("logistic_genes", "logistic_image", "logistic_both", "best_gene")
 """Baselines that `crosstype fit` fits."""
 
+SAME_INPUTS = {
+    "image_only": "logistic_image",
+    "gene_only": "logistic_genes",
+    "concat": "logistic_both",
+    "late": "logistic_both",
+    "cross_attention": "logistic_both",
+}
+"""The baseline that sees what a network sees: what it adds is the network's merit alone."""
+
 
 @dataclass(frozen=True)
 class ModelSpec:

@@ -38,22 +38,6 @@ def plot_forest(content: RunContent) -> Figure:
     return figure
 
 
-def plot_differences(content: RunContent, reference: str) -> Figure:
-    """Plot each model's paired AUROC difference to a reference, with its interval."""
-    rows = content.comparisons.filter(
-        (pl.col("model_b") == reference) & (pl.col("metric") == "auroc")
-    ).sort("difference", maintain_order=True)
-    figure = new_figure(1.0 + 0.27 * rows.height)
-    axes = figure.add_subplot()
-    for place, row in enumerate(rows.iter_rows(named=True)):
-        draw_interval(axes, row, "difference", place, BLUE, "o")
-    axes.axvline(0, color=INK, linewidth=0.8)
-    name_rows(axes, list(rows["model_a"]))
-    axes.set_xlabel(f"AUROC minus that of {reference} (right: better)")
-    set_title(axes, f"Paired differences to {reference}", content.mark)
-    return figure
-
-
 def plot_modality_use(content: RunContent) -> Figure:
     """Plot what each model's AUROC loses when a modality is shuffled between patients."""
     rows = content.modality_use.filter(

@@ -12,6 +12,7 @@ from crosstype.report import (
     calibration,
     coverage,
     decisions,
+    differences,
     explanations,
     figures,
     page_tables,
@@ -54,7 +55,7 @@ def write_report(out: Path, spec: ReportSpec) -> Path:
 
 
 def _context(out: Path, content: RunContent, spec: ReportSpec) -> dict[str, Any]:
-    references = list(dict.fromkeys(content.comparisons["model_b"]))
+    compared = differences.gather_differences(content)
     left_out = page_tables.left_out_groups(content)
     n_left_out = content.left_out["patient_id"].n_unique()
     run = content.run
@@ -68,10 +69,10 @@ def _context(out: Path, content: RunContent, spec: ReportSpec) -> dict[str, Any]
         "n_entered": content.cohort.height + n_left_out,
         "n_left_out": n_left_out,
         "left_out": left_out,
-        "figures": _figures(content, references),
+        "figures": _figures(content, compared),
         "models": page_tables.model_table(content),
         "classes": page_tables.class_table(content),
-        "comparisons": [page_tables.comparison_table(content, name) for name in references],
+        "comparisons": [differences.difference_table(of) for of in compared],
         "trust": page_tables.trust_table(content),
         "modality": page_tables.modality_table(content),
         "losses": rna_loss.loss_tables(content),
@@ -130,7 +131,9 @@ def _group_sections(content: RunContent) -> dict[str, dict[str, Any]]:
     }
 
 
-def _figures(content: RunContent, references: list[str]) -> dict[str, list[PageFigure]]:
+def _figures(
+    content: RunContent, compared: list[differences.Differences]
+) -> dict[str, list[PageFigure]]:
     """Draw every figure that the tables allow, by the section it belongs to."""
     averaged = " Mean curve over repeats." if content.n_repeats > 1 else ""
     sections: dict[str, list[PageFigure]] = {
@@ -165,9 +168,9 @@ def _figures(content: RunContent, references: list[str]) -> dict[str, list[PageF
     if not content.coverage.is_empty():
         about = "Accuracy among the patients about whom a model is surest."
         sections["coverage"].append(_draw(content, "coverage", coverage.plot_coverage, about))
-    for place, reference in enumerate(references):
-        about = f"AUROC of each model minus that of {reference}, on the same patients."
-        plot = partial(figures.plot_differences, reference=reference)
+    for place, of_one in enumerate(compared):
+        about = f"AUROC of each model minus that of {of_one.reference}, on the same patients."
+        plot = partial(differences.plot_differences, of=of_one)
         sections["differences"].append(_draw(content, f"difference{place}", plot, about))
     if not content.modality_use.is_empty():
         about = "AUROC lost when a modality is shuffled between patients."

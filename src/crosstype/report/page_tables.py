@@ -10,7 +10,7 @@ import polars as pl
 
 from crosstype.report.content import RunContent
 from crosstype.report.curves import confusion_counts
-from crosstype.report.words import METRIC_NAMES, MODEL_NOTES, TEST_NAMES, interval, number
+from crosstype.report.words import METRIC_NAMES, MODEL_NOTES, interval, number
 
 MODEL_TABLE_METRICS = ("auroc", "pr_auc", "f1", "mcc", "balanced_accuracy", "brier")
 
@@ -104,27 +104,6 @@ def class_table(content: RunContent) -> PageTable:
     return PageTable(
         "All metrics by class (each against the rest)",
         ("Model", "Class", "Metric", "Value", "Interval"),
-        rows,
-    )
-
-
-def comparison_table(content: RunContent, reference: str) -> PageTable:
-    """Return paired differences of every model to a reference."""
-    rows = tuple(
-        (
-            Cell(row["model_a"]),
-            Cell(METRIC_NAMES.get(row["metric"], row["metric"])),
-            Cell(number(row["difference"], signed=True), "", row["difference"]),
-            Cell(interval(row)),
-            Cell(number(row["p"], 4), "", row["p"]),
-            Cell(number(row["p_adjusted"], 4), "", row["p_adjusted"]),
-            Cell(TEST_NAMES.get(row["test"], row["test"])),
-        )
-        for row in content.comparisons.filter(pl.col("model_b") == reference).iter_rows(named=True)
-    )
-    return PageTable(
-        f"Each model minus {reference}, on the same patients",
-        ("Model", "Metric", "Difference", "Interval", "p", "p, Holm", "Test"),
         rows,
     )
 

@@ -19,7 +19,7 @@ GENE_STRENGTH = 10.0
 N_GRADING_PARTS = 5
 FURTHEST = 3.0
 """Graded labels are cut at this logit: beyond it a tumour is plainly of its class."""
-RIDGE = 1.0
+RIDGE = 2.0
 N_PARTS = 10
 MAP_STRENGTH = 3.0
 LEAST_SLOPE = 0.1
