@@ -20,7 +20,7 @@ from crosstype.report.decisions import decision_table
 from crosstype.report.differences import SAME, difference_table, gather_differences
 from crosstype.report.page import write_report
 from crosstype.report.spec import ReportSpec
-from crosstype.report.words import best_model_sentence, number
+from crosstype.report.words import best_model_sentence, number, p_value
 
 from .conftest import CLASSES, STRENGTHS, write_run
 
@@ -204,7 +204,7 @@ def test_sentence_without_anything_above_genes(out):
     assert "no model stands above genes alone" in best_model_sentence(read_content(out))
     pl.read_csv(out / "comparisons.csv").clear().write_csv(out / "comparisons.csv")
     pl.read_csv(path).with_columns(model=pl.lit("late")).write_csv(path)
-    assert "was not compared" in best_model_sentence(read_content(out))
+    assert best_model_sentence(read_content(out)).endswith("(95% interval 0.694 to 0.824).")
     pl.read_csv(path).clear().write_csv(path)
     assert best_model_sentence(read_content(out)) == "No model was measured."
 
@@ -303,6 +303,10 @@ def test_decision_table_writes_what_the_table_says(out):
     row = next(row for row in found.rows if row[0].text == "late")
     at = late.filter((pl.col("threshold") - 0.2).abs() < 1e-9)
     assert row[2].text == number(at["net_benefit"].item())
+
+
+def test_a_p_is_never_shown_as_nought():
+    assert [p_value(1e-9), p_value(0.0312), p_value(0.2, 3)] == ["< 0.0001", "0.0312", "0.200"]
 
 
 def test_the_test_behind_each_p_is_named(out):

@@ -12,9 +12,9 @@ from crosstype.report.content import RunContent
 from crosstype.report.figures import draw_interval, name_rows, set_title
 from crosstype.report.page_tables import Cell, PageTable
 from crosstype.report.svg import BLUE, INK, new_figure
-from crosstype.report.words import METRIC_NAMES, TEST_NAMES, interval, number
+from crosstype.report.words import METRIC_NAMES, TEST_NAMES, interval, number, p_value
 
-SAME = "the baseline of the same inputs"
+SAME = "the baseline of its inputs"
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def difference_table(of: Differences) -> PageTable:
             Cell(METRIC_NAMES.get(row["metric"], row["metric"])),
             Cell(number(row["difference"], signed=True), "", row["difference"]),
             Cell(interval(row)),
-            Cell(number(row["p"], 4), "", row["p"]),
-            Cell(number(row["p_adjusted"], 4), "", row["p_adjusted"]),
+            Cell(p_value(row["p"]), "", row["p"]),
+            Cell(p_value(row["p_adjusted"]), "", row["p_adjusted"]),
             Cell(TEST_NAMES.get(row["test"], row["test"])),
         )
         for row in of.rows.iter_rows(named=True)
@@ -73,11 +73,10 @@ def plot_differences(content: RunContent, of: Differences) -> Figure:
     rows = of.rows.filter(metric="auroc").sort("difference", maintain_order=True)
     figure = new_figure(1.0 + 0.27 * rows.height)
     axes = figure.add_subplot()
-    shown = list(rows.iter_rows(named=True))
-    for place, row in enumerate(shown):
+    for place, row in enumerate(rows.iter_rows(named=True)):
         draw_interval(axes, row, "difference", place, BLUE, "o")
     axes.axvline(0, color=INK, linewidth=0.8)
-    name_rows(axes, [of.name_of(row) for row in shown])
+    name_rows(axes, list(rows["model_a"]))
     axes.set_xlabel(f"AUROC minus that of {of.reference} (right: better)")
     set_title(axes, f"Paired differences to {of.reference}", content.mark)
     return figure

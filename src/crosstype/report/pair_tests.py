@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crosstype.report.content import RunContent
 from crosstype.report.page_tables import Cell, PageTable
-from crosstype.report.words import METRIC_NAMES, TEST_NAMES, number
+from crosstype.report.words import METRIC_NAMES, TEST_NAMES, number, p_value
 
 
 def pair_test_table(content: RunContent) -> PageTable:
@@ -16,8 +16,8 @@ def pair_test_table(content: RunContent) -> PageTable:
             Cell(METRIC_NAMES.get(row["metric"], row["metric"])),
             Cell(TEST_NAMES.get(row["test"], row["test"])),
             Cell(number(row["statistic"]), "", row["statistic"]),
-            Cell(number(row["p"], 4), "", row["p"]),
-            Cell(number(row["p_adjusted"], 4), "", row["p_adjusted"]),
+            Cell(p_value(row["p"]), "", row["p"]),
+            Cell(p_value(row["p_adjusted"]), "", row["p_adjusted"]),
             Cell(str(row["n"]), "", row["n"]),
         )
         for row in content.tests.iter_rows(named=True)

@@ -14,7 +14,7 @@ from crosstype.report.environment import page_environment
 from crosstype.report.page_figure import PageFigure
 from crosstype.report.page_tables import Cell, PageTable
 from crosstype.report.svg import BLUE, COLOURS, QUIET, house_style, inline_svg, new_figure
-from crosstype.report.words import METRIC_NAMES, interval, number
+from crosstype.report.words import METRIC_NAMES, interval, number, p_value
 
 SHOWN = ("f1", "pr_auc", "auroc", "mcc", "accuracy")
 WORDS = {
@@ -93,7 +93,7 @@ def _value_cell(row: dict[str, Any]) -> Cell:
     if row["difference"] is not None:
         ends = {"low": row["difference_low"], "high": row["difference_high"]}
         lines.append(f"{number(row['difference'], signed=True)} ({interval(ends)})")
-        lines.append(f"p, Holm {number(row['p_adjusted'])}")
+        lines.append(f"p, Holm {p_value(row['p_adjusted'], 3)}")
     return Cell(number(row["value"]), "\n".join(lines), row["value"])
 
 

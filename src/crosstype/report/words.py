@@ -54,6 +54,12 @@ def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str
     return text.replace("-", MINUS)
 
 
+def p_value(p: float, digits: int = 4) -> str:
+    """Return a p for the eye: never 0, which no test can find."""
+    least = 10.0**-digits
+    return f"< {least:.{digits}f}" if p < least else number(p, digits)
+
+
 def short(name: str, most: int = 32) -> str:
     """Return a name for a figure, cut if it is longer than so many letters."""
     return name if len(name) <= most else f"{name[: most - 1]}…"
@@ -83,7 +89,7 @@ def best_model_sentence(content: RunContent) -> str:
         & (pl.col("metric") == "auroc")
     )
     if against.is_empty():
-        return f"{said}; it was not compared with gene_only."
+        return f"{said}."
     shown = _difference(against.row(0, named=True), content.confidence)
     return f"{said}; its difference to gene_only is {shown}."
 
@@ -110,7 +116,7 @@ def _difference(row: dict[str, Any], confidence: float) -> str:
     if row["low"] <= 0 <= row["high"]:
         return f"{shown}, an interval that includes 0: no difference is shown"
     side = "above" if row["low"] > 0 else "below"
-    adjusted = f"adjusted p {number(row['p_adjusted'])}"
+    adjusted = f"adjusted p {p_value(row['p_adjusted'], 3)}"
     if row["p_adjusted"] > 1 - confidence:
         said = f"an interval {side} 0 that does not outlast correction for the number of models"
         return f"{shown}, {said} ({adjusted})"
