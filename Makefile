@@ -20,7 +20,9 @@ help:
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	# Not compiled: most modules are never imported, and those that are compile themselves.
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check \
+		-c constraints.txt -e ".[dev]"
 	touch $@
 
 demo: $(INSTALLED)
