@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -24,6 +25,7 @@ jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
 from crosstype.cohort.protocol import protocol_named  # noqa: E402  after the hook
 from crosstype.cohort.spec import ExpressionSpec  # noqa: E402
 from crosstype.config.read import read_config  # noqa: E402
+from crosstype.demo import synthetic  # noqa: E402
 from crosstype.features.layouts import write_features  # noqa: E402
 from crosstype.files import write_text  # noqa: E402
 from crosstype.models.spec import ModelSpec  # noqa: E402
@@ -171,6 +173,21 @@ class Tiny:
                 patch.setattr("crosstype.training.crossval.ProcessPoolExecutor", InlineExecutor)
             run(one, last)
         return one
+
+
+def write_demo_of_few(folder: Path) -> Path:
+    """Write the demo with a slide for every third patient only: drawing all takes half a minute."""
+    count, draw, write = itertools.count(), synthetic.draw_slide, synthetic.write_slide
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            synthetic,
+            "draw_slide",
+            lambda rng, **how: draw(rng, **how) if next(count) % 3 == 0 else None,
+        )
+        patch.setattr(
+            synthetic, "write_slide", lambda path, drawn: drawn is None or write(path, drawn)
+        )
+        return synthetic.write_demo(folder)
 
 
 @pytest.fixture(scope="session")

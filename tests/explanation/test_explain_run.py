@@ -21,6 +21,7 @@ from crosstype.stages import Ledger
 from crosstype.train_stage import make_plan
 from crosstype.training.bench import Bench
 
+pytestmark = pytest.mark.xdist_group("explained")  # they share one explained run
 HOSTILE = "<script>alert(1)</script>"
 SETS = "ODD\tx\tGENE1\tGENE3\tGENE5\tGENE7\tGENE9\n" + (
     f"EVEN\tx\t{HOSTILE}\tGENE2\tGENE4\tGENE6\tGENE8\n"

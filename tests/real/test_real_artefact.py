@@ -109,6 +109,7 @@ def test_another_site_is_told_apart(fit: Fit, real_data: Path, tmp_path: Path) -
     assert min(auroc["gene_only"], auroc["cross_attention"]) >= 0.98
 
 
+@pytest.mark.long
 @pytest.mark.real
 def test_fitting_twice_gives_the_same_bytes(fit: Fit, real_data: Path, tmp_path: Path) -> None:
     _, path = fit(model="gene_only")
@@ -117,6 +118,7 @@ def test_fitting_twice_gives_the_same_bytes(fit: Fit, real_data: Path, tmp_path:
     assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
 
 
+@pytest.mark.long
 @pytest.mark.real
 def test_counts_are_refused_by_a_plain_model(fit: Fit, real_data: Path) -> None:
     artefact, _ = fit(model="gene_only")

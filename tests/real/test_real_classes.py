@@ -34,8 +34,9 @@ abstain_below = 0.8
 COUNTS = {"LumA": 362, "LumB": 161, "Basal": 118, "Her2": 59, "Normal": 25}
 
 
+@pytest.mark.long
 @pytest.mark.real
-@pytest.mark.parametrize("n_classes", [4, pytest.param(5, marks=pytest.mark.long)])
+@pytest.mark.parametrize("n_classes", [4, 5])
 def test_pam50_subtypes_run_end_to_end(real_data: Path, tmp_path: Path, n_classes: int) -> None:
     names = list(COUNTS)[:n_classes]
     classes = "".join(

@@ -104,7 +104,7 @@ def test_a_study_of_the_tiny_cohort(tiny: Any, tmp_path: Path) -> None:
     write_other_assay(tiny.folder, 12)
     study(tiny, 'other_expression = "other.tsv"\n')
     tiny.run(tmp_path / "a", last="report")
-    tiny.run(tmp_path / "b", last="report", n_workers=2)
+    tiny.run(tmp_path / "b", last="evaluate", n_workers=2)
     names = ("rna_loss.csv", "rna_loss_comparisons.csv", "predictions.csv")
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()

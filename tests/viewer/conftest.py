@@ -11,13 +11,13 @@ import pytest
 import uvicorn
 
 from crosstype.config.read import read_config
-from crosstype.demo.synthetic import write_demo
 from crosstype.explanation.tables import ATTENTION_SCHEMA, TOKEN_SCHEMA
 from crosstype.pipeline import Run, run
 from crosstype.viewer.app import make_app
 from crosstype.viewer.assets import LEAST, assets_folder
 
 from ..browsing import HOSTILE, QUOTED
+from ..conftest import write_demo_of_few
 
 TOKEN = "the-token"
 N_TILES = 4
@@ -27,12 +27,9 @@ N_TILES = 4
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the demo's slides, made up to its predictions and explanation by hand."""
     folder = tmp_path_factory.mktemp("viewed")
-    config = write_demo(folder / "input")
+    config = write_demo_of_few(folder / "input")
     text = config.read_text(encoding="utf-8").replace("n_tiles = 16", f"n_tiles = {N_TILES}")
     config.write_text(text.replace('"Basal/Her2"', f'"{HOSTILE}"'), encoding="utf-8")
-    for place, slide in enumerate(sorted((folder / "input" / "slides").iterdir())):
-        if place % 3:
-            slide.unlink()
     _make_hostile(folder / "input")
     run(Run(read_config(config), folder / "out"), last="cohort")
     _predict(folder / "out")

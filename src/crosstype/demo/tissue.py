@@ -56,10 +56,8 @@ def write_slide(path: Path, pixels: UInt8[np.ndarray, "height width 3"]) -> None
     with replacing(path) as temporary, tifffile.TiffWriter(temporary) as writer:
         for level in range(3):
             step = 2**level
-            side = pixels.shape[0] // step
-            means = pixels.reshape(side, step, side, step, 3).mean(axis=(1, 3))
             writer.write(
-                means.astype(np.uint8),
+                _shrink(pixels, step),
                 tile=(256, 256),
                 photometric="rgb",
                 compression="jpeg",
@@ -70,6 +68,17 @@ def write_slide(path: Path, pixels: UInt8[np.ndarray, "height width 3"]) -> None
                 metadata=None,
                 software="crosstype demo",
             )
+
+
+def _shrink(
+    pixels: UInt8[np.ndarray, "height width 3"], step: int
+) -> UInt8[np.ndarray, "smaller_height smaller_width 3"]:
+    """Return the mean of every `step` x `step` pixels, rounded down."""
+    sums = np.zeros((pixels.shape[0] // step, pixels.shape[1] // step, 3), dtype=np.uint16)
+    for down in range(step):
+        for right in range(step):
+            sums += pixels[down::step, right::step]
+    return (sums // step**2).astype(np.uint8)
 
 
 def _smooth_noise(rng: np.random.Generator, n_bumps: int) -> Plane:
@@ -91,5 +100,7 @@ def _nuclei(
 ) -> Plane:
     """Return how much of each pixel is nucleus, 0 to 1; nuclei lie at random."""
     points = (rng.random(where.shape, dtype=np.float32) < density) & where
+    if not points.any():
+        return np.zeros(where.shape, dtype=np.float32)
     blobs = gaussian_filter(points.astype(np.float32), sigma) * (2 * np.pi * sigma**2)
     return np.asarray(np.clip((blobs - 0.35) * 4, 0, 1), dtype=np.float32)

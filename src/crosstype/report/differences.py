@@ -34,6 +34,11 @@ class Differences:
         """Return what is subtracted from what."""
         return f"Each model minus {self.reference}, on the same patients"
 
+    @property
+    def about(self) -> str:
+        """Return what their figure shows."""
+        return f"AUROC of each model minus that of {self.reference}, on the same patients."
+
     def name_of(self, row: dict[str, str]) -> str:
         """Return a model's name, with its own reference where each has another."""
         return f"{row['model_a']} - {row['model_b']}" if self.reference == SAME else row["model_a"]

@@ -141,7 +141,7 @@ def _figures(
         "curves": [],
         **_probability_figures(content),
         "coverage": [],
-        "differences": [],
+        "differences": _difference_figures(content, compared),
         "modality": [],
         "training": [],
         "subgroups": [
@@ -168,10 +168,6 @@ def _figures(
     if not content.coverage.is_empty():
         about = "Accuracy among the patients about whom a model is surest."
         sections["coverage"].append(_draw(content, "coverage", coverage.plot_coverage, about))
-    for place, of_one in enumerate(compared):
-        about = f"AUROC of each model minus that of {of_one.reference}, on the same patients."
-        plot = partial(differences.plot_differences, of=of_one)
-        sections["differences"].append(_draw(content, f"difference{place}", plot, about))
     if not content.modality_use.is_empty():
         about = "AUROC lost when a modality is shuffled between patients."
         sections["modality"].append(_draw(content, "use", figures.plot_modality_use, about))
@@ -183,6 +179,17 @@ def _figures(
         plot = partial(figures.plot_training, models=trained)
         sections["training"].append(_draw(content, "training", plot, about))
     return sections
+
+
+def _difference_figures(
+    content: RunContent, compared: list[differences.Differences]
+) -> list[PageFigure]:
+    """Draw a figure per reference."""
+    plots = [partial(differences.plot_differences, of=of) for of in compared]
+    return [
+        _draw(content, f"difference{place}", plot, of.about)
+        for place, (plot, of) in enumerate(zip(plots, compared, strict=True))
+    ]
 
 
 def _probability_figures(content: RunContent) -> dict[str, list[PageFigure]]:
