@@ -50,7 +50,7 @@ def start(slides: Path, out: Path) -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.parametrize("n_kills", [3, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("n_kills", [5, pytest.param(100, marks=pytest.mark.long)])
 def test_kills_at_random_moments_leave_nothing_broken(
     slides: Path, undisturbed: dict[str, bytes], tmp_path: Path, n_kills: int
 ) -> None:

@@ -44,11 +44,13 @@ def age(out: Path) -> None:
 def test_one_and_two_workers_and_another_place_give_the_same_bytes(
     tiny: Any, tmp_path: Path
 ) -> None:
+    tiny.run(tmp_path / "here", "train")
     tiny.run(tmp_path / "one", "train", n_workers=1)
     tiny.run(tmp_path / "deep" / "two", "train", n_workers=2)
     for name in TABLES:
         one = (tmp_path / "one" / name).read_bytes()
         assert (tmp_path / "deep" / "two" / name).read_bytes() == one, name
+        assert (tmp_path / "here" / name).read_bytes() == one, name
 
 
 def test_every_patient_is_predicted_once_per_model_and_repeat(

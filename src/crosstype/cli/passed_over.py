@@ -26,7 +26,5 @@ def gather(faults: Sequence[str]) -> list[str]:
 
 def _named(files: Sequence[str]) -> str:
     """Return the files' names, of many the first few and how many more there are."""
-    if len(files) == 1:
-        return files[0]
     shown, n_more = files[:MOST_NAMED], len(files) - MOST_NAMED
     return ", ".join(shown) + (f" and {n_more} more" if n_more > 0 else "")

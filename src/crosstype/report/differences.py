@@ -47,8 +47,9 @@ class Differences:
 def gather_differences(content: RunContent) -> list[Differences]:
     """Return the differences to each reference, then each network's to the line it must beat."""
     rows = content.comparisons
-    alike = pl.Series([SAME_INPUTS.get(a) == b for a, b in rows["model_a", "model_b"].iter_rows()])
-    references = dict.fromkeys(rows.filter(~alike)["model_b"]) if rows.height else {}
+    pairs = rows["model_a", "model_b"].iter_rows()
+    alike = pl.Series([SAME_INPUTS.get(a) == b for a, b in pairs], dtype=pl.Boolean)
+    references = dict.fromkeys(rows.filter(~alike)["model_b"])
     found = [Differences(name, rows.filter(model_b=name)) for name in references]
     if alike.any():
         found.append(Differences(SAME, rows.filter(alike)))
