@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 WORKERS ?= 2
 
-.PHONY: help demo test coverage check long real docs site results clean
+.PHONY: help demo test coverage check structure long real docs site results clean
 
 help:
 	@echo "make demo   install, then run everything on the synthetic demo cohort (report in demo/)"
@@ -17,6 +17,7 @@ help:
 	@echo "make site   the documentation as pages, built strictly, in site/"
 	@echo "make results  measure the README's results table (CROSSTYPE_DATA=folder of the data)"
 	@echo "make check  format, lint, types and layers"
+	@echo "make structure  print the size of the source tree, its folders, doubles and circles"
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
@@ -33,6 +34,9 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+structure: $(INSTALLED)
+	$(BIN)/python tests/structure.py
 
 test: check
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not long"

@@ -19,14 +19,15 @@ import polars as pl
 import transfer
 from sklearn.metrics import f1_score, log_loss
 
-from crosstype.cohort.protocol import protocol_named
-from crosstype.cohort.spec import ClassSpec, ExpressionSpec
+from crosstype.cohort.spec import ClassSpec
+from crosstype.expression.spec import ExpressionSpec
 from crosstype.models.spec import ModelSpec
-from crosstype.training.bags import Patients
+from crosstype.protocol import protocol_named
 from crosstype.training.calibration import Calibration
 from crosstype.training.checkpoint import make_classifier
-from crosstype.training.classifiers import Recipe, together
-from crosstype.training.preparation import Preparing
+from crosstype.training.classifier import Recipe, together
+from crosstype.training.patients import Patients
+from crosstype.training.preprocessing import Preparing
 from crosstype.training.spec import TrainingSpec
 
 SITES = {"bh": ("BH",), "six": ("BH", "A8", "E9", "D8", "B6", "C8")}

@@ -27,14 +27,14 @@ import pandas
 def read(path): return pandas.read_csv(path, sep="\\t")
 """,
     "ours": """
-from crosstype.cohort.expression import read_expression
+from crosstype.expression.read import read_expression
 from crosstype.cohort.spec import ExpressionSpec
 def read(path): return read_expression(Path(path), ExpressionSpec(), [])
 """,
     "ours, from the cache": """
-from crosstype.cohort.expression_cache import ExpressionCache
+from crosstype.expression.cache import ExpressionCache
 from crosstype.cohort.spec import ExpressionSpec
-from crosstype.files import HashMemory
+from crosstype.io.files import HashMemory
 memory = HashMemory(Path(sys.argv[1]).with_suffix(".hashes"))
 cache = ExpressionCache(Path(sys.argv[1]).with_suffix(".cache"), memory.sha256_of)
 def read(path): return cache.read(Path(path), ExpressionSpec(), [])

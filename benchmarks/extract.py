@@ -23,15 +23,15 @@ import tifffile
 import torch
 from safetensors.torch import save_file
 
-from crosstype.demo.tissue import draw_slide
-from crosstype.features.encoders import load_encoder
+from crosstype.demo.slides import draw_slide
+from crosstype.features.encoders.encoder import load_encoder
+from crosstype.features.encoders.weights import import_timm
 from crosstype.features.extract import extract_slide
-from crosstype.features.pixels import Recipe
-from crosstype.features.sources import Source
+from crosstype.features.slide_sources import Source
 from crosstype.features.spec import FeaturesSpec
-from crosstype.features.torchvision_import import import_timm
-from crosstype.files import sha256_of
-from crosstype.slides.slide import open_slide
+from crosstype.features.tile_batches import Recipe
+from crosstype.io.files import sha256_of
+from crosstype.slides.open import open_slide
 from crosstype.slides.spec import AugmentationSpec, SlidesSpec, StainSpec, TilesSpec, TissueSpec
 
 TILE_PX = 256
@@ -155,7 +155,7 @@ def measure(folder: Path, given: argparse.Namespace) -> None:
     if given.weights is None:
         save_file(plain_network.state_dict(), weights)
     else:
-        from crosstype.features.encoder_weights import as_timm, read_weights
+        from crosstype.features.encoders.weights import as_timm, read_weights
 
         plain_network.load_state_dict(as_timm(read_weights(weights)), strict=False)
     rng = np.random.default_rng(0)

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from crosstype.cohort.aligned import AlignedExpression, save_expression
 from crosstype.evaluation.evaluate import evaluate
 from crosstype.evaluation.spec import EvaluationSpec
-from crosstype.report.page import write_report
+from crosstype.expression.matrix import AlignedExpression, save_expression
+from crosstype.report.report import write_report
 from crosstype.report.spec import ReportSpec
 
 CLASSES = ("Luminal", "Basal/Her2")

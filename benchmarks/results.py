@@ -21,9 +21,9 @@ import polars as pl
 
 from crosstype import __version__
 from crosstype.config.read import read_config
-from crosstype.pipeline import Run
-from crosstype.pipeline import run as run_pipeline
 from crosstype.progress import Watcher
+from crosstype.workflow.pipeline import Run
+from crosstype.workflow.pipeline import run as run_pipeline
 
 OURS = ("image_only", "gene_only", "concat", "late", "cross_attention")
 PAPERS = ("paper_concat", "paper_cross_attention")

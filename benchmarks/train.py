@@ -29,22 +29,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from crosstype.cohort.protocol import protocol_named
-from crosstype.cohort.spec import ExpressionSpec
 from crosstype.config.read import read_config
-from crosstype.features.layouts import write_features
+from crosstype.crossval.worker import keep_freed_memory
+from crosstype.expression.spec import ExpressionSpec
+from crosstype.features.formats.open import write_features
 from crosstype.models.catalog import make_network
-from crosstype.models.interface import Sizes
+from crosstype.models.network import Sizes
 from crosstype.models.spec import ModelSpec
-from crosstype.pipeline import Run
-from crosstype.pipeline import run as run_pipeline
-from crosstype.training.bags import Bags, Patients
-from crosstype.training.classifiers import Recipe, Split
+from crosstype.protocol import protocol_named
+from crosstype.training.classifier import Recipe, Split
 from crosstype.training.fit import Member, Prepared, fit_members
-from crosstype.training.freed_memory import keep_freed_memory
 from crosstype.training.network_classifier import NetworkClassifier
-from crosstype.training.preparation import Preparing
+from crosstype.training.patients import Bags, Patients
+from crosstype.training.preprocessing import Preparing
 from crosstype.training.spec import TrainingSpec, published
+from crosstype.workflow.pipeline import Run
+from crosstype.workflow.pipeline import run as run_pipeline
 
 KERAS = Path(__file__).with_name("keras_paper.py")
 CLASSES = ("Luminal", "Basal/Her2")

@@ -23,21 +23,22 @@ import torch
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
-from crosstype.cohort.chosen import chosen_samples
-from crosstype.cohort.expression import read_expression
-from crosstype.cohort.genes import align_genes
 from crosstype.cohort.labels import read_labels
-from crosstype.cohort.protocol import protocol_named
-from crosstype.cohort.spec import ClassSpec, CohortSpec, ExpressionSpec
+from crosstype.cohort.spec import ClassSpec, CohortSpec
+from crosstype.expression.pipeline_state import align_genes
+from crosstype.expression.read import read_expression
+from crosstype.expression.sample_selection import chosen_samples
+from crosstype.expression.spec import ExpressionSpec
 from crosstype.features.store import feature_files_in, slide_id_of, table_slides
 from crosstype.models.catalog import NETWORKS
 from crosstype.models.spec import ModelSpec
-from crosstype.training.bags import Bags, Patients
-from crosstype.training.classifiers import Recipe, Split
+from crosstype.protocol import protocol_named
+from crosstype.training.classifier import Recipe, Split
 from crosstype.training.fit import probabilities_of
-from crosstype.training.linear_start import fit_line
+from crosstype.training.linear.base_model import fit_line
 from crosstype.training.network_classifier import NetworkClassifier
-from crosstype.training.preparation import Preparing
+from crosstype.training.patients import Bags, Patients
+from crosstype.training.preprocessing import Preparing
 from crosstype.training.spec import TrainingSpec
 
 CLASSES = (

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from crosstype.cohort.spec import ClassSpec
-from crosstype.config.check import RANGES
-from crosstype.config.spec import RunSpec
-from crosstype.config.write import field_docs, toml
+from crosstype.config.run_spec import RunSpec
+from crosstype.config.toml import field_docs, toml
+from crosstype.config.validate import RANGES
 
 PAGE = Path(__file__).with_name("config.md")
 OPENING = """\

@@ -11,8 +11,8 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from crosstype.io.tables import read_stage_table
 from crosstype.models.baselines import BASELINES
-from crosstype.tables import read_stage_table
 
 IMAGE = Path(__file__).parent / "images" / "demo.svg"
 COLOURS = {"model": "#0072b2", "baseline": "#6b7280", "image": "#d55e00", "genes": "#009e73"}

@@ -19,21 +19,21 @@ import torch
 
 # Shapes and types on signatures are checked in tests only. Not the packages that annotate with
 # polars types: beartype refuses those whose repr differs from the name.
-CHECKED = ["crosstype.models", "crosstype.training", "crosstype.evaluation", "crosstype.terms"]
+CHECKED = ["crosstype.models", "crosstype.training", "crosstype.evaluation", "crosstype.types"]
 jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
 
-from crosstype.cohort.protocol import protocol_named  # noqa: E402  after the hook
-from crosstype.cohort.spec import ExpressionSpec  # noqa: E402
 from crosstype.config.read import read_config  # noqa: E402
-from crosstype.demo import synthetic  # noqa: E402
-from crosstype.features.layouts import write_features  # noqa: E402
-from crosstype.files import write_text  # noqa: E402
+from crosstype.demo import cohort as synthetic  # noqa: E402
+from crosstype.expression.spec import ExpressionSpec  # noqa: E402
+from crosstype.features.formats.open import write_features  # noqa: E402
+from crosstype.io.files import write_text  # noqa: E402
 from crosstype.models.spec import ModelSpec  # noqa: E402
-from crosstype.pipeline import Run, run  # noqa: E402
-from crosstype.training.bags import Bags, Patients  # noqa: E402
-from crosstype.training.classifiers import Recipe, Split  # noqa: E402
-from crosstype.training.preparation import Preparing  # noqa: E402
+from crosstype.protocol import protocol_named  # noqa: E402  after the hook
+from crosstype.training.classifier import Recipe, Split  # noqa: E402
+from crosstype.training.patients import Bags, Patients  # noqa: E402
+from crosstype.training.preprocessing import Preparing  # noqa: E402
 from crosstype.training.spec import TrainingSpec  # noqa: E402
+from crosstype.workflow.pipeline import Run, run  # noqa: E402
 
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(mode=True)
@@ -170,7 +170,7 @@ class Tiny:
         one = Run(read_config(self.config), out, max(1, n_workers))
         with pytest.MonkeyPatch.context() as patch:
             if not n_workers:
-                patch.setattr("crosstype.training.crossval.ProcessPoolExecutor", InlineExecutor)
+                patch.setattr("crosstype.crossval.run.ProcessPoolExecutor", InlineExecutor)
             run(one, last)
         return one
 

@@ -9,8 +9,8 @@ import pytest
 
 from crosstype.cli.app import app
 from crosstype.config.read import read_config
-from crosstype.demo.synthetic import write_demo
-from crosstype.pipeline import Run, run
+from crosstype.demo.cohort import write_demo
+from crosstype.workflow.pipeline import Run, run
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -58,7 +58,9 @@ def test_the_pages_and_the_reference_build_strictly(tmp_path):
     pages = {page.stem for page in (ROOT / "docs").glob("*.md")}
     built = {page.parent.name for page in tmp_path.rglob("index.html")}
     assert pages - {"index"} <= built
-    assert "crosstype.pipeline.run" in (tmp_path / "reference" / "index.html").read_text("utf-8")
+    assert "crosstype.workflow.pipeline.run" in (tmp_path / "reference" / "index.html").read_text(
+        "utf-8"
+    )
 
 
 def test_the_tutorial_runs_as_it_stands(tmp_path):

@@ -12,9 +12,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "CrosstypeError": "crosstype.errors",
-    "Run": "crosstype.pipeline",
+    "Run": "crosstype.workflow.pipeline",
     "read_config": "crosstype.config.read",
-    "run": "crosstype.pipeline",
+    "run": "crosstype.workflow.pipeline",
 }
 
 __all__ = ["CrosstypeError", "Run", "__version__", "read_config", "run"]

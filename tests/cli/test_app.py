@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from crosstype.cli.app import app, main
-from crosstype.cli.bars import Bars
+from crosstype.cli.progress_bars import Bars
 
 COMMANDS = sorted(
     one.name or one.callback.__name__.replace("_", "-")
@@ -28,7 +28,7 @@ Call = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], inline: type) -> Call:
     """Call the command line in this process; return exit code, output and errors."""
-    monkeypatch.setattr("crosstype.training.crossval.ProcessPoolExecutor", inline)
+    monkeypatch.setattr("crosstype.crossval.run.ProcessPoolExecutor", inline)
     monkeypatch.setattr("sys.excepthook", sys.excepthook)
 
     def run(*arguments: object) -> tuple[int, str, str]:
@@ -200,7 +200,7 @@ def test_ctrl_c_is_one_line(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("crosstype.pipeline.run", interrupted)
+    monkeypatch.setattr("crosstype.workflow.pipeline.run", interrupted)
     code, _, err = call("run", tiny.config, "--out", tmp_path / "out")
     assert code == 130
     assert "goes on from there" in err
@@ -231,7 +231,7 @@ def test_lines_instead_of_bars_where_there_is_no_terminal(
 def test_a_fault_of_ours_is_one_line_unless_asked_for_more() -> None:
     code = (
         "import sys, crosstype.cli.app as a; sys.argv = ['crosstype', 'doctor']\n"
-        "import crosstype.cli.doctor as d; d.platform = None\n"
+        "import crosstype.cli.setup as d; d.platform = None\n"
         "a.main()"
     )
     quiet = in_a_process(code, CROSSTYPE_DEBUG="")
@@ -260,7 +260,7 @@ def test_numbers_are_judged_and_reported_without_torch(finished: tuple[Any, Path
         "import sys; from pathlib import Path\n"
         "from crosstype.evaluation.evaluate import evaluate\n"
         "from crosstype.evaluation.spec import EvaluationSpec\n"
-        "from crosstype.report.page import write_report\n"
+        "from crosstype.report.report import write_report\n"
         "from crosstype.report.spec import ReportSpec\n"
         "out, classes = Path(sys.argv[1]), ['Luminal', 'Basal/Her2']\n"
         "evaluate(out, EvaluationSpec(n_bootstrap=100, n_shuffles=1), classes, 0)\n"

@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from crosstype.cli.app import main
-from crosstype.cohort.pam50_centroids import PUBLISHED, read_centroids
-from crosstype.files import write_text
+from crosstype.io.files import write_text
+from crosstype.pam50.centroids import PUBLISHED, read_centroids
 
 Call = Callable[..., tuple[int, str, str]]
 CENTROIDS = read_centroids()

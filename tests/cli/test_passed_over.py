@@ -1,6 +1,6 @@
 """What was passed over is said once per fault, and no file is forgotten in the count."""
 
-from crosstype.cli.passed_over import MOST_NAMED, gather
+from crosstype.cli.progress_bars import MOST_NAMED, gather
 
 WHAT = "nobody states its mpp. Give it in the slides table."
 

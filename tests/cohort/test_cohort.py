@@ -15,13 +15,14 @@ from crosstype.cohort.cohort import (
     write_cohort,
     write_left_out,
 )
-from crosstype.cohort.spec import ClassSpec, CohortSpec, ExpressionSpec
+from crosstype.cohort.spec import ClassSpec, CohortSpec
 from crosstype.errors import CohortError, TableError
+from crosstype.expression.spec import ExpressionSpec
 from crosstype.features.spec import FeaturesSpec
 from crosstype.features.store import find_slides, inspect_slides
-from crosstype.files import sha256_of
-from crosstype.tables import read_table
-from crosstype.terms import aliquot_order
+from crosstype.io.files import sha256_of
+from crosstype.io.tables import read_table
+from crosstype.tcga import aliquot_order
 
 REAL = Path(os.environ.get("CROSSTYPE_DATA", "absent")) / "tcga_brca"
 

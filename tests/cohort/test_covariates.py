@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from crosstype.cohort.covariate_kinds import kind_of, looks_like_receptor, number_of
 from crosstype.cohort.covariates import (
     covariate_notes,
+    kind_of,
     load_covariates,
+    looks_like_receptor,
+    number_of,
     read_covariates,
     write_covariates,
 )

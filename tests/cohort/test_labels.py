@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from crosstype.cohort.labels import is_tumour, provenance_of, read_labels
+from crosstype.cohort.labels import provenance_of, read_labels
 from crosstype.cohort.spec import ClassSpec, CohortSpec
 from crosstype.errors import CohortError, ConfigError, TableError
+from crosstype.tcga import is_tumour
 
 TEXT = """PATIENT,SITE,Subtype
 007,A,LumA

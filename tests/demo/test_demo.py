@@ -9,14 +9,14 @@ import polars as pl
 import pytest
 
 from crosstype.config.read import read_config
-from crosstype.demo import synthetic
-from crosstype.demo.synthetic import write_demo
-from crosstype.demo.tissue import draw_slide, write_slide
-from crosstype.pipeline import Run, run
-from crosstype.slides.slide import open_slide
+from crosstype.demo import cohort as synthetic
+from crosstype.demo.cohort import write_demo
+from crosstype.demo.slides import draw_slide, write_slide
+from crosstype.slides.open import open_slide
 from crosstype.slides.spec import TilesSpec, TissueSpec
 from crosstype.slides.tiles import choose_tiles
 from crosstype.slides.tissue import find_tissue
+from crosstype.workflow.pipeline import Run, run
 
 UNIMODAL = ("image_only", "gene_only")
 FEW = 8

@@ -12,19 +12,19 @@ import math
 import numpy as np
 from scipy.stats import norm
 
-from crosstype.evaluation.bootstrap import (
+from crosstype.evaluation.inference.bootstrap import (
     draw_weights,
+    fold_values,
     percentile_interval,
     reflected_interval,
+    resampled_metrics,
 )
-from crosstype.evaluation.compare import compared_pairs
-from crosstype.evaluation.delong import auroc_interval, class_auroc
-from crosstype.evaluation.metrics import MetricKey, headline_key, measure
-from crosstype.evaluation.pair_tests import COMPARED, Judged, pair_tests
-from crosstype.evaluation.permutation import draw_swaps
+from crosstype.evaluation.inference.compare import compared_pairs
+from crosstype.evaluation.inference.delong import auroc_interval, class_auroc
+from crosstype.evaluation.inference.paired_tests import COMPARED, Judged, draw_swaps, pair_tests
+from crosstype.evaluation.metrics.metrics import MetricKey, headline_key, measure
+from crosstype.evaluation.metrics.probability import BIASED_UPWARDS, honest_error
 from crosstype.evaluation.predictions import ModelPredictions, Predictions
-from crosstype.evaluation.probabilities import BIASED_UPWARDS, honest_error
-from crosstype.evaluation.resampling import fold_values, resampled_metrics
 
 CLASSES = ("other", "case")
 

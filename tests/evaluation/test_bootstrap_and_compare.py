@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from crosstype.evaluation.bootstrap import blocks, draw_weights, percentile_interval, two_sided_p
-from crosstype.evaluation.compare import best_baseline, compare_models, compared_pairs
-from crosstype.evaluation.pair_tests import holm, pair_tests
-from crosstype.evaluation.permutation import draw_swaps
+from crosstype.evaluation.inference.bootstrap import (
+    blocks,
+    draw_weights,
+    percentile_interval,
+    two_sided_p,
+)
+from crosstype.evaluation.inference.compare import best_baseline, compare_models, compared_pairs
+from crosstype.evaluation.inference.paired_tests import draw_swaps, holm, pair_tests
 from crosstype.evaluation.predictions import ModelPredictions, Predictions
 from crosstype.evaluation.spec import EvaluationSpec
 

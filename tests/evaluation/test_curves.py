@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 from statsmodels.stats.proportion import proportion_confint
 
-from crosstype.evaluation.bootstrap import draw_weights
-from crosstype.evaluation.calibration_curve import calibration_rows, wilson_interval
-from crosstype.evaluation.decision_curve import decision_rows
+from crosstype.evaluation.curves import calibration_rows, decision_rows, wilson_interval
+from crosstype.evaluation.inference.bootstrap import draw_weights
+from crosstype.evaluation.metrics.probability import binned_metrics, honest_error
 from crosstype.evaluation.predictions import ModelPredictions, Predictions
-from crosstype.evaluation.probabilities import binned_metrics, honest_error
 
 REFERENCE = Path(__file__).parent / "reference" / "paired.npz"
 

@@ -12,7 +12,7 @@ from scipy.stats import mannwhitneyu, norm
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.proportion import proportion_confint
 
-from crosstype.evaluation.delong import (
+from crosstype.evaluation.inference.delong import (
     LEAST_SHARE,
     auroc_difference,
     auroc_interval,

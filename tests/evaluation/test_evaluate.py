@@ -11,7 +11,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from crosstype.errors import TableError
 from crosstype.evaluation.evaluate import evaluate, judge
-from crosstype.evaluation.metrics import metric_keys
+from crosstype.evaluation.metrics.metrics import metric_keys
 from crosstype.evaluation.predictions import read_predictions, read_stressed_predictions
 from crosstype.evaluation.spec import EvaluationSpec
 

@@ -10,10 +10,10 @@ from scipy.stats import binned_statistic
 from sklearn import metrics as reference
 from sklearn.calibration import calibration_curve
 
-from crosstype.evaluation.calls import balanced_accuracy, confusion_matrix, mcc
-from crosstype.evaluation.metrics import headline_key, measure, metric_keys
-from crosstype.evaluation.probabilities import binned_metrics, brier, equal_mass_bins
-from crosstype.evaluation.ranking import ranking_metrics
+from crosstype.evaluation.metrics.confusion import balanced_accuracy, confusion_matrix, mcc
+from crosstype.evaluation.metrics.metrics import headline_key, measure, metric_keys
+from crosstype.evaluation.metrics.probability import binned_metrics, brier, equal_mass_bins
+from crosstype.evaluation.metrics.ranking import ranking_metrics
 
 TOLERANCE = 1e-9
 

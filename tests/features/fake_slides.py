@@ -13,13 +13,13 @@ import tifffile
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from crosstype.features.colour_texture import CARD
+from crosstype.features.encoders.colour_texture import CARD
 from crosstype.features.extract import extract_slides
-from crosstype.features.pixels import Recipe
-from crosstype.features.sources import Source, find_sources
+from crosstype.features.slide_sources import Source, find_sources
 from crosstype.features.spec import FeaturesSpec
 from crosstype.features.store import FeatureRow
-from crosstype.files import sha256_of
+from crosstype.features.tile_batches import Recipe
+from crosstype.io.files import sha256_of
 from crosstype.progress import Silence
 from crosstype.slides.spec import AugmentationSpec, SlidesSpec, StainSpec, TilesSpec, TissueSpec
 

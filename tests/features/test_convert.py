@@ -12,11 +12,11 @@ import torch
 
 from crosstype.cli.app import main
 from crosstype.errors import FeatureFileError, SlideError, UsageError
-from crosstype.features.convert import convert_features
-from crosstype.features.layouts import read_attributes
+from crosstype.features.formats.convert import convert_features
+from crosstype.features.formats.open import read_attributes
+from crosstype.features.formats.writer import writing_features
 from crosstype.features.store import find_slides, inspect_slides, read_bag
-from crosstype.features.writer import writing_features
-from crosstype.files import sha256_of
+from crosstype.io.files import sha256_of
 
 from .fake_slides import recipe_of
 

@@ -22,12 +22,22 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from crosstype.errors import ConfigError, EncoderError
-from crosstype.features import encoders
-from crosstype.features.encoder_cards import ENCODERS, encoder_card
-from crosstype.features.encoder_weights import as_timm, download_weights, fill, read_weights
-from crosstype.features.encoders import build_network, fitted_tiles, load_encoder, transform_of
-from crosstype.features.torchvision_import import import_timm
-from crosstype.files import sha256_of
+from crosstype.features.encoders import encoder as encoders
+from crosstype.features.encoders.catalog import ENCODERS, encoder_card
+from crosstype.features.encoders.encoder import (
+    build_network,
+    fitted_tiles,
+    load_encoder,
+    transform_of,
+)
+from crosstype.features.encoders.weights import (
+    as_timm,
+    download_weights,
+    fill,
+    import_timm,
+    read_weights,
+)
+from crosstype.io.files import sha256_of
 
 MEAN, STD = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))
 RNG_TILES = np.random.default_rng(5).integers(0, 256, (5, 96, 96, 3), dtype=np.uint8)
@@ -350,7 +360,7 @@ def test_an_unknown_encoder_is_answered_with_the_nearest(name, near):
 
 
 def test_cards_are_read_without_torch():
-    code = "import sys; import crosstype.features.encoder_cards; print('torch' in sys.modules)"
+    code = "import sys; import crosstype.features.encoders.catalog; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -423,8 +433,8 @@ def hub() -> Iterator[str]:
 ASK = """\
 import sys
 from crosstype.errors import EncoderError
-from crosstype.features.encoder_cards import encoder_card
-from crosstype.features.encoder_weights import download_weights
+from crosstype.features.encoders.catalog import encoder_card
+from crosstype.features.encoders.weights import download_weights
 for name in sys.argv[1:]:
     try:
         path = download_weights(encoder_card(name))

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 
 from crosstype.errors import FeatureFileError, SlideError
-from crosstype.features import pixels as pixels_module
+from crosstype.features import tile_batches as pixels_module
 from crosstype.features.extract import hash_of_recipe
-from crosstype.features.layouts import read_attributes, read_views
-from crosstype.features.pixels import AHEAD
+from crosstype.features.formats.open import read_attributes, read_views
+from crosstype.features.formats.writer import FeatureWriter, writing_features
 from crosstype.features.store import inspect_slides, read_bag
-from crosstype.features.writer import FeatureWriter, writing_features
-from crosstype.files import sha256_of
-from crosstype.slides.slide import open_slide
+from crosstype.features.tile_batches import AHEAD
+from crosstype.io.files import sha256_of
+from crosstype.slides.open import open_slide
 
 from .fake_slides import (
     FakeEncoder,
@@ -306,7 +306,7 @@ def test_hdf5_survives_a_full_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
     """HDF5 crashes the program if its last writes fail; the disk's failure is kept from it."""
-    from crosstype.features import writer
+    from crosstype.features.formats import writer
 
     class Full:
         def __init__(self, raw: Any) -> None:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from crosstype.errors import FeatureFileError
-from crosstype.features.layouts import read_views
+from crosstype.features.formats.open import read_views
 from crosstype.features.store import find_slides, inspect_slides, read_bag
-from crosstype.files import sha256_of
+from crosstype.io.files import sha256_of
 
 from .fake_slides import extract, recipe_of, tissue_pixels, write_svs
 

@@ -11,20 +11,21 @@ import numpy as np
 import pytest
 import torch
 
-from crosstype.features import runtime
-from crosstype.features.runtime import (
+from crosstype.features.encoders import runtime
+from crosstype.features.encoders.runtime import (
     CPU_WAYS,
     EAGER,
     LEAST_COSINE,
+    TileNetwork,
     TorchRuntime,
     Way,
     build_runtime,
     check_tiles,
+    folded,
     import_openvino,
     least_cosine,
 )
-from crosstype.features.tile_network import TileNetwork, folded
-from crosstype.features.torchvision_import import import_timm
+from crosstype.features.encoders.weights import import_timm
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CPU = torch.device("cpu")
@@ -221,7 +222,7 @@ def test_openvino_is_imported_without_its_telemetry():
         pytest.skip("openvino is not installed")
     code = (
         "import sys\n"
-        "from crosstype.features.runtime import import_openvino\n"
+        "from crosstype.features.encoders.runtime import import_openvino\n"
         "import_openvino().convert_model\n"
         "print(sorted(name for name in sys.modules if name.startswith('openvino_telemetry')))\n"
         "print(sys.modules['openvino_telemetry'])\n"

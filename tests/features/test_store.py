@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from crosstype.errors import ConfigError, FeatureFileError, TableError
-from crosstype.features.layouts import open_features, write_features
+from crosstype.features.formats.open import open_features, write_features
 from crosstype.features.spec import FeaturesSpec
 from crosstype.features.store import (
     NO_FILE,
@@ -20,7 +20,7 @@ from crosstype.features.store import (
     slide_id_of,
     write_feature_rows,
 )
-from crosstype.files import sha256_of
+from crosstype.io.files import sha256_of
 
 
 def bag(n_tiles: int, n_features: int = 4, seed: int = 0) -> np.ndarray:

@@ -19,7 +19,7 @@ torch.library.register_fake("torchvision::qnms")(lambda dets, scores, iou_thresh
 whole = True
 """
 USE = """\
-from crosstype.features.torchvision_import import import_torchvision
+from crosstype.features.encoders.weights import import_torchvision
 found = import_torchvision()
 print(found.whole, found.half.imports)
 """
@@ -61,7 +61,7 @@ def test_any_other_fault_passes_through(tmp_path, fault):
 
 def test_timm_and_its_transforms_import_here():
     done = run(
-        "from crosstype.features.torchvision_import import import_timm\n"
+        "from crosstype.features.encoders.weights import import_timm\n"
         "timm = import_timm()\n"
         "import torchvision.transforms.v2\n"
         "print(timm.is_model('resnet50'), import_timm() is timm)\n"

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from crosstype.cli.app import main
-from crosstype.fetch.web import Patience, Web
+from crosstype.fetch.http import Patience, Web
 
 TIMEOUT_S = 0.4
 STATUSES = {"403": 403, "404": 404, "416": 416, "500": 500, "502": 502, "503": 503, "504": 504}
@@ -273,7 +273,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Nobody waits in a test: the waits are noted here."""
     noted: list[float] = []
     quick = Patience(n_tries=4, timeout_s=TIMEOUT_S, sleep=noted.append)
-    monkeypatch.setattr("crosstype.fetch.web.PATIENCE", quick)
+    monkeypatch.setattr("crosstype.fetch.http.PATIENCE", quick)
     return noted
 
 

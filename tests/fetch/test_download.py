@@ -17,12 +17,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from crosstype.cli.bars import Bars
+from crosstype.cli.progress_bars import Bars
 from crosstype.errors import FetchError
-from crosstype.fetch import crew
-from crosstype.fetch.crew import download_all, in_words
-from crosstype.fetch.download import Wanted, checked_name, download
-from crosstype.fetch.web import PATIENCE, Patience, Web
+from crosstype.fetch import download as crew
+from crosstype.fetch.download import Wanted, checked_name, download, download_all, in_words
+from crosstype.fetch.http import PATIENCE, Patience, Web
 from crosstype.progress import Silence
 
 from .conftest import Server, md5

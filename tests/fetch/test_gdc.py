@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from crosstype.cohort.expression import read_expression
-from crosstype.cohort.spec import ExpressionSpec
 from crosstype.config.read import read_config
+from crosstype.expression.read import read_expression
+from crosstype.expression.spec import ExpressionSpec
 
 from .conftest import Server, left_overs, md5
 
@@ -252,7 +252,7 @@ def test_the_config_makes_a_cohort_once_labels_are_named(
 def make_features() -> Callable[[Path], None]:
     import numpy as np
 
-    from crosstype.features.layouts import write_features
+    from crosstype.features.formats.open import write_features
 
     def make(folder: Path) -> None:
         for patient in PATIENTS:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from crosstype.errors import FetchError
-from crosstype.fetch.unpack import bad_members, is_tile_zip, members_of, tile_slides_in, unpack
+from crosstype.fetch.archive import bad_members, is_tile_zip, members_of, tile_slides_in, unpack
 
 GOOD = {"tables/a.csv": b"a,b\n1,2\n", "b.txt": b"x" * 1000, "empty": b""}
 
@@ -82,7 +82,7 @@ def test_links_and_devices_are_left_out(tmp_path: Path) -> None:
 
 
 def test_a_bomb_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crosstype.fetch.unpack.SMALL_BYTES", 10_000)
+    monkeypatch.setattr("crosstype.fetch.archive.SMALL_BYTES", 10_000)
     path = make_zip(tmp_path / "a.zip", {**GOOD, "bomb": bytes(1_000_000)})
     lines = unpack(path, tmp_path / "out")
     assert len(lines) == 1
@@ -94,7 +94,7 @@ def test_a_bomb_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_zip_over_the_limits_is_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
-    monkeypatch.setattr(f"crosstype.fetch.unpack.{limit}", value)
+    monkeypatch.setattr(f"crosstype.fetch.archive.{limit}", value)
     path = make_zip(tmp_path / "a.zip", GOOD)
     with pytest.raises(FetchError, match="nothing was unpacked"):
         unpack(path, tmp_path / "out")

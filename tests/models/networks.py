@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from crosstype.models.catalog import NETWORKS, make_network
-from crosstype.models.interface import Batch, Network, Output, Sizes
+from crosstype.models.network import Batch, Network, Output, Sizes
 from crosstype.models.spec import ModelSpec
-from crosstype.terms import Modality
+from crosstype.types import Modality
 
 N, TILES, FEATURES, GENES = 5, 6, 4, 12
 COVARIATES = 3

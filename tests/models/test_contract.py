@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load, save
 
 from crosstype.models.catalog import NETWORKS, make_network
-from crosstype.models.interface import Sizes
 from crosstype.models.layers import hide
+from crosstype.models.network import Sizes
 from crosstype.models.spec import MODEL_NAMES, ModelSpec
-from crosstype.terms import Modality
+from crosstype.types import Modality
 
 from .networks import (
     COVARIATES,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from crosstype.models.catalog import make_network
 from crosstype.models.gene_tokens import GeneSetTokens
-from crosstype.models.interface import Batch, Sizes
+from crosstype.models.network import Batch, Sizes
 from crosstype.models.spec import ModelSpec
 
 SPEC = ModelSpec(width=8, n_gene_tokens=3, n_heads=2)

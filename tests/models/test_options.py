@@ -14,10 +14,8 @@ from torch import nn
 from crosstype.config.read import read_config
 from crosstype.errors import ConfigError
 from crosstype.models.catalog import make_network
-from crosstype.models.cross_attention import CrossBlock
-from crosstype.models.gated_fusion import GatedFusion
-from crosstype.models.interface import Sizes
-from crosstype.models.transformer import TransformerBlock
+from crosstype.models.cross_attention import CrossBlock, GatedFusion, TransformerBlock
+from crosstype.models.network import Sizes
 
 from .networks import (
     SMALL,

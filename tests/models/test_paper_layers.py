@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from crosstype.models.interface import Batch, Sizes
+from crosstype.models.network import Batch, Sizes
 from crosstype.models.paper import PaperCrossAttention
 from crosstype.models.spec import ModelSpec
 

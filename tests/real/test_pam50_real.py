@@ -10,14 +10,15 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from crosstype.cohort.cohort import build_cohort
-from crosstype.cohort.expression import read_expression
-from crosstype.cohort.pam50 import CohortCentring, Pam50Calls, call_by_reference, call_cohort
-from crosstype.cohort.pam50_centring import Centring
-from crosstype.cohort.pam50_centroids import PUBLISHED, read_centroids
-from crosstype.cohort.spec import ClassSpec, CohortSpec, ExpressionSpec
+from crosstype.cohort.spec import ClassSpec, CohortSpec
+from crosstype.expression.read import read_expression
+from crosstype.expression.spec import ExpressionSpec
 from crosstype.features.spec import FeaturesSpec
 from crosstype.features.store import find_slides, inspect_slides
-from crosstype.files import sha256_of
+from crosstype.io.files import sha256_of
+from crosstype.pam50.centring import Centring
+from crosstype.pam50.centroids import PUBLISHED, read_centroids
+from crosstype.pam50.classify import CohortCentring, Pam50Calls, call_by_reference, call_cohort
 
 pytestmark = pytest.mark.real
 SUBTYPES = ("Basal", "Her2", "LumA", "LumB", "Normal")

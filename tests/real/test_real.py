@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from crosstype.cli.app import main
-from crosstype.cohort.dealing import People, deal_outer
-from crosstype.cohort.protocol import protocol_named
-from crosstype.cohort.spec import FoldsSpec
+from crosstype.folds.assign import People, deal_outer
+from crosstype.folds.spec import FoldsSpec
+from crosstype.protocol import protocol_named
 
 CONFIG = """\
 [cohort]

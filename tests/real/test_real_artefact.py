@@ -12,14 +12,14 @@ import pytest
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from crosstype.config.read import read_config
+from crosstype.deploy.fit import fit_artefact
+from crosstype.deploy.fitted_model import Artefact, load_artefact
+from crosstype.deploy.inputs import Offer
+from crosstype.deploy.predict import Served, predict
+from crosstype.deploy.validate import validate_artefact
 from crosstype.errors import CohortError
-from crosstype.fitting import fit_artefact
-from crosstype.offer import Offer
-from crosstype.pipeline import Run
-from crosstype.predicting import Served, predict
 from crosstype.progress import Silence
-from crosstype.training.artefact import Artefact, load_artefact
-from crosstype.validating import validate_artefact
+from crosstype.workflow.pipeline import Run
 
 pytestmark = pytest.mark.xdist_group("artefact")  # they share fitted models
 
@@ -125,7 +125,7 @@ def test_counts_are_refused_by_a_plain_model(fit: Fit, real_data: Path) -> None:
     counts = real_data / "tcga_brca" / COUNTS
     with pytest.raises(CohortError, match=r'counts per million.*representation = "scaled"'):
         predict(artefact, Offer(expression=counts), Silence())
-    from crosstype.cohort.spec import ExpressionSpec
+    from crosstype.expression.spec import ExpressionSpec
 
     # Stated as another unit they are told by their level.
     stated = Offer(expression=counts, reading=ExpressionSpec(unit="linear"))

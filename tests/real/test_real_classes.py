@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from crosstype.config.read import read_config
-from crosstype.pipeline import Run, run
+from crosstype.workflow.pipeline import Run, run
 
 CONFIG = """\
 [cohort]

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from crosstype.cohort.expression import read_expression
 from crosstype.cohort.labels import read_labels
-from crosstype.cohort.spec import ClassSpec, CohortSpec, ExpressionSpec
+from crosstype.cohort.spec import ClassSpec, CohortSpec
+from crosstype.expression.read import read_expression
+from crosstype.expression.spec import ExpressionSpec
 
 TABLES = {
     "tcga_brca/expression_rsem_909.tsv.gz": (921, 909, "linear"),

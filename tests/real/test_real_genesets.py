@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crosstype.cohort.expression import read_expression
-from crosstype.cohort.genesets import read_gene_sets
-from crosstype.cohort.spec import ExpressionSpec
-from crosstype.cohort.spectrum import functional_spectra
+from crosstype.expression.genes.sets import read_gene_sets
+from crosstype.expression.genes.ssgsea import functional_spectra
+from crosstype.expression.read import read_expression
+from crosstype.expression.spec import ExpressionSpec
 
 TABLES = {"counts_20124.tsv.gz": (50, 4000), "expression_rsem_909.tsv.gz": (25, 150)}
 """Of each table: at least so many Hallmark sets keep five genes, at least so many genes match."""

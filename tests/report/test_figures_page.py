@@ -16,14 +16,16 @@ from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.metrics import confusion_matrix
 
-from crosstype.report import figures_page, paper_architecture, paper_examples, paper_folds
-from crosstype.report.content import RunContent, read_content
-from crosstype.report.explained import Explained
-from crosstype.report.figures_page import parts_of, write_figures
-from crosstype.report.page import write_report
-from crosstype.report.page_figure import draw_figure
-from crosstype.report.paper_maps import plot_vector_maps
+from crosstype.report.paper import architecture as paper_architecture
+from crosstype.report.paper import examples as paper_examples
+from crosstype.report.paper import folds as paper_folds
+from crosstype.report.paper import page as figures_page
+from crosstype.report.paper.maps import plot_vector_maps
+from crosstype.report.paper.page import parts_of, write_figures
+from crosstype.report.report import write_report
+from crosstype.report.run_tables import Explained, RunContent, read_content
 from crosstype.report.spec import ReportSpec
+from crosstype.report.svg import draw_figure
 
 from .test_report import HOSTILE, LEAK, outline_of
 

@@ -10,14 +10,19 @@ import numpy as np
 import polars as pl
 import pytest
 
-from crosstype.cohort.protocol import protocol_named
-from crosstype.report.apart import apart_table
-from crosstype.report.content import read_content
-from crosstype.report.page import write_report
-from crosstype.report.site import probe_sentences, site_only_sentence
+from crosstype.protocol import protocol_named
+from crosstype.report.pages.tripod import BY_AUTHORS, ITEMS, TRIPOD, write_tripod
+from crosstype.report.report import write_report
+from crosstype.report.run_tables import read_content
+from crosstype.report.sections.groups import (
+    apart_table,
+    group_figures,
+    probe_sentences,
+    shown_models,
+    site_only_sentence,
+    subgroup_tables,
+)
 from crosstype.report.spec import ReportSpec
-from crosstype.report.subgroups import group_figures, shown_models, subgroup_tables
-from crosstype.report.tripod import BY_AUTHORS, ITEMS, TRIPOD, write_tripod
 
 from .conftest import CLASSES, STRENGTHS, write_run
 from .test_report import HOSTILE, LEAK, outline_of, page_of

@@ -13,14 +13,14 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from crosstype.cohort.aligned import AlignedExpression, save_expression
-from crosstype.explanation.maps import plot_strip, write_svg
-from crosstype.report.page import write_report
-from crosstype.report.patient_pages import patient_page_names
+from crosstype.explain.maps import plot_strip, write_svg
+from crosstype.expression.matrix import AlignedExpression, save_expression
+from crosstype.report.pages.patient import patient_page_names
+from crosstype.report.pages.study import write_study_page
+from crosstype.report.pages.validation import write_validation_page
+from crosstype.report.report import write_report
 from crosstype.report.spec import ReportSpec
-from crosstype.report.study_page import write_study_page
-from crosstype.report.validation import write_validation_page
-from crosstype.terms import file_name_of
+from crosstype.types import file_name_of
 
 from ..browsing import HOSTILE, QUOTED, Opened, address_of, opened
 from .conftest import write_run

@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from crosstype.cli.app import app
-from crosstype.cohort.aligned import AlignedExpression, save_expression
-from crosstype.report.content import read_content
-from crosstype.report.page import write_report
-from crosstype.report.patient_pages import link_of, patient_page_names, patients_table
+from crosstype.expression.matrix import AlignedExpression, save_expression
+from crosstype.report.pages.patient import link_of, patient_page_names, patients_table
+from crosstype.report.report import write_report
+from crosstype.report.run_tables import read_content
 from crosstype.report.spec import ReportSpec
 
 from .conftest import write_run

@@ -14,13 +14,13 @@ from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_s
 
 from crosstype.errors import TableError
 from crosstype.models.spec import SAME_INPUTS
-from crosstype.report.content import read_content
 from crosstype.report.curves import confusion_counts, curves_of, losses_of
-from crosstype.report.decisions import decision_table
-from crosstype.report.differences import SAME, difference_table, gather_differences
-from crosstype.report.page import write_report
+from crosstype.report.formatting import best_model_sentence, number, p_value
+from crosstype.report.report import write_report
+from crosstype.report.run_tables import read_content
+from crosstype.report.sections.comparisons import SAME, difference_table, gather_differences
+from crosstype.report.sections.probabilities import decision_table
 from crosstype.report.spec import ReportSpec
-from crosstype.report.words import best_model_sentence, number, p_value
 
 from .conftest import CLASSES, STRENGTHS, write_run
 

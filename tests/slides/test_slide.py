@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from crosstype.errors import SlideError
-from crosstype.slides import image_slide, jpeg_tiff, openslide_slide
-from crosstype.slides.jpeg_tiff import find_tiled_levels
-from crosstype.slides.slide import open_slide
+from crosstype.slides.open import open_slide
+from crosstype.slides.readers import image as image_slide
+from crosstype.slides.readers import jpeg_tiff
+from crosstype.slides.readers import openslide as openslide_slide
+from crosstype.slides.readers.jpeg_tiff import find_tiled_levels
 
 from .conftest import tissue_texture, with_blobs, write_png, write_svs, zero_half_of_tile
 

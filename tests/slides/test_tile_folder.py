@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from crosstype.errors import SlideError
-from crosstype.slides.tile_folder import find_tile_slides
+from crosstype.slides.readers.tile_folder import find_tile_slides
 
 from .conftest import tissue_texture
 

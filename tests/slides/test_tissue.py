@@ -9,10 +9,9 @@ import pytest
 from PIL import Image, ImageFilter
 from scipy import ndimage
 
-from crosstype.slides.drawing import draw_thumbnail, write_image
-from crosstype.slides.outline import tissue_geojson, tissue_outlines
-from crosstype.slides.slide import open_slide
+from crosstype.slides.open import open_slide
 from crosstype.slides.spec import TilesSpec, TissueSpec
+from crosstype.slides.thumbnail import draw_thumbnail, tissue_geojson, tissue_outlines, write_image
 from crosstype.slides.tiles import choose_tiles, spread_choice, tissue_shares
 from crosstype.slides.tissue import Tissue, find_tissue, find_tissue_on
 

@@ -16,12 +16,12 @@ from crosstype.cli.app import app
 from crosstype.config.read import read_config
 from crosstype.errors import UsageError
 from crosstype.progress import Silence
-from crosstype.report.study_page import write_study_page
+from crosstype.report.pages.study import write_study_page
 from crosstype.studies.ablation import ablation
-from crosstype.studies.judged import METRICS, judge
 from crosstype.studies.label_shuffles import SHUFFLES, run_label_shuffles, summarised
 from crosstype.studies.learning_curve import learning_curve
 from crosstype.studies.replay import replay
+from crosstype.studies.table import METRICS, judge
 from crosstype.studies.variants import FOLDER, Study, run_variants
 
 CLASSES = ("Luminal", "Basal/Her2")
@@ -30,7 +30,7 @@ HOW = (1, Silence())
 
 @pytest.fixture
 def _inline(monkeypatch: pytest.MonkeyPatch, inline: Any) -> None:
-    monkeypatch.setattr("crosstype.training.crossval.ProcessPoolExecutor", inline)
+    monkeypatch.setattr("crosstype.crossval.run.ProcessPoolExecutor", inline)
 
 
 def judged(study: Study, spec: Any) -> pl.DataFrame:
@@ -107,7 +107,7 @@ def test_fewer_training_patients_are_among_more_and_the_same_are_tested(
     folds = {}
     for n_train in (0, 6, 9):
         own = replace(spec, folds=replace(spec.folds, n_train=n_train))
-        from crosstype.pipeline import Run, run
+        from crosstype.workflow.pipeline import Run, run
 
         run(Run(own, tmp_path / str(n_train)), last="cohort")
         table = pl.read_csv(tmp_path / str(n_train) / "folds.csv")

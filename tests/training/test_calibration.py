@@ -15,7 +15,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, roc_auc_score
 
 from crosstype.models.baselines import ALWAYS_RUN
-from crosstype.training.bags import Patients
 from crosstype.training.calibration import (
     GAINS,
     LEAST_PATIENTS,
@@ -25,9 +24,10 @@ from crosstype.training.calibration import (
     fit_temperature,
 )
 from crosstype.training.checkpoint import load_classifier, make_classifier, save_classifier
-from crosstype.training.classifiers import Recipe, Split
-from crosstype.training.damage import Regime
+from crosstype.training.classifier import Recipe, Split
 from crosstype.training.fit import probabilities_of
+from crosstype.training.missingness import Regime
+from crosstype.training.patients import Patients
 from crosstype.training.spec import TrainingSpec, published
 
 Make = Callable[..., Patients]

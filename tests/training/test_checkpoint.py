@@ -11,7 +11,6 @@ import pytest
 from safetensors.numpy import load_file, save
 
 from crosstype.errors import CheckpointError
-from crosstype.training.bags import Patients
 from crosstype.training.checkpoint import (
     HEADER_KEY,
     load_classifier,
@@ -19,7 +18,8 @@ from crosstype.training.checkpoint import (
     read_header,
     save_classifier,
 )
-from crosstype.training.classifiers import Recipe, Split
+from crosstype.training.classifier import Recipe, Split
+from crosstype.training.patients import Patients
 
 
 @pytest.fixture(scope="module")

@@ -12,22 +12,22 @@ import pytest
 from crosstype.models.baselines import ALWAYS_RUN, BASELINES
 from crosstype.models.spec import BASELINE_NAMES, MODEL_NAMES
 from crosstype.training import fit as fitting
-from crosstype.training.bags import Patients
 from crosstype.training.checkpoint import (
     load_classifier,
     make_classifier,
     read_header,
     save_classifier,
 )
-from crosstype.training.classifiers import (
+from crosstype.training.classifier import (
     BaselineClassifier,
     Classifier,
     Recipe,
     Split,
     training_patients,
 )
+from crosstype.training.late_fusion import PARENTS, LateClassifier
 from crosstype.training.network_classifier import NetworkClassifier
-from crosstype.training.stacking import PARENTS, LateClassifier
+from crosstype.training.patients import Patients
 
 EVERYONE = (*MODEL_NAMES, *ALWAYS_RUN)
 Make = Callable[..., Patients]

@@ -12,15 +12,15 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-from crosstype.training.bags import Patients
 from crosstype.training.checkpoint import (
     load_classifier,
     make_classifier,
     read_header,
     save_classifier,
 )
-from crosstype.training.classifiers import Recipe, Split
-from crosstype.training.covariates import FittedCovariates, fit_covariates
+from crosstype.training.classifier import Recipe, Split
+from crosstype.training.patients import Patients
+from crosstype.training.preprocessing import FittedCovariates, fit_covariates
 
 Make = Callable[..., Patients]
 Deal = Callable[..., list[Split]]

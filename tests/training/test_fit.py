@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from crosstype.models.catalog import make_network
-from crosstype.models.interface import Sizes
-from crosstype.training.bags import Patients, deal, make_batch, part_by_size
-from crosstype.training.classifiers import Recipe, Split
+from crosstype.models.network import Sizes
+from crosstype.training.classifier import Recipe, Split
 from crosstype.training.fit import (
     Prepared,
     learning_rate_at,
@@ -19,6 +18,7 @@ from crosstype.training.fit import (
     probabilities_of,
 )
 from crosstype.training.network_classifier import NetworkClassifier
+from crosstype.training.patients import Patients, deal, make_batch, part_by_size
 from crosstype.training.spec import TrainingSpec, published
 
 

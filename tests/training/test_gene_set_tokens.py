@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crosstype.cohort.genesets import GeneSets
 from crosstype.errors import TrainingError
-from crosstype.training.bags import Patients
+from crosstype.expression.genes.sets import GeneSets
 from crosstype.training.checkpoint import (
     load_classifier,
     make_classifier,
     read_header,
     save_classifier,
 )
-from crosstype.training.classifiers import Recipe, Split
+from crosstype.training.classifier import Recipe, Split
 from crosstype.training.network_classifier import NetworkClassifier
+from crosstype.training.patients import Patients
 
 GENES = tuple(f"GENE{i}" for i in range(20))
 SETS = GeneSets("s.gmt", ("FIRST", "SECOND", "THIRD"), (GENES[:8], GENES[6:14], GENES[16:19]))

@@ -14,12 +14,12 @@ from safetensors.numpy import load_file
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
-from crosstype.features.layouts import write_features
+from crosstype.features.formats.open import write_features
 from crosstype.models.baselines import ALWAYS_RUN
 from crosstype.models.spec import MODEL_NAMES
-from crosstype.training.bags import Patients
 from crosstype.training.checkpoint import make_classifier, read_header
-from crosstype.training.classifiers import Recipe, Split
+from crosstype.training.classifier import Recipe, Split
+from crosstype.training.patients import Patients
 
 Make = Callable[..., Patients]
 Deal = Callable[..., list[Split]]

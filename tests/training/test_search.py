@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from crosstype.training import search
-from crosstype.training.damage import Regime
+from crosstype.training.missingness import Regime
 from crosstype.training.network_classifier import NetworkClassifier
 from crosstype.training.search import inner_loss, own_values, searched
 

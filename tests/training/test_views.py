@@ -7,8 +7,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from crosstype.features.layouts import write_features
-from crosstype.training.bags import Bags
+from crosstype.features.formats.open import write_features
+from crosstype.training.patients import Bags
 
 N_TILES = 5
 

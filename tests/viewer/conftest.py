@@ -11,10 +11,10 @@ import pytest
 import uvicorn
 
 from crosstype.config.read import read_config
-from crosstype.explanation.tables import ATTENTION_SCHEMA, TOKEN_SCHEMA
-from crosstype.pipeline import Run, run
+from crosstype.explain.tables import ATTENTION_SCHEMA, TOKEN_SCHEMA
 from crosstype.viewer.app import make_app
 from crosstype.viewer.assets import LEAST, assets_folder
+from crosstype.workflow.pipeline import Run, run
 
 from ..browsing import HOSTILE, QUOTED
 from ..conftest import write_demo_of_few

@@ -19,8 +19,8 @@ from crosstype.cli.app import app as cli
 from crosstype.errors import FetchError, SlideError, UsageError
 from crosstype.viewer.app import make_app
 from crosstype.viewer.assets import fetch_assets, need_assets
-from crosstype.viewer.content import Content
 from crosstype.viewer.deepzoom import OVERLAP_PX, TILE_PX, DeepZoom, ImagePyramid
+from crosstype.viewer.run_data import Content
 
 from ..browsing import HOSTILE, QUOTED
 from .conftest import TOKEN

@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from crosstype import __version__
-from crosstype.cli.artefact import (
+from crosstype.cli.fetch import fetch
+from crosstype.cli.model import (
     FIT_EXAMPLE,
     PREDICT_EXAMPLE,
     VALIDATE_EXAMPLE,
@@ -19,11 +20,10 @@ from crosstype.cli.artefact import (
     predict,
     validate,
 )
-from crosstype.cli.fetch import fetch
-from crosstype.cli.init import INIT_EXAMPLE, init
 from crosstype.cli.options import Config, Workers
 from crosstype.cli.pam50 import EXAMPLE, pam50
-from crosstype.cli.passed_over import tell_passed_over
+from crosstype.cli.progress_bars import tell_passed_over
+from crosstype.cli.setup import INIT_EXAMPLE, init
 from crosstype.cli.studies import ablate, learning_curve, replay, shuffle_labels
 from crosstype.errors import CrosstypeError
 
@@ -135,7 +135,7 @@ def convert(
     ] = None,
 ) -> None:
     """Carry feature files to another layout. crosstype, TRIDENT, CLAM and STAMP."""
-    from crosstype.features.convert import convert_features, layout_named
+    from crosstype.features.formats.convert import convert_features, layout_named
 
     done = convert_features(source, out, layout_named(to), mpp, slides_table)
     for note in done.notes:
@@ -161,7 +161,7 @@ def demo(
     ] = False,
 ) -> None:
     """Run everything on a small cohort with a known answer. Nobody in it is real."""
-    from crosstype.demo.synthetic import write_demo
+    from crosstype.demo.cohort import write_demo
 
     config = write_demo(out / "input")
     if inputs_only:
@@ -181,7 +181,7 @@ def view(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")] = 0,
 ) -> None:
     """Look at slides, tiles and attention in the browser. Ctrl-C ends it."""
-    from crosstype.viewer.serve import serve
+    from crosstype.viewer.app import serve
 
     serve(out, host, port, lambda address: typer.echo(f"Open {address}"))
 
@@ -189,7 +189,7 @@ def view(
 @app.command(epilog="Example: crosstype doctor")
 def doctor() -> None:
     """Say what is installed and whether it works together."""
-    from crosstype.cli.doctor import diagnose
+    from crosstype.cli.setup import diagnose
 
     for line in diagnose():
         typer.echo(line)
@@ -197,10 +197,10 @@ def doctor() -> None:
 
 def _run_until(stage: str, config: Path, out: Path | None, workers: int) -> None:
     """Run up to a stage, with progress bars; exit 1 if damaged input was passed over."""
-    from crosstype.cli.bars import Bars
+    from crosstype.cli.progress_bars import Bars
     from crosstype.config.read import read_config
-    from crosstype.pipeline import Run
-    from crosstype.pipeline import run as run_pipeline
+    from crosstype.workflow.pipeline import Run
+    from crosstype.workflow.pipeline import run as run_pipeline
 
     spec = read_config(config)
     folder = out or Path(f"{config.stem}_out")

@@ -10,7 +10,7 @@ import typer
 from crosstype.errors import UsageError
 
 if TYPE_CHECKING:
-    from crosstype.fetch.fetched import Fetched
+    from crosstype.fetch.download import Fetched
 
 fetch = typer.Typer(
     help="Fetch public data, or the viewer's script. What is "
@@ -48,9 +48,9 @@ def figshare(
     ] = "https://api.figshare.com/v2",
 ) -> None:
     """Fetch a figshare article's files, by default the paper's, and write OUT/crosstype.toml."""
-    from crosstype.cli.bars import Bars
+    from crosstype.cli.progress_bars import Bars
     from crosstype.fetch.figshare import by_hand, fetch_figshare, use_local
-    from crosstype.fetch.web import Web
+    from crosstype.fetch.http import Web
 
     if local:
         if not out.is_dir():
@@ -88,9 +88,9 @@ def gdc(
     ] = "https://api.gdc.cancer.gov",
 ) -> None:
     """Fetch a GDC project's open files; without a kind: expression and clinical data."""
-    from crosstype.cli.bars import Bars
+    from crosstype.cli.progress_bars import Bars
     from crosstype.fetch.gdc import Asked, by_hand, fetch_gdc
-    from crosstype.fetch.web import Web
+    from crosstype.fetch.http import Web
 
     if not (expression or slides or clinical):
         expression = clinical = True
@@ -110,9 +110,9 @@ def hallmark(
     ] = None,
 ) -> None:
     """Fetch MSigDB's 50 Hallmark gene sets as a GMT file."""
-    from crosstype.cli.bars import Bars
+    from crosstype.cli.progress_bars import Bars
     from crosstype.fetch.hallmark import URL, by_hand, fetch_hallmark
-    from crosstype.fetch.web import Web
+    from crosstype.fetch.http import Web
 
     with Bars() as bars, Web(url or URL, by_hand(out)) as web:
         fetched = fetch_hallmark(out, web, bars)

@@ -12,8 +12,8 @@ from crosstype.cli.options import GeneNames, Unit
 from crosstype.errors import UsageError
 
 if TYPE_CHECKING:
-    from crosstype.cohort.pam50 import CohortCentring, Pam50Calls
-    from crosstype.cohort.spec import ExpressionSpec
+    from crosstype.expression.spec import ExpressionSpec
+    from crosstype.pam50.classify import CohortCentring, Pam50Calls
 
 EXAMPLE = "Example: crosstype pam50 expression.tsv.gz --centring er-balanced --out calls.csv"
 
@@ -73,10 +73,10 @@ def pam50(
     seed: Seed = 0,
 ) -> None:
     """Call PAM50 subtypes from expression, with confidence. OUT has each correlation too."""
-    from crosstype.cohort.er_status import er_from_table
-    from crosstype.cohort.pam50 import CohortCentring, write_calls
-    from crosstype.cohort.pam50_reference import write_reference as store
-    from crosstype.cohort.spec import ExpressionSpec
+    from crosstype.expression.spec import ExpressionSpec
+    from crosstype.pam50.centring import write_reference as store
+    from crosstype.pam50.classify import CohortCentring, write_calls
+    from crosstype.pam50.er_status import er_from_table
 
     if write_reference is not None and (reference is not None or not assay.strip()):
         raise UsageError(
@@ -103,9 +103,9 @@ def _cohort(
     expression: Path, spec: ExpressionSpec, how: CohortCentring, centroids: Path | None
 ) -> Pam50Calls:
     """Call a cohort that is centred on itself."""
-    from crosstype.cohort.expression import read_expression
-    from crosstype.cohort.pam50 import call_cohort
-    from crosstype.cohort.pam50_centroids import read_centroids
+    from crosstype.expression.read import read_expression
+    from crosstype.pam50.centroids import read_centroids
+    from crosstype.pam50.classify import call_cohort
 
     table = read_centroids(centroids)
     found = read_expression(expression, spec, ())
@@ -121,10 +121,10 @@ def _alone(
     stated: tuple[str | None, str],
 ) -> Pam50Calls:
     """Call samples by stored medians; what the user stated must be what the file says."""
-    from crosstype.cohort.expression import read_expression
-    from crosstype.cohort.pam50 import call_by_reference
-    from crosstype.cohort.pam50_centroids import read_centroids
-    from crosstype.cohort.pam50_reference import read_reference
+    from crosstype.expression.read import read_expression
+    from crosstype.pam50.centring import read_reference
+    from crosstype.pam50.centroids import read_centroids
+    from crosstype.pam50.classify import call_by_reference
 
     table, zero = read_centroids(centroids), read_reference(reference)
     for option, wanted, found in zip(

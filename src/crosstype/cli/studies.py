@@ -12,7 +12,7 @@ from crosstype.cli.options import Config, Workers
 from crosstype.errors import UsageError
 
 if TYPE_CHECKING:
-    from crosstype.config.spec import RunSpec
+    from crosstype.config.run_spec import RunSpec
     from crosstype.progress import Watcher
     from crosstype.studies.variants import Study
 
@@ -30,7 +30,7 @@ def ablate(
     mean for median, PAM50 genes withheld: each as a paired difference with interval and corrected
     p. Finished runs are reused.
     """
-    from crosstype.cli.bars import Bars
+    from crosstype.cli.progress_bars import Bars
     from crosstype.studies.ablation import CLAIMS, ablation
 
     spec, folder, n = _read(config, out, "ablation", workers)
@@ -47,7 +47,7 @@ def replay(
     Says how much of a published figure each fault is worth on your patients. Repeats and seed are
     the config's; its models and protocol are not used.
     """
-    from crosstype.cli.bars import Bars
+    from crosstype.cli.progress_bars import Bars
     from crosstype.studies.replay import replay as make_replay
 
     spec, folder, n = _read(config, out, "replay", workers)
@@ -65,7 +65,7 @@ def learning_curve(
     workers: Workers = 0,
 ) -> None:
     """Train on fewer patients, to see whether more would help. OUT/learning_curve.csv."""
-    from crosstype.cli.bars import Bars
+    from crosstype.cli.progress_bars import Bars
     from crosstype.studies.learning_curve import learning_curve as make_curve
 
     spec, folder, n = _read(config, out, "learning_curve", workers)
@@ -81,7 +81,7 @@ def shuffle_labels(
     workers: Workers = 0,
 ) -> None:
     """Look for leaks by running everything on shuffled labels. Honest AUROCs are then 0.5."""
-    from crosstype.cli.bars import Bars
+    from crosstype.cli.progress_bars import Bars
     from crosstype.studies.label_shuffles import SUMMARY, run_label_shuffles
 
     spec, folder, n = _read(config, out, "label_shuffles", workers)
@@ -98,8 +98,8 @@ def shuffle_labels(
 
 
 def _read(config: Path, out: Path | None, kind: str, workers: int) -> tuple[RunSpec, Path, int]:
-    from crosstype.config.check import check_ready
     from crosstype.config.read import read_config
+    from crosstype.config.validate import check_ready
 
     spec = read_config(config)
     check_ready(spec, needs_labels=True)
@@ -110,8 +110,8 @@ def _finish(
     study: Study, spec: RunSpec, kind: str, how: tuple[int, Watcher], claims: list[str]
 ) -> None:
     """Run the study, write its table and its page, and say where they are."""
-    from crosstype.report.study_page import write_study_page
-    from crosstype.studies.judged import judge
+    from crosstype.report.pages.study import write_study_page
+    from crosstype.studies.table import judge
     from crosstype.studies.variants import run_variants
 
     n_workers, watcher = how

@@ -11,23 +11,20 @@ from typing import Literal
 
 import polars as pl
 
-from crosstype.cohort.aligned import AlignedExpression, load_expression, save_expression
-from crosstype.cohort.apart import Apart, apart_of
-from crosstype.cohort.called_labels import labels_from_calls
-from crosstype.cohort.chosen import SlideRow, chosen_samples, usable_slides
-from crosstype.cohort.expression import Expression, read_expression
-from crosstype.cohort.genes import align_genes
-from crosstype.cohort.labels import Labels, dealt_labels, read_labels
-from crosstype.cohort.normal_like import normal_like_rows
-from crosstype.cohort.one_modality import (
-    OneModality,
-    join_one_modality,
-    one_modality_patients,
-)
-from crosstype.cohort.spec import CohortSpec, ExpressionSpec
-from crosstype.cohort.withheld import withhold_genes
+from crosstype.cohort.labels import Labels, dealt_labels, normal_like_rows, read_labels
+from crosstype.cohort.labels_from_pam50 import labels_from_calls
+from crosstype.cohort.single_modality import OneModality, join_one_modality, one_modality_patients
+from crosstype.cohort.slide_selection import SlideRow, usable_slides
+from crosstype.cohort.spec import CohortSpec
+from crosstype.cohort.unlabelled import Apart, apart_of
 from crosstype.errors import CohortError, ConfigError
-from crosstype.tables import write_table
+from crosstype.expression.genes.selection import withhold_genes
+from crosstype.expression.matrix import AlignedExpression, load_expression, save_expression
+from crosstype.expression.pipeline_state import align_genes
+from crosstype.expression.read import Expression, read_expression
+from crosstype.expression.sample_selection import chosen_samples
+from crosstype.expression.spec import ExpressionSpec
+from crosstype.io.tables import write_table
 
 __all__ = [
     "AlignedExpression",

@@ -1,4 +1,7 @@
-"""The label table: one class and one site per patient, and a reason for everyone else."""
+"""The label table: one class and one site per patient, and a reason for everyone else.
+
+Normal-like samples of the expression table that are of nobody in the cohort.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,61 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crosstype.cohort.normal_like import normal_like_among
 from crosstype.cohort.spec import CohortSpec
 from crosstype.errors import CohortError, ConfigError, Fault, TableError
-from crosstype.tables import Table, open_table
-from crosstype.terms import (
-    HOW_TO_NAME_PATIENTS,
-    OVER_CLASSES,
-    PATIENT_COLUMNS,
-    patient_of,
-    sample_type_of,
-    site_of,
-)
+from crosstype.expression.read import Expression
+from crosstype.io.tables import Table, open_table
+from crosstype.tcga import is_tumour, patient_of, sample_type_of, site_of
+from crosstype.types import HOW_TO_NAME_PATIENTS, OVER_CLASSES, PATIENT_COLUMNS
 
-METASTASES = frozenset({"06", "07"})
+NORMAL_LIKE_LABEL = re.compile(r"^(brca|pam50)?[._ -]*normal([ _-]?like)?$", re.IGNORECASE)
+NORMAL_TISSUE = ("10", "15")
+"""TCGA sample types from the first up to, not including, the second are normal tissue."""
+
+
+def normal_like_among(labels: Mapping[str, str]) -> frozenset[str]:
+    """Return the patients whose label says normal-like: Normal, BRCA.Normal, Normal-like."""
+    return frozenset(p for p, label in labels.items() if NORMAL_LIKE_LABEL.match(label.strip()))
+
+
+def normal_like_rows(
+    expression: Expression,
+    samples: Mapping[str, int],
+    normal_like: Collection[str],
+    cohort: Collection[str],
+) -> dict[str, int]:
+    """Return the rows of samples that look like normal breast, by their id.
+
+    Tumours that are labelled normal-like go first; if there are none, normal tissue. Nobody of the
+    cohort is among them, whatever their label or tissue, and sites play no part.
+
+    Args:
+        expression: of everyone.
+        samples: each patient's row of the primary tumour.
+        normal_like: patients whose label says so.
+        cohort: patients of the cohort.
+    """
+    others = set(normal_like) - set(cohort)
+    tumours = {patient: samples[patient] for patient in sorted(others) if patient in samples}
+    if tumours:
+        return tumours
+    tissue: dict[str, int] = {}
+    present = ~np.isnan(expression.values).all(axis=1)
+    for row, sample in enumerate(expression.sample_ids):
+        kind = sample_type_of(sample) or ""
+        is_tissue = NORMAL_TISSUE[0] <= kind < NORMAL_TISSUE[1]
+        if is_tissue and present[row] and patient_of(sample) not in cohort:
+            tissue[sample] = row
+    return tissue
+
+
+def normal_like_words(samples: Collection[str]) -> str:
+    """Return in words what samples `normal_like_rows` found."""
+    is_tissue = any((sample_type_of(sample) or "") >= NORMAL_TISSUE[0] for sample in samples)
+    what = "samples of normal tissue" if is_tissue else "tumours labelled normal-like"
+    return f"the mean of {len(samples)} {what}, of nobody in the cohort"
+
+
 PAM50_LABEL = re.compile(
     r"^(brca|pam50)?[._ -]*(lum(inal)?[ _-]?[ab]|basal([ _-]?like)?|her2([ _-]?enriched)?|"
     r"normal([ _-]?like)?)$",
@@ -127,22 +171,6 @@ def dealt_labels(labels: Sequence[str], spec: CohortSpec) -> tuple[tuple[str, ..
         f"{spec.shuffle_labels}). No figure here says anything about them."
     )
     return tuple(labels[i] for i in order), [said]
-
-
-def is_tumour(identifier: str) -> bool:
-    """Return whether a sample or slide is a tumour and no metastasis; ids that say nothing are.
-
-    TCGA sample types 01 to 09 are tumours, of which 06 and 07 are metastases; 10 and more are
-    normal tissue or controls.
-    """
-    kind = sample_type_of(identifier)
-    return kind is None or (kind < "10" and kind not in METASTASES)
-
-
-def tissue_of(identifier: str) -> str:
-    """Return in words what tissue an id that is no primary tumour names."""
-    kind = sample_type_of(identifier)
-    return f"{'metastasis' if kind in METASTASES else 'normal tissue'} (sample type {kind})"
 
 
 def class_of_each_label(spec: CohortSpec) -> dict[str, str]:

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from crosstype.cohort.covariate_kinds import kind_of, number_of, same_words
-from crosstype.cohort.covariates import values_of
+from crosstype.cohort.covariates import kind_of, number_of, same_words, values_of
 from crosstype.cohort.labels import patient_rows
 from crosstype.cohort.spec import CohortSpec
 from crosstype.errors import ConfigError, TableError
-from crosstype.tables import open_table, write_table
+from crosstype.io.tables import open_table, write_table
 
 SUBGROUPS = "subgroups_of.csv"
 SITE = "site"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from crosstype.cohort.labels import PAM50_LABEL, PAM50_PREFIX, RECEPTOR_LABEL
 from crosstype.cohort.spec import ClassSpec
-from crosstype.config.write import commented_toml, toml
+from crosstype.config.toml import commented_toml, toml
 from crosstype.errors import ConfigError
-from crosstype.tables import MISSING, Table, open_table
-from crosstype.terms import PATIENT_COLUMNS
+from crosstype.io.tables import MISSING, Table, open_table
+from crosstype.types import PATIENT_COLUMNS
 
 EXAMPLE = {
     ("cohort", "labels"): '"labels.csv"',

@@ -9,8 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from crosstype.config.check import check_run
-from crosstype.config.spec import RunSpec
+from crosstype.config.run_spec import RunSpec
+from crosstype.config.validate import check_run
 from crosstype.errors import ConfigError
 
 

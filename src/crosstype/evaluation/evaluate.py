@@ -13,26 +13,34 @@ from jaxtyping import Float
 
 from crosstype.cohort.subgroups import COLUMNS as GROUP_COLUMNS
 from crosstype.cohort.subgroups import SUBGROUPS
-from crosstype.evaluation.bootstrap import blocks, draw_weights
-from crosstype.evaluation.calibration_curve import calibration_rows
-from crosstype.evaluation.compare import Comparison, compare_models, compared_pairs
-from crosstype.evaluation.coverage import coverage_rows
-from crosstype.evaluation.decision_curve import decision_rows
-from crosstype.evaluation.intervals import chance_of
-from crosstype.evaluation.metrics import headline_key
-from crosstype.evaluation.modality_use import ModalityUse, modality_use
-from crosstype.evaluation.pair_tests import COMPARED, Judged, PairTest, pair_tests
-from crosstype.evaluation.permutation import draw_swaps
+from crosstype.evaluation.curves import calibration_rows, decision_rows
+from crosstype.evaluation.inference.bootstrap import (
+    blocks,
+    draw_weights,
+    fold_summaries,
+    fold_values,
+    resampled_metrics,
+)
+from crosstype.evaluation.inference.compare import Comparison, compare_models, compared_pairs
+from crosstype.evaluation.inference.intervals import chance_of
+from crosstype.evaluation.inference.paired_tests import (
+    COMPARED,
+    Judged,
+    PairTest,
+    draw_swaps,
+    pair_tests,
+)
+from crosstype.evaluation.metrics.metrics import headline_key
 from crosstype.evaluation.predictions import (
     Predictions,
     read_predictions,
     read_stressed_predictions,
 )
-from crosstype.evaluation.resampling import fold_summaries, fold_values, resampled_metrics
-from crosstype.evaluation.rna_loss import read_losses, rna_loss
+from crosstype.evaluation.robustness import ModalityUse, modality_use, read_losses, rna_loss
+from crosstype.evaluation.selective import coverage_rows
 from crosstype.evaluation.spec import EvaluationSpec
 from crosstype.evaluation.subgroups import subgroup_rows
-from crosstype.tables import read_stage_table, write_table
+from crosstype.io.tables import read_stage_table, write_table
 
 KINDS = {"str": pl.String, "float": pl.Float64, "int": pl.Int64}
 METRIC_COLUMNS: dict[str, Any] = {

@@ -11,8 +11,8 @@ import polars as pl
 from jaxtyping import Float, Int
 
 from crosstype.errors import Fault, TableError
-from crosstype.tables import read_stage_table
-from crosstype.terms import Modality
+from crosstype.io.tables import read_stage_table
+from crosstype.types import Modality
 
 PREFIX = "probability_"
 KEY_COLUMNS = ("patient_id", "model", "repeat", "fold", "label", "predicted")

@@ -16,11 +16,10 @@ import polars as pl
 from jaxtyping import Float, Int
 
 from crosstype.errors import Fault, TableError
-from crosstype.evaluation.bootstrap import blocks, draw_weights
-from crosstype.evaluation.intervals import Chance, aurocs_of
-from crosstype.evaluation.metrics import headline_key
+from crosstype.evaluation.inference.bootstrap import blocks, draw_weights, headline_per_repeat
+from crosstype.evaluation.inference.intervals import Chance, aurocs_of
+from crosstype.evaluation.metrics.metrics import headline_key
 from crosstype.evaluation.predictions import ModelPredictions, Predictions
-from crosstype.evaluation.resampling import headline_per_repeat
 from crosstype.evaluation.spec import EvaluationSpec
 
 METRICS = ("auroc", "pr_auc", "f1", "mcc", "accuracy", "brier")

@@ -16,9 +16,12 @@ import h5py
 import numpy as np
 
 from crosstype.errors import EncoderError, Fault, FeatureFileError, SlideError
-from crosstype.features.encoder_cards import EncoderCard
-from crosstype.features.layouts import FORMAT, VERSION, read_attributes
-from crosstype.features.pixels import (
+from crosstype.features.encoders.catalog import EncoderCard
+from crosstype.features.formats.open import FORMAT, VERSION, read_attributes
+from crosstype.features.formats.writer import DAMAGED, writing_features
+from crosstype.features.slide_sources import Source
+from crosstype.features.store import NO_FILE, FeatureRow
+from crosstype.features.tile_batches import (
     Recipe,
     TileSet,
     cut_tiles,
@@ -26,13 +29,10 @@ from crosstype.features.pixels import (
     pixel_batches,
     stain_of,
 )
-from crosstype.features.sources import Source
-from crosstype.features.store import NO_FILE, FeatureRow
-from crosstype.features.writer import DAMAGED, writing_features
-from crosstype.files import hash_of
+from crosstype.io.files import hash_of
 from crosstype.progress import Watcher
-from crosstype.slides.slide import open_slide
-from crosstype.terms import file_name_of
+from crosstype.slides.open import open_slide
+from crosstype.types import file_name_of
 
 MAKE_ROOM = "Make room or mend the place, and run the same command: finished slides are kept."
 

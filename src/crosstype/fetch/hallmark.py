@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crosstype.errors import FetchError
-from crosstype.fetch.download import Wanted, download
-from crosstype.fetch.fetched import Fetched
-from crosstype.fetch.web import Web
+from crosstype.fetch.download import Fetched, Wanted, download
+from crosstype.fetch.http import Web
 from crosstype.progress import Silence, Watcher
 
 URL = (

@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from crosstype.models.interface import Batch, Output, Sizes
 from crosstype.models.layers import (
     GatedAttentionPool,
     GeneInput,
@@ -17,8 +16,9 @@ from crosstype.models.layers import (
     TileEncoder,
     rescaled,
 )
+from crosstype.models.network import Batch, Output, Sizes
 from crosstype.models.spec import ModelSpec
-from crosstype.terms import Modality
+from crosstype.types import Modality
 
 
 class ImageBranch(nn.Module):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from crosstype.models.concat import Concat
 from crosstype.models.cross_attention import CrossAttention
-from crosstype.models.gene_only import GeneOnly
-from crosstype.models.image_only import ImageOnly
-from crosstype.models.interface import Network, Sizes
+from crosstype.models.network import Network, Sizes
 from crosstype.models.paper import (
     MendedConcat,
     MendedCrossAttention,
@@ -14,6 +12,7 @@ from crosstype.models.paper import (
     PaperCrossAttention,
 )
 from crosstype.models.spec import ModelSpec
+from crosstype.models.unimodal import GeneOnly, ImageOnly
 
 NETWORKS: dict[str, type[Network]] = {
     "image_only": ImageOnly,

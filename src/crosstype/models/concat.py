@@ -13,10 +13,10 @@ from crosstype.models.branches import (
     joined,
     with_clinical,
 )
-from crosstype.models.interface import Batch, Network, Output, Sizes
 from crosstype.models.layers import Head
+from crosstype.models.network import Batch, Network, Output, Sizes
 from crosstype.models.spec import ModelSpec
-from crosstype.terms import Modality
+from crosstype.types import Modality
 
 
 class Concat(Network):

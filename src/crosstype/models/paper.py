@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crosstype.models.interface import Batch, Network, Output, Sizes
 from crosstype.models.layers import MultiHeadAttention, masked_mean
+from crosstype.models.network import Batch, Network, Output, Sizes
 from crosstype.models.spec import ModelSpec
-from crosstype.terms import Modality
+from crosstype.types import Modality
 
 WIDTH = 512
 KERNEL = 3

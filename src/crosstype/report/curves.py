@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float
 
-from crosstype.report.content import RunContent
+from crosstype.report.run_tables import RunContent
 
 GRID = np.linspace(0.0, 1.0, 201)
 MOST_REPEATS_DRAWN = 3

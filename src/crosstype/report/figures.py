@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from crosstype.models.spec import BASELINE_NAMES
-from crosstype.report.content import RunContent
 from crosstype.report.curves import curves_of, losses_of
+from crosstype.report.run_tables import RunContent
 from crosstype.report.svg import BLUE, COLOURS, FAINT, INK, QUIET, VERMILION, new_figure
 
 DASHES = ((0, (4, 1.5)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 3)))

@@ -1,16 +1,26 @@
-"""Style of the figures, and figures as SVG text that can stand inside a page."""
+"""Style of the figures, and figures as SVG text that can stand inside a page.
+
+How pages are filled in: whatever comes from tables is text to be shown, never markup.
+
+A figure as a page shows it: drawn in the house's style, with its caption and the run's mark.
+"""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import matplotlib as mpl
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
+
+from crosstype.report.run_tables import RunContent
 
 # Okabe & Ito 2008: told apart by readers with any colour vision, and in grey print.
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -74,3 +84,41 @@ def inline_svg(figure: Figure, name: str, description: str) -> Markup:
     head += f' role="img" aria-label="{escape(description)}"'
     # Matplotlib escapes every text it writes; the description is escaped above.
     return Markup(f"{head}>{rest}")
+
+
+@cache
+def page_environment() -> Environment:
+    """Return the templates; ids and labels come from users and are escaped everywhere.
+
+    One for all pages, since each keeps its templates compiled: a run may have a thousand patients.
+    """
+    return Environment(
+        loader=PackageLoader("crosstype.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """A figure with its caption.
+
+    Attributes:
+        svg: the figure itself.
+        caption: what it shows and how to read it.
+    """
+
+    svg: Markup
+    caption: str
+
+
+def draw_figure(
+    content: RunContent, name: str, plot: Callable[[RunContent], Figure], caption: str
+) -> PageFigure:
+    """Draw a figure; `name` is unique in the page. Caption and figure carry the run's mark."""
+    if content.mark:
+        caption = f"{caption} ({content.mark})"
+    with house_style(name):
+        return PageFigure(inline_svg(plot(content), name, caption), caption)

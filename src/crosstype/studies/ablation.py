@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from crosstype.cohort.aligned import load_expression
-from crosstype.cohort.pam50_genes import pam50_among
-from crosstype.config.spec import RunSpec
-from crosstype.pipeline import Run
-from crosstype.pipeline import run as run_pipeline
+from crosstype.config.run_spec import RunSpec
+from crosstype.expression.genes.panels import pam50_among
+from crosstype.expression.matrix import load_expression
 from crosstype.progress import Watcher
 from crosstype.studies.variants import FOLDER, Contrast, Study, Variant, with_features
+from crosstype.workflow.pipeline import Run
+from crosstype.workflow.pipeline import run as run_pipeline
 
 WHOLE = "whole"
 MODEL = "cross_attention"

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import polars as pl
 
-from crosstype.config.spec import RunSpec
-from crosstype.evaluation.metrics import headline_key
+from crosstype.config.run_spec import RunSpec
+from crosstype.evaluation.inference.bootstrap import fold_summaries, fold_values
+from crosstype.evaluation.metrics.metrics import headline_key
 from crosstype.evaluation.predictions import read_predictions
-from crosstype.evaluation.resampling import fold_summaries, fold_values
-from crosstype.pipeline import Run
-from crosstype.pipeline import run as run_pipeline
+from crosstype.io.tables import write_table
 from crosstype.progress import Watcher
 from crosstype.studies.variants import FOLDER, with_features
-from crosstype.tables import write_table
+from crosstype.workflow.pipeline import Run
+from crosstype.workflow.pipeline import run as run_pipeline
 
 REAL = 0
 SHUFFLES, SUMMARY = "label_shuffles.csv", "label_shuffles_summary.csv"

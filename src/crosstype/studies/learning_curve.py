@@ -8,13 +8,13 @@ from pathlib import Path
 
 import polars as pl
 
-from crosstype.config.spec import RunSpec
+from crosstype.config.run_spec import RunSpec
 from crosstype.errors import UsageError
-from crosstype.pipeline import Run
-from crosstype.pipeline import run as run_pipeline
+from crosstype.io.tables import read_table
 from crosstype.progress import Watcher
 from crosstype.studies.variants import FOLDER, Contrast, Study, Variant, with_features
-from crosstype.tables import read_table
+from crosstype.workflow.pipeline import Run
+from crosstype.workflow.pipeline import run as run_pipeline
 
 SHARES = (0.1, 0.2, 0.35, 0.6, 1.0)
 LEAST = 20

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from crosstype.cohort.aligned import load_expression
-from crosstype.cohort.protocol import protocol_named
-from crosstype.config.spec import RunSpec
-from crosstype.pipeline import Run
-from crosstype.pipeline import run as run_pipeline
+from crosstype.config.run_spec import RunSpec
+from crosstype.expression.matrix import load_expression
 from crosstype.progress import Watcher
+from crosstype.protocol import protocol_named
 from crosstype.studies.variants import FOLDER, Contrast, Study, Variant, with_features
+from crosstype.workflow.pipeline import Run
+from crosstype.workflow.pipeline import run as run_pipeline
 
 PAPER, STRICT = protocol_named("paper"), protocol_named("strict")
 MODELS = ("paper_concat", "paper_cross_attention")

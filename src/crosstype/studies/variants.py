@@ -8,14 +8,14 @@ from pathlib import Path
 
 import polars as pl
 
-from crosstype.cohort.protocol import Protocol, protocol_named
-from crosstype.config.spec import RunSpec
+from crosstype.config.run_spec import RunSpec
 from crosstype.errors import ConfigError
-from crosstype.feature_stage import feature_folder
-from crosstype.pipeline import Run
-from crosstype.pipeline import run as run_pipeline
+from crosstype.io.tables import read_table, write_table
 from crosstype.progress import Watcher
-from crosstype.tables import read_table, write_table
+from crosstype.protocol import Protocol, protocol_named
+from crosstype.workflow.features import feature_folder
+from crosstype.workflow.pipeline import Run
+from crosstype.workflow.pipeline import run as run_pipeline
 
 FOLDER = "variants"
 KEYS = ("repeat", "patient_id")

@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from crosstype.training.damage import Regime
 from crosstype.training.fit import probabilities_of
+from crosstype.training.missingness import Regime
 from crosstype.training.spec import TrainingSpec
 
 LEAST_PATIENTS = 20

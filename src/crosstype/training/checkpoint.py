@@ -13,13 +13,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from crosstype.errors import CheckpointError
-from crosstype.files import replacing
+from crosstype.io.files import replacing
 from crosstype.models.baselines import BASELINES
 from crosstype.models.catalog import NETWORKS
 from crosstype.models.spec import ModelSpec
-from crosstype.training.classifiers import Arrays, BaselineClassifier, Classifier
+from crosstype.training.classifier import Arrays, BaselineClassifier, Classifier
+from crosstype.training.late_fusion import LateClassifier
 from crosstype.training.network_classifier import NetworkClassifier
-from crosstype.training.stacking import LateClassifier
 
 FORMAT, FORMAT_VERSION = "crosstype", "1"
 HEADER_KEY = "crosstype"

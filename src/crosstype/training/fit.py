@@ -1,4 +1,7 @@
-"""Fitting networks. They are never given a test patient."""
+"""Fitting networks. They are never given a test patient.
+
+How much each class weighs, by how rare it is.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,25 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from crosstype.models.interface import Batch, Network
-from crosstype.training.bags import Patients, deal, make_batch, part_by_size
-from crosstype.training.class_weights import class_weights
-from crosstype.training.preparation import Preparation
+from crosstype.models.network import Batch, Network
+from crosstype.training.patients import Patients, deal, make_batch, part_by_size
+from crosstype.training.preprocessing import Preparation
 from crosstype.training.spec import TrainingSpec
+
+POWERS = {"balanced": 1.0, "root": 0.5, "none": 0.0}
+
+
+def class_weights(
+    targets: Int[np.ndarray, " patients"], n_classes: int, spec: TrainingSpec
+) -> Float[np.ndarray, " classes"]:
+    """Return one weight per class: a power of the inverse of its frequency among these patients.
+
+    A class of mean frequency weighs 1. One without patients weighs as if it had one.
+    """
+    counts = np.maximum(np.bincount(targets, minlength=n_classes), 1)
+    weights: np.ndarray = (len(targets) / (n_classes * counts)) ** POWERS[spec.class_weights]
+    return weights
+
 
 PREDICTED_AT_ONCE = 64
 PREDICTED_BYTES = 1 << 27

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from crosstype.errors import TrainingError
-from crosstype.training.classifiers import Recipe, Split
-from crosstype.training.damage import Regime
+from crosstype.training.classifier import Recipe, Split
 from crosstype.training.fit import make_loss
+from crosstype.training.missingness import Regime
 from crosstype.training.network_classifier import NetworkClassifier
 
 MODEL_SPACE: dict[str, tuple[Any, ...]] = {

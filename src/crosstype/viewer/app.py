@@ -1,8 +1,12 @@
-"""The viewer's web application: pages and data of one run, for whoever has its token."""
+"""The viewer's web application: pages and data of one run, for whoever has its token.
+
+Serving the viewer on this machine.
+"""
 
 from __future__ import annotations
 
 import secrets
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -15,9 +19,10 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from crosstype.errors import CrosstypeError
-from crosstype.viewer.content import Content
+from crosstype.errors import CrosstypeError, UsageError
+from crosstype.viewer.assets import need_assets
 from crosstype.viewer.deepzoom import DeepZoom
+from crosstype.viewer.run_data import Content
 
 STATIC = Path(__file__).with_name("static")
 COOKIE = "crosstype_token"
@@ -135,3 +140,41 @@ async def _picture(request: Request) -> Response:
     if found is None:
         return PlainTextResponse("404: no such picture", status_code=404)
     return Response(found, media_type="image/jpeg")
+
+
+LOCAL = "127.0.0.1"
+
+
+def serve(out: Path, host: str, port: int, said: Callable[[str], None]) -> None:
+    """Serve a run until Ctrl-C.
+
+    Args:
+        out: folder of the run.
+        host: address to listen on; others than this machine's own let others look.
+        port: to listen on; 0: any free one.
+        said: told the address, token included, before the first request.
+
+    Raises:
+        UsageError: the folder holds no run, the port is taken, or something is not installed.
+    """
+    try:
+        import uvicorn
+
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f'view: {error.name} is not installed. `pip install "crosstype[viewer]"` brings it.'
+        ) from error
+    token = secrets.token_urlsafe(24)
+    app = make_app(out, token, need_assets())
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        raise UsageError(
+            f"view: cannot listen on {host}:{port} ({error.strerror}). Choose another --port."
+        ) from error
+    with listener:
+        said(f"http://{host}:{listener.getsockname()[1]}/?token={token}")
+        config = uvicorn.Config(app, log_level="warning")
+        uvicorn.Server(config).run(sockets=[listener])

@@ -98,8 +98,8 @@ def _opened(path: Path) -> tuple[object, object]:
     import openslide
     from openslide.deepzoom import DeepZoomGenerator
 
-    from crosstype.slides.image_slide import ImageSlide
-    from crosstype.slides.openslide_slide import knows
+    from crosstype.slides.readers.image import ImageSlide
+    from crosstype.slides.readers.openslide import knows
 
     if not knows(path):
         with ImageSlide(path, ANY_MPP) as image:

@@ -1,0 +1,180 @@
+"""`crosstype fit`, `predict` and `validate`: one model as one file, and what it says of others."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crosstype.cli.options import Config, GeneNames, Unit
+from crosstype.cli.progress_bars import tell_passed_over
+
+FIT_EXAMPLE = "Example: crosstype fit brca.toml --out brca.safetensors"
+PREDICT_EXAMPLE = (
+    "Example: crosstype predict brca.safetensors --expression new.tsv.gz --features new_features "
+    "--out predictions.csv"
+)
+VALIDATE_EXAMPLE = "Example: crosstype validate brca.safetensors other.toml --out validation"
+
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="Artefact that `crosstype fit` wrote (safetensors).")
+]
+Expression = Annotated[
+    Path | None,
+    typer.Option("--expression", help="Expression table, h5ad, h5mu, or folder of GDC counts."),
+]
+Slides = Annotated[
+    Path | None,
+    typer.Option("--slides", help="Folder of slides, extracted as the training slides were."),
+]
+Features = Annotated[
+    Path | None,
+    typer.Option("--features", help="Feature file or folder of them; any layout."),
+]
+SlidesTable = Annotated[
+    Path | None,
+    typer.Option(
+        "--slides-table", help="Table of patient and FILENAME; unset: by barcode or file name."
+    ),
+]
+OutFile = Annotated[Path, typer.Option("--out", help="Table of predictions to write (csv).")]
+EncoderName = Annotated[
+    str | None,
+    typer.Option("--encoder", help="Encoder of feature files that do not name theirs."),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option("--weights", help="Weights of the encoder as a file, for --slides offline."),
+]
+UnitName = Annotated[
+    Unit,
+    typer.Option("--unit", help="Unit of the expression; auto: recognised, and said."),
+]
+Pages = Annotated[
+    Path | None, typer.Option("--pages", help="Folder that receives a page for each patient.")
+]
+LeastGenes = Annotated[
+    float | None,
+    typer.Option(
+        "--least-genes",
+        min=0.0,
+        max=1.0,
+        help="Least share of the model's genes a patient must have; unset: 0.05 for models that "
+        "mask missing genes, 0.5 for baselines, which impute them.",
+    ),
+]
+Work = Annotated[
+    Path | None,
+    typer.Option(
+        "--work",
+        help="Folder of the stages, or a run's OUT to reuse; default: FILE's name + _fit.",
+    ),
+]
+OutModel = Annotated[
+    Path | None,
+    typer.Option("--out", help="Artefact to write; default: the config's name + .safetensors."),
+]
+OutFolder = Annotated[
+    Path | None,
+    typer.Option("--out", help="Folder for everything; default: the config's name + _validation."),
+]
+External = Annotated[
+    Path,
+    typer.Argument(metavar="CONFIG", help="Config whose [cohort] and [features] are validated on."),
+]
+
+
+def fit(config: Config, out: OutModel = None, work: Work = None) -> None:
+    """Fit one model on all patients, into one file. A model card stands beside it."""
+    from crosstype.cli.progress_bars import Bars
+    from crosstype.config.read import read_config
+    from crosstype.deploy.fit import fit_artefact
+    from crosstype.workflow.pipeline import Run
+
+    spec = read_config(config)
+    path = out or Path(f"{config.stem}.safetensors")
+    folder = work or path.with_name(f"{path.stem}_fit")
+    with Bars() as bars:
+        command = " ".join(["crosstype", *sys.argv[1:]])
+        one = Run(spec, folder, os.cpu_count() or 1, bars, command)
+        artefact = fit_artefact(one, path)
+    typer.echo(
+        f"{artefact.classifier.name} fitted on {artefact.taught.n_patients} patients: {path} "
+        f"({path.stat().st_size / 1e6:.1f} MB), card {path.name}.md"
+    )
+    _pass_over(one.faults)
+
+
+def predict(
+    model: Model,
+    out: OutFile,
+    expression: Expression = None,
+    slides: Slides = None,
+    features: Features = None,
+    slides_table: SlidesTable = None,
+    encoder: EncoderName = None,
+    weights: Weights = None,
+    unit: UnitName = "auto",
+    gene_names: GeneNames = None,
+    least_genes: LeastGenes = None,
+    pages: Pages = None,
+) -> None:
+    """Predict new patients from slides, expression or both. Who cannot be served is listed."""
+    from crosstype.cli.progress_bars import Bars
+    from crosstype.deploy.fitted_model import load_artefact
+    from crosstype.deploy.inputs import Offer
+    from crosstype.deploy.predict import predict as predict_patients
+    from crosstype.deploy.predict import write_served
+    from crosstype.expression.spec import ExpressionSpec
+
+    offer = Offer(
+        expression=expression,
+        reading=ExpressionSpec(unit=unit, gene_names=gene_names),
+        features=features,
+        slides=slides,
+        slides_table=slides_table,
+        encoder=encoder,
+        weights=weights,
+        least_genes=least_genes,
+        extracted=out.with_name(f"{out.stem}_features"),
+    )
+    with Bars() as bars:
+        artefact = load_artefact(model)
+        served = predict_patients(artefact, offer, bars)
+        write_served(served, artefact, out)
+        if pages is not None:
+            from crosstype.deploy.pages import write_served_pages
+
+            write_served_pages(served, artefact, pages)
+    typer.echo(
+        f"{len(served.patients)} patients predicted in {out}; {len(served.left_out)} left out, see "
+        f"{out.name}.left_out.csv"
+    )
+    _pass_over(served.faults)
+
+
+def validate(model: Model, config: External, out: OutFolder = None) -> None:
+    """Validate a fitted model on an external cohort. Metrics, calibration, shift of the inputs."""
+    from crosstype.cli.progress_bars import Bars
+    from crosstype.config.read import read_config
+    from crosstype.deploy.fitted_model import load_artefact
+    from crosstype.deploy.validate import validate_artefact
+
+    spec = read_config(config)
+    folder = out or Path(f"{config.stem}_validation")
+    with Bars() as bars:
+        found = validate_artefact(load_artefact(model), model.name, spec, folder, bars)
+    for line in found.lines:
+        typer.echo(line)
+    typer.echo(str(folder / "validation.html"))
+    _pass_over(found.faults)
+
+
+def _pass_over(faults: list[str] | tuple[str, ...]) -> None:
+    """Say which slides or feature files were passed over; exit 1 if there are any."""
+    tell_passed_over(faults)
+    if faults:
+        raise typer.Exit(1)

@@ -1,0 +1,106 @@
+"""Progress bars on a terminal; plain lines, not too many, where the output goes to a file.
+
+How a command says which slides or feature files it passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+LINES_PER_STAGE = 20
+
+
+class Bars:
+    """One bar per stage: stage, finished of all, time left, and what was finished last."""
+
+    def __init__(self) -> None:
+        """Get ready to draw on standard error."""
+        self._console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.fields[stage]:<9}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.description}", markup=False),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        """Begin to draw."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop drawing."""
+        self._progress.stop()
+
+    def start(self, stage: str, total: int, done: int = 0) -> None:
+        """Begin a bar."""
+        self._task = self._progress.add_task("", total=total, completed=done, stage=stage)
+
+    def step(self, piece: str) -> None:
+        """Move the bar and name what was finished."""
+        if self._task is None:
+            return
+        self._progress.update(self._task, advance=1, description=piece)
+        if self._console.is_terminal:
+            return
+        task = self._progress.tasks[self._task]
+        done, total = int(task.completed), int(task.total or 1)
+        if total <= LINES_PER_STAGE or done == total or done % (total // LINES_PER_STAGE) == 0:
+            self.say(f"{task.fields['stage']} {done}/{total}: {piece}")
+
+    def note(self, text: str) -> None:
+        """Show beside the bar how far the pieces in work are, until the next step."""
+        if self._task is not None:
+            self._progress.update(self._task, description=text)
+
+    def say(self, line: str) -> None:
+        """Print a line above the bars."""
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+MOST_NAMED = 5
+
+
+def tell_passed_over(faults: Sequence[str]) -> None:
+    """Say what was passed over; what befell several files in the same words is one line."""
+    for line in gather(faults):
+        typer.echo(f"Passed over: {line}", err=True)
+
+
+def gather(faults: Sequence[str]) -> list[str]:
+    """Return `file: fault` lines, those of one fault put together, in order of appearance."""
+    files: dict[str, list[str]] = {}
+    for fault in faults:
+        file, _, found = fault.partition(": ")
+        files.setdefault(found, []).append(file)
+    return [f"{_named(names)}: {found}" for found, names in files.items()]
+
+
+def _named(files: Sequence[str]) -> str:
+    """Return the files' names, of many the first few and how many more there are."""
+    shown, n_more = files[:MOST_NAMED], len(files) - MOST_NAMED
+    return ", ".join(shown) + (f" and {n_more} more" if n_more > 0 else "")

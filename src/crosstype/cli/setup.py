@@ -1,0 +1,90 @@
+"""The command that writes a config, from the user's files where these are named.
+
+What is installed, and whether it works together.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crosstype import __version__
+from crosstype.errors import UsageError
+
+INIT_EXAMPLE = (
+    "Example: crosstype init brca.toml --labels clinical.csv --expression rna.tsv --slides slides"
+)
+
+
+def init(
+    file: Annotated[Path, typer.Argument(help="Config file to write; must not exist.")],
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="Label table, a row per patient.")
+    ] = None,
+    expression: Annotated[
+        Path | None,
+        typer.Option("--expression", help="Expression table, or a folder of GDC counts."),
+    ] = None,
+    slides: Annotated[
+        Path | None, typer.Option("--slides", help="Folder of slides, or zip of tiles.")
+    ] = None,
+    features: Annotated[
+        Path | None, typer.Option("--features", help="Folder of existing feature files.")
+    ] = None,
+    slides_table: Annotated[
+        Path | None,
+        typer.Option(
+            "--slides-table",
+            help="Which slide is whose; not needed if slides are named by patient.",
+        ),
+    ] = None,
+) -> None:
+    """Write a commented config, filled in from your files.
+
+    Every setting is there with its explanation. Of the files that you name, paths, columns and
+    classes are filled in; without any it is an example.
+    """
+    from crosstype.config.draft import Given, drafted
+    from crosstype.io.files import write_text
+
+    if file.exists():
+        raise UsageError(f"{file}: exists already. Name another file, or remove it first.")
+    given = Given(labels, expression, slides, features, slides_table)
+    text, notes = drafted(given, file.parent)
+    write_text(file, text)
+    for note in notes:
+        typer.echo(note)
+    what = "Look through it" if notes else "Fill in the paths and classes"
+    typer.echo(f"Wrote {file}. {what}, then: crosstype run {file}")
+
+
+LIBRARIES = (
+    "torch",
+    "numpy",
+    "polars",
+    "scikit-learn",
+    "scipy",
+    "h5py",
+    "matplotlib",
+    "safetensors",
+)
+
+
+def diagnose() -> Iterator[str]:
+    """Give one line per finding."""
+    yield f"crosstype {__version__}, Python {platform.python_version()}, {platform.platform()}"
+    yield f"cores: {os.cpu_count()}"
+    for name in LIBRARIES:
+        try:
+            yield f"{name} {version(name)}"
+        except PackageNotFoundError:
+            yield f"{name}: missing. Install crosstype again."
+    import torch
+
+    yield f"GPU: {'CUDA ' + str(torch.version.cuda) if torch.cuda.is_available() else 'none'}"

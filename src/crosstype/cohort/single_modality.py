@@ -1,0 +1,86 @@
+"""Patients with a label and one modality: no test patients, but they can teach what they have."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from crosstype.cohort.labels import Labels
+from crosstype.cohort.slide_selection import SlideRow
+from crosstype.expression.matrix import AlignedExpression
+from crosstype.io.tables import read_stage_table, write_table
+from crosstype.types import Modality
+
+COLUMNS = ("patient_id", "label", "site", "modality", "n_slides", "n_tiles")
+
+
+@dataclass(frozen=True)
+class OneModality:
+    """Patients with one modality; all sequences share one order.
+
+    Attributes:
+        patient_ids: sorted.
+        labels: class name of each.
+        sites: tissue source site of each, empty where unknown.
+        modalities: the modality that each has.
+        slides: usable slides of each; none where it is expression.
+        expression: of those who have it, by patient.
+    """
+
+    patient_ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    sites: tuple[str, ...]
+    modalities: tuple[Modality, ...]
+    slides: tuple[tuple[SlideRow, ...], ...]
+    expression: AlignedExpression
+
+
+def one_modality_patients(
+    labels: Labels, usable: Collection[str], samples: Collection[str]
+) -> dict[str, Modality]:
+    """Return who has a class and an image or expression, but not both, and which it is."""
+    found = {}
+    for patient in sorted(labels.class_of):
+        if (patient in usable) != (patient in samples):
+            found[patient] = Modality.IMAGE if patient in usable else Modality.GENES
+    return found
+
+
+def join_one_modality(
+    found: Mapping[str, Modality],
+    labels: Labels,
+    usable: Mapping[str, Sequence[SlideRow]],
+    expression: AlignedExpression,
+) -> OneModality:
+    """Return these patients with what is known of them."""
+    return OneModality(
+        tuple(found),
+        tuple(labels.class_of[patient] for patient in found),
+        tuple(labels.site_of[patient] for patient in found),
+        tuple(found.values()),
+        tuple(tuple(usable.get(patient, ())) for patient in found),
+        expression,
+    )
+
+
+def write_one_modality(path: Path, patients: OneModality) -> None:
+    """Write one_modality.csv: patient_id, label, site, modality, n_slides, n_tiles."""
+    columns = (
+        patients.patient_ids,
+        patients.labels,
+        patients.sites,
+        [str(one) for one in patients.modalities],
+        [len(rows) for rows in patients.slides],
+        [sum(row.n_tiles for row in rows) for rows in patients.slides],
+    )
+    kinds = [pl.String] * 4 + [pl.Int64] * 2
+    schema = dict(zip(COLUMNS, kinds, strict=True))
+    write_table(path, pl.DataFrame(dict(zip(COLUMNS, columns, strict=True)), schema=schema))
+
+
+def read_one_modality(path: Path) -> pl.DataFrame:
+    """Read what `write_one_modality` wrote; every column as text."""
+    return read_stage_table(path, list(COLUMNS))

@@ -1,0 +1,63 @@
+"""Patients with slides and expression but no class: predicted, never taught from, shown apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from crosstype.cohort.labels import Labels, is_asked_for
+from crosstype.cohort.spec import CohortSpec
+from crosstype.expression.matrix import AlignedExpression
+from crosstype.io.tables import read_stage_table, write_table
+from crosstype.tcga import site_of
+
+APART, APART_EXPRESSION = "apart.csv", "apart.npz"
+COLUMNS = ("patient_id", "reason")
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Patients without a class.
+
+    Attributes:
+        reasons: why each has none, by patient, sorted.
+        expression: theirs, in that order.
+    """
+
+    reasons: dict[str, str]
+    expression: AlignedExpression
+
+
+def apart_of(
+    spec: CohortSpec,
+    labels: Labels,
+    usable: Collection[str],
+    samples: Mapping[str, int],
+    of_same_genes: Callable[[Mapping[str, int]], AlignedExpression],
+) -> Apart:
+    """Return who has slides and expression and no class, and why.
+
+    Normal-like patients, where no class has them, are among these; patients of a site that is not
+    asked for are not.
+    """
+    reasons = {}
+    for patient in sorted(set(usable) & set(samples) - set(labels.class_of)):
+        step, reason = labels.left_out.get(patient, ("labels", "not in the label table"))
+        site = labels.site_of.get(patient, site_of(patient) or "")
+        if step == "labels" and is_asked_for(site, spec):
+            reasons[patient] = reason
+    return Apart(reasons, of_same_genes({one: samples[one] for one in reasons}))
+
+
+def write_apart(path: Path, reasons: dict[str, str]) -> None:
+    """Write apart.csv: patient_id, reason."""
+    rows = list(reasons.items())
+    write_table(path, pl.DataFrame(rows, schema=dict.fromkeys(COLUMNS, pl.String), orient="row"))
+
+
+def read_apart(path: Path) -> dict[str, str]:
+    """Return what `write_apart` wrote."""
+    return dict(read_stage_table(path, list(COLUMNS)).select(COLUMNS).iter_rows())

@@ -1,0 +1,78 @@
+"""Predictions of patients without a class, by the models of every fold together.
+
+Rows of predictions.csv, in the one form that everyone who predicts writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from crosstype.cohort.unlabelled import APART, read_apart
+from crosstype.crossval.plan import Job, Plan
+from crosstype.io.tables import write_table
+
+
+def write_apart_predictions(
+    plan: Plan, records: Sequence[tuple[Job, dict[str, Any]]], path: Path
+) -> None:
+    """Write what each model says of patients without a class; none of its folds knows them.
+
+    Columns: patient_id, reason (why there is no class), model, predicted (the class of highest
+    mean probability), n_models (folds and repeats averaged), probability_<class>: the mean.
+    """
+    reasons = read_apart(plan.out / APART)
+    said: dict[str, list[list[list[float]]]] = {}
+    for job, record in records:
+        said.setdefault(job.model, []).append(record["apart"])
+    frames = [_frame(plan, reasons, model, np.array(each)) for model, each in said.items()]
+    write_table(path, pl.concat(frames))
+
+
+def _frame(plan: Plan, reasons: dict[str, str], model: str, each: np.ndarray) -> pl.DataFrame:
+    mean = each.mean(axis=0).reshape(len(reasons), len(plan.classes))
+    columns = {
+        "patient_id": list(reasons),
+        "reason": list(reasons.values()),
+        "model": [model] * len(reasons),
+        "predicted": [plan.classes[number] for number in mean.argmax(axis=1)],
+    }
+    kinds = dict.fromkeys(columns, pl.String)
+    probabilities = {f"probability_{name}": mean[:, i] for i, name in enumerate(plan.classes)}
+    frame = pl.DataFrame(columns, schema=kinds).with_columns(n_models=pl.lit(len(each)))
+    return frame.with_columns(**{name: pl.Series(v) for name, v in probabilities.items()})
+
+
+def prediction_rows(
+    job: Job,
+    known: tuple[Sequence[str], Sequence[str]],
+    said: tuple[Sequence[int] | np.ndarray, Sequence[Sequence[float]] | np.ndarray],
+    classes: Sequence[str],
+) -> pl.DataFrame:
+    """Return what a model says of a fold's patients: a row each, in the order given.
+
+    Args:
+        job: the model, repeat and fold.
+        known: the patients, and the class name of each.
+        said: number of the class that each is called, and the probability of every class.
+        classes: class names in order.
+    """
+    patients, labels = known
+    called, probabilities = said
+    columns = {
+        "patient_id": list(patients),
+        "model": [job.model] * len(patients),
+        "repeat": [job.repeat] * len(patients),
+        "fold": [job.fold] * len(patients),
+        "label": list(labels),
+        "predicted": [classes[number] for number in called],
+    }
+    each = {
+        f"probability_{name}": [float(row[number]) for row in probabilities]
+        for number, name in enumerate(classes)
+    }
+    return pl.DataFrame(columns | each)

@@ -1,0 +1,284 @@
+"""The cohort in memory, as a worker holds it: patients, folds, splits and recipes.
+
+Freed memory is used again instead of being handed back to the system.
+
+One job: one model on one fold of one repeat, from stored inputs to a checkpoint and a record.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from crosstype.cohort.covariates import COVARIATES, Covariates, load_covariates
+from crosstype.cohort.single_modality import read_one_modality
+from crosstype.cohort.unlabelled import APART, APART_EXPRESSION, read_apart
+from crosstype.crossval.plan import Job, Plan
+from crosstype.errors import CheckpointError
+from crosstype.expression.genes.sets import MatchedSets
+from crosstype.expression.matrix import AlignedExpression, load_expression
+from crosstype.expression.units import Unit
+from crosstype.folds.folds import Fold, folds_of, read_folds
+from crosstype.io.files import write_text
+from crosstype.io.tables import read_stage_table
+from crosstype.models.baselines import BASELINES
+from crosstype.models.catalog import NETWORKS
+from crosstype.robustness.modality_shuffle import stresses
+from crosstype.robustness.perturbations import Known, LossTables, read_loss_tables
+from crosstype.robustness.study import predict_losses, save_losses
+from crosstype.training.checkpoint import load_classifier, make_classifier, save_classifier
+from crosstype.training.classifier import Classifier, Recipe, Split, together
+from crosstype.training.late_fusion import PARENTS, LateClassifier
+from crosstype.training.network_classifier import NetworkClassifier
+from crosstype.training.patients import Bags, Patients
+from crosstype.training.preprocessing import Preparing
+from crosstype.training.search import own_values, searched
+from crosstype.types import Modality
+
+TEXT = {"patient_id": pl.String}
+
+
+class Bench:
+    """The cohort in memory, as a worker holds it while it does jobs."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Read nothing yet."""
+        self.plan = plan
+
+    @cached_property
+    def patients(self) -> Patients:
+        """Return the whole cohort; only this module and crossval ever hold test patients."""
+        table = read_stage_table(self.plan.out / "cohort.csv", ["patient_id", "label"])
+        return self._patients(table, load_expression(self.plan.out / "expression.npz"))
+
+    @cached_property
+    def beside(self) -> tuple[Patients, Mapping[str, str]]:
+        """Return the patients with one modality, who only ever teach, and the site of each."""
+        table = read_one_modality(self.plan.out / "one_modality.csv")
+        patients = self._patients(table, load_expression(self.plan.out / "one_modality.npz"))
+        return patients, dict(zip(patients.ids, table["site"], strict=True))
+
+    @cached_property
+    def apart(self) -> Patients:
+        """Return the patients without a class, who are predicted and teach nothing."""
+        ids = list(read_apart(self.plan.out / APART))
+        nobody = pl.Series([self.plan.classes[0]] * len(ids), dtype=pl.String)  # never looked at
+        table = pl.DataFrame({"patient_id": ids, "label": nobody}, schema_overrides=TEXT)
+        return self._patients(table, load_expression(self.plan.out / APART_EXPRESSION))
+
+    def _patients(self, table: pl.DataFrame, expression: AlignedExpression) -> Patients:
+        """Return these patients; who is not among the expression or slides has none."""
+        ids = tuple(table["patient_id"].to_list())
+        numbers = {name: number for number, name in enumerate(self.plan.classes)}
+        rows = {patient: row for row, patient in enumerate(expression.patient_ids)}
+        genes = np.full((len(ids), len(expression.genes)), np.nan, dtype=np.float32)
+        known = [patient in rows for patient in ids]
+        genes[known] = expression.values[[rows[patient] for patient in ids if patient in rows]]
+        return Patients(
+            ids,
+            np.array([numbers[label] for label in table["label"]], dtype=np.int64),
+            self.plan.classes,
+            genes,
+            self._bags,
+            tuple(patient if patient in self.plan.slides else None for patient in ids),
+            None if self.covariates is None else self.covariates.words_of(ids),
+        )
+
+    @cached_property
+    def _bags(self) -> Bags:
+        return Bags(self.plan.slides, views=self.plan.training.views)
+
+    @cached_property
+    def covariates(self) -> Covariates | None:
+        """Return the cohort's clinical covariates, if it has any."""
+        path = self.plan.out / COVARIATES
+        return load_covariates(path) if self.plan.has_covariates else None
+
+    @cached_property
+    def unit(self) -> Unit:
+        """Return the unit of the cohort's expression."""
+        return load_expression(self.plan.out / "expression.npz").unit
+
+    @cached_property
+    def gene_sets(self) -> MatchedSets | None:
+        """Return the plan's gene sets among the cohort's genes."""
+        if self.plan.gene_sets is None:
+            return None
+        genes = load_expression(self.plan.out / "expression.npz").genes
+        return self.plan.gene_sets.matched(genes, self.plan.model.least_genes)
+
+    @cached_property
+    def folds(self) -> dict[tuple[int, int], Fold]:
+        """Return the folds by repeat and fold."""
+        table = read_folds(self.plan.out / "folds.csv")
+        return {(one.repeat, one.fold): one for one in folds_of(table, self.plan.protocol)}
+
+    @cached_property
+    def loss_tables(self) -> LossTables:
+        """Return the tables that losses of expression draw on."""
+        return read_loss_tables(self.plan.out, self.plan.expression)
+
+    def known(self, fold: Fold) -> Known:
+        """Return what losses of expression may know in this fold: nothing of test patients."""
+        inner = tuple(patient for part in fold.inner for patient in part)
+        train = fold.train if self.plan.protocol.validation_is_test or not inner else inner
+        return Known(self.patients.select(sorted(train)), self.loss_tables)
+
+    def recipe(self, job: Job) -> Recipe:
+        """Return the settings and the seed of a job."""
+        seen = self.covariates if _sees_clinical(job.model) else None
+        columns = tuple(zip(seen.names, seen.kinds, strict=True)) if seen else ()
+        preparing = Preparing(self.plan.expression, self.plan.protocol, self.unit, columns)
+        seed = (self.plan.seed, job.repeat, job.fold)
+        return Recipe(self.plan.training, self.plan.model, preparing, seed, self.gene_sets)
+
+    def splits(self, fold: Fold) -> list[Split]:
+        """Return one split per inner fold, or the leaking one of a protocol that leaks."""
+        if self.plan.protocol.validation_is_test or not fold.inner:
+            train, validation = fold.train, fold.validation
+            everyone = self.patients if self.plan.protocol.preprocessing_on_everyone else None
+            return [Split(self.patients.select(train), self.patients.select(validation), everyone)]
+        beside = self._teachers(fold)
+        inner = np.arange(len(beside)) % len(fold.inner)
+        splits = []
+        for number, validation in enumerate(fold.inner):
+            held = set(validation)
+            train = tuple(p for part in fold.inner for p in part if p not in held)
+            own = self.patients.select(sorted(train)), self.patients.select(validation)
+            if len(beside):
+                teachers, out = (
+                    beside.take(np.flatnonzero(is_out == (inner == number)))
+                    for is_out in (False, True)
+                )
+                splits.append(Split(together(own[0], teachers), own[1], beside=out))
+            else:
+                splits.append(Split(*own))
+        # The published notebook trains one network, whoever validates it.
+        return splits[:1] if self.plan.protocol.published_training else splits
+
+    def _teachers(self, fold: Fold) -> Patients:
+        """Return who of the patients with one modality may teach in a fold."""
+        patients, site_of = self.beside
+        if not self.plan.protocol.grouped_by_site or not len(patients):
+            return patients
+        sites = read_stage_table(self.plan.out / "cohort.csv", ["patient_id", "site"])
+        tested = set(sites.filter(pl.col("patient_id").is_in(fold.test))["site"])
+        kept = [row for row, one in enumerate(patients.ids) if site_of[one] not in tested]
+        return patients.take(np.array(kept, dtype=np.int64))
+
+
+def _sees_clinical(model: str) -> bool:
+    """Return whether a model is given covariates at all; the others' files hold nothing of them."""
+    if model in BASELINES:
+        return BASELINES[model].clinical
+    return model in NETWORKS and Modality.CLINICAL in NETWORKS[model].uses
+
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""Names of glibc's settings (mallopt(3))."""
+KEPT_FREE_BYTES = 1 << 30
+
+
+def keep_freed_memory() -> None:
+    """Have this process keep up to 1 GiB of freed memory; does nothing without glibc.
+
+    Each step of training frees gradients and batches of many megabytes and asks for as many again.
+    By default glibc gets each of them from the system, page by page, which took a third of a step
+    of the published networks. No number depends on it.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, KEPT_FREE_BYTES)
+
+
+def is_done(plan: Plan, job: Job, fold: Fold) -> bool:
+    """Return whether the job's record and checkpoint are there and were made from this plan."""
+    try:
+        record = json.loads(plan.record(job).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    there = [plan.checkpoint(job), *([plan.losses(job)] if plan.study else [])]
+    is_same = record.get("hash") == plan.hash_of(job, fold)
+    return all(path.exists() for path in there) and bool(is_same)
+
+
+def run_job(bench: Bench, job: Job) -> None:
+    """Fit on the training patients, save, then predict the test patients."""
+    plan, fold = bench.plan, bench.folds[job.repeat, job.fold]
+    classifier = make_classifier(job.model)
+    if isinstance(classifier, LateClassifier):
+        classifier.adopt(_parents(bench, job))
+    splits, recipe = bench.splits(fold), bench.recipe(job)
+    if plan.training.search_minutes and job.model in NETWORKS:
+        recipe = searched(job.model, splits, recipe, plan.journal(job, fold))
+    classifier.fit(splits, recipe)
+    save_classifier(classifier, plan.checkpoint(job), recipe.model)
+    test = bench.patients.select(fold.test)
+    if plan.study:
+        seed, known = (plan.seed, job.repeat, job.fold), bench.known(fold)
+        save_losses(plan.losses(job), predict_losses(classifier, test, plan.study, known, seed))
+    record = {
+        "hash": plan.hash_of(job, fold),
+        "patients": list(test.ids),
+        "labels": [plan.classes[target] for target in test.targets],
+        **_said(classifier, test),
+        "apart": _said(classifier, bench.apart)["probabilities"] if len(bench.apart) else [],
+        "stressed": _stressed(classifier, test, plan, job),
+        "trust": classifier.trust,
+        "chosen": own_values(recipe) if plan.training.search_minutes else {},
+        "calibration": classifier.calibration.state(),
+        "curves": [[asdict(epoch) for epoch in curve] for curve in classifier.curves],
+    }
+    write_text(plan.record(job), json.dumps(record))
+
+
+def _parents(bench: Bench, job: Job) -> list[NetworkClassifier]:
+    """Return the unimodal models of this fold that were saved; those missing are fitted anew."""
+    found = []
+    for name in PARENTS:
+        parent = Job(job.repeat, job.fold, name)
+        if not is_done(bench.plan, parent, bench.folds[job.repeat, job.fold]):
+            continue
+        try:
+            loaded = load_classifier(bench.plan.checkpoint(parent))
+        except CheckpointError:
+            continue
+        if isinstance(loaded, NetworkClassifier):
+            found.append(loaded)
+    return found
+
+
+def _said(classifier: Classifier, patients: Patients) -> dict[str, list[Any]]:
+    """Return the probabilities, and the index of the class that each patient is called."""
+    probabilities = classifier.predict(patients)
+    called = classifier.calibration.choose(probabilities)
+    return {"probabilities": probabilities.tolist(), "called": called.tolist()}
+
+
+def _stressed(classifier: Classifier, test: Patients, plan: Plan, job: Job) -> list[dict[str, Any]]:
+    """Return predictions of the fold's test patients with a modality disturbed."""
+    return [
+        {
+            "condition": one.condition,
+            "level": one.level,
+            "draw": one.draw,
+            **_said(classifier, one.patients),
+        }
+        for one in stresses(test, plan.n_shuffles, (plan.seed, job.repeat, job.fold))
+    ]
+
+
+def records_of(plan: Plan, jobs: Sequence[Job]) -> list[tuple[Job, dict[str, Any]]]:
+    """Return the jobs' records, sorted by model as planned, repeat and fold."""
+    return [(job, json.loads(plan.record(job).read_text(encoding="utf-8"))) for job in jobs]

@@ -1,0 +1,109 @@
+"""Means and deviations of a model's inputs, in training and in other patients.
+
+How far the inputs of an external cohort lie from those of training, in a sentence.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float
+
+from crosstype.deploy.fitted_model import Artefact
+from crosstype.training.patients import Patients
+
+Column = list[Any]
+
+
+def shift_of(artefact: Artefact, patients: Patients) -> dict[str, Column]:
+    """Return each input's mean and SD in training and here, as columns of one table.
+
+    Genes are on the scale on which the model standardises them (for amounts log(1 + x); `docs/
+    artefact.md`), tile features as the mean over a patient's tiles.
+
+    Args:
+        artefact: the model; its fitted preparation holds training's means and deviations.
+        patients: the others, expression as the model is given it.
+
+    Returns:
+        input, kind (gene or feature), mean_training, sd_training, mean_here, sd_here,
+        standardised_difference (in training SD; None where nobody has it or training's SD is 0),
+        share_missing.
+    """
+    parts = []
+    preparation = artefact.preparation
+    if artefact.genes is not None:
+        names = np.array(artefact.genes.set_names or artefact.genes.genes)[preparation.kept]
+        steps = preparation.expression.named_steps
+        mean, spread = np.asarray(steps["standardise"].mean_), preparation.gene_spread
+        parts.append(
+            _rows(names, "gene", (mean, spread), preparation.measured_genes(patients.genes))
+        )
+    if artefact.features is not None:
+        n = len(preparation.feature_mean)
+        names = np.array([f"feature_{number}" for number in range(n)])
+        mean, spread = preparation.summary_mean[:n], preparation.summary_scale[:n]
+        found = preparation.bag_summary(patients)[:, :n]
+        parts.append(_rows(names, "feature", (mean, spread), found))
+    columns = parts[0].keys()
+    return {name: [one for part in parts for one in part[name]] for name in columns}
+
+
+def _rows(
+    names: np.ndarray,
+    kind: str,
+    training: tuple[np.ndarray, np.ndarray],
+    standardised: Float[np.ndarray, "patients inputs"],
+) -> dict[str, Column]:
+    """Return the rows of inputs of one kind from their values in training SD."""
+    mean, spread = (one.astype(np.float64) for one in training)
+    there = ~np.isnan(standardised)
+    n_there = there.sum(axis=0)
+    filled = np.where(there, standardised, 0).astype(np.float64)
+    difference = filled.sum(axis=0) / np.maximum(n_there, 1)
+    apart = np.where(there, (filled - difference) ** 2, 0).sum(axis=0) / np.maximum(n_there, 1)
+    known = (n_there > 0) & (spread > 0)
+    here = mean + difference * spread
+    return {
+        "input": names.tolist(),
+        "kind": [kind] * len(names),
+        "mean_training": mean.tolist(),
+        "sd_training": spread.tolist(),
+        "mean_here": _known(here, known),
+        "sd_here": _known(np.sqrt(apart) * spread, known),
+        "standardised_difference": _known(difference, known),
+        "share_missing": (1 - n_there / max(1, len(standardised))).tolist(),
+    }
+
+
+def _known(values: np.ndarray, known: np.ndarray) -> Column:
+    return [float(one) if there else None for one, there in zip(values, known, strict=True)]
+
+
+NOTABLE = 0.5
+"""Standardised difference from which an input counts as shifted."""
+
+
+def shift_sentence(table: pl.DataFrame) -> str:
+    """Return how many inputs of each kind have shifted, and the worst of each.
+
+    Args:
+        table: shift.csv: input, kind, standardised_difference, worst first.
+    """
+    parts = []
+    for (kind,), rows in table.group_by("kind", maintain_order=True):
+        known = rows.drop_nulls("standardised_difference")
+        if known.is_empty():
+            parts.append(f"none of {rows.height} {kind}s is there")
+            continue
+        far = known.filter(pl.col("standardised_difference").abs() >= NOTABLE)
+        worst = known.row(0, named=True)
+        middle = float(np.median(known["standardised_difference"].abs().to_numpy()))
+        parts.append(
+            f"{far.height} of {rows.height} {kind}s lie {NOTABLE:g} training SD or more off, worst "
+            f"{worst['input']} ({worst['standardised_difference']:+.2f}); median "
+            f"{middle:.2f}"
+        )
+    return f"shift: {'; '.join(parts) or 'no input'}"

@@ -1,0 +1,347 @@
+"""A model fitted on all patients as one file, with all that predicting a new patient needs.
+
+One safetensors file: the weights of every member and the fitted preparation as arrays, the rest as
+JSON in its header, and a checksum over both. It holds no time, no path and no patient's id or data.
+
+The model card: what an artefact is, by whom it was taught and how it is used, as Markdown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from crosstype import __version__
+from crosstype.errors import CheckpointError
+from crosstype.expression.harmonize import GeneInput
+from crosstype.features.compatibility import FeatureInput
+from crosstype.features.encoders.catalog import ENCODERS, pretraining_cohorts
+from crosstype.io.files import plain
+from crosstype.models.baselines import BASELINES
+from crosstype.models.catalog import NETWORKS
+from crosstype.models.spec import ModelSpec
+from crosstype.training.checkpoint import described, read_sealed, restored, write_sealed
+from crosstype.training.classifier import Arrays, BaselineClassifier, Classifier
+from crosstype.training.late_fusion import LateClassifier
+from crosstype.training.network_classifier import NetworkClassifier
+from crosstype.training.patients import Patients
+from crosstype.training.preprocessing import Preparation
+from crosstype.types import Modality
+
+FORMAT, VERSION = "crosstype artefact", "1"
+REMEDY = "Copy the file again, or fit the model anew"
+OF_PATIENTS = "inner_logits."
+"""Arrays of which each row is about a training patient; prediction needs none of them."""
+
+
+@dataclass(frozen=True)
+class Taught:
+    """The training cohort in short.
+
+    Attributes:
+        n_patients: patients with slides and expression.
+        classes: patients of each class, those with one modality included.
+        sites: patients of each tissue source site, the same; empty for an unknown one.
+        one_modality: patients who have only that modality.
+        provenance: where the labels come from.
+        synthetic: whether the patients are made up.
+        protocol: under which inner folds were dealt.
+        seed: from which all chance derived.
+        inputs: SHA-256 of the files of the cohort.
+        patients: SHA-256 of each patient's id, sorted.
+    """
+
+    n_patients: int
+    classes: Mapping[str, int]
+    sites: Mapping[str, int]
+    one_modality: Mapping[str, int]
+    provenance: str
+    synthetic: bool
+    protocol: str
+    seed: int
+    inputs: Mapping[str, str]
+    patients: tuple[str, ...]
+
+    def among(self, patient_ids: Collection[str]) -> list[str]:
+        """Return who of these patients taught the model, sorted."""
+        taught = set(self.patients)
+        return sorted(one for one in patient_ids if fingerprint(one) in taught)
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A fitted model, ready to serve.
+
+    Attributes:
+        classifier: the model.
+        model: sizes of its networks.
+        classes: names of the classes, in order; of two, the second is the positive one.
+        genes: what it was given of expression; None if it does not look at it.
+        features: what it was given of slides; None if it does not look at them.
+        extraction: settings by section with which its features were extracted from slides; None
+            if they were extracted elsewhere.
+        taught: the training cohort in short.
+        crosstype: version of the package that fitted it.
+    """
+
+    classifier: Classifier
+    model: ModelSpec
+    classes: tuple[str, ...]
+    genes: GeneInput | None
+    features: FeatureInput | None
+    extraction: Mapping[str, Mapping[str, Any]] | None
+    taught: Taught
+    crosstype: str = __version__
+
+    @property
+    def preparation(self) -> Preparation:
+        """What stands between stored data and the model."""
+        return preparation_of(self.classifier)
+
+    @property
+    def masks(self) -> bool:
+        """Whether the model knows which genes are missing; otherwise they are imputed."""
+        return not isinstance(self.classifier, BaselineClassifier)
+
+
+def uses_of(name: str) -> frozenset[Modality]:
+    """Return what a model of that name looks at."""
+    if name in NETWORKS:
+        return NETWORKS[name].uses
+    if name in BASELINES:
+        one = BASELINES[name]
+        seen = {Modality.IMAGE: one.image, Modality.GENES: one.genes}
+        return frozenset(modality for modality, sees in seen.items() if sees)
+    return frozenset({Modality.IMAGE, Modality.GENES})
+
+
+def preparation_of(classifier: Classifier) -> Preparation:
+    """Return a fitted classifier's preparation; of late, that of its parent over genes."""
+    if isinstance(classifier, LateClassifier):
+        return classifier.parents["gene_only"].preparation
+    assert isinstance(classifier, (NetworkClassifier, BaselineClassifier))
+    return classifier.preparation
+
+
+def fingerprint(patient_id: str) -> str:
+    """Return the SHA-256 of a patient's id."""
+    return hashlib.sha256(patient_id.encode()).hexdigest()
+
+
+def save_artefact(artefact: Artefact, path: Path) -> None:
+    """Write an artefact, whole or not at all; the same one gives the same bytes."""
+    arrays, about = described(artefact.classifier, artefact.model)
+    calibration = artefact.classifier.calibration
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "crosstype": artefact.crosstype,
+        "about": about,
+        "classes": list(artefact.classes),
+        "temperature": calibration.temperature,
+        "threshold": calibration.threshold,
+        "genes": plain(artefact.genes),
+        "features": plain(artefact.features),
+        "extraction": plain(artefact.extraction),
+        "taught": plain(artefact.taught),
+    }
+    write_sealed(path, _without_patients(arrays), header)
+
+
+def load_artefact(path: Path) -> Artefact:
+    """Read an artefact; nothing in the file is ever run.
+
+    Raises:
+        CheckpointError: it is not there, damaged, changed, of another version, or no artefact.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such file. `crosstype fit` writes one.")
+    arrays, header = read_sealed(path, (FORMAT, VERSION), REMEDY)
+    try:
+        return _restored(arrays, header)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path.name}: was written by crosstype {header.get('crosstype')}, and this version "
+            f"({__version__}) does not understand it ({error}). Fit the model anew."
+        ) from error
+
+
+def in_memory(artefact: Artefact) -> Artefact:
+    """Return the artefact as loading its file would, without a file."""
+    arrays, about = described(artefact.classifier, artefact.model)
+    return replace(artefact, classifier=restored(_without_patients(arrays), about))
+
+
+def _restored(arrays: Arrays, header: Mapping[str, Any]) -> Artefact:
+    genes, features, taught = (header[key] for key in ("genes", "features", "taught"))
+    if genes is not None:
+        sets = tuple(tuple(one) for one in genes["set_genes"])
+        listed = {key: tuple(genes[key]) for key in ("genes", "set_names")}
+        genes = GeneInput(**(genes | listed | {"set_genes": sets}))
+    return Artefact(
+        classifier=restored(arrays, header["about"]),
+        model=ModelSpec(**header["about"]["model"]),
+        classes=tuple(header["classes"]),
+        genes=genes,
+        features=None if features is None else FeatureInput(**features),
+        extraction=header["extraction"],
+        taught=Taught(**(taught | {"patients": tuple(taught["patients"])})),
+        crosstype=str(header["crosstype"]),
+    )
+
+
+def _without_patients(arrays: Arrays) -> Arrays:
+    return {key: value for key, value in arrays.items() if OF_PATIENTS not in key}
+
+
+def taught_by(
+    patients: Collection[Patients], sites: Mapping[str, str], about: Mapping[str, Any]
+) -> Taught:
+    """Return a training cohort in short.
+
+    Args:
+        patients: those with both modalities, and others beside them.
+        sites: tissue source site of each.
+        about: provenance, synthetic, protocol, seed and inputs, as `Taught` has them.
+    """
+    whole, *beside = patients
+    everyone = [(p, int(t)) for one in patients for p, t in zip(one.ids, one.targets, strict=True)]
+    classes = dict.fromkeys(whole.classes, 0)
+    counted: dict[str, int] = {}
+    for patient, target in everyone:
+        classes[whole.classes[target]] += 1
+        counted[sites[patient]] = counted.get(sites[patient], 0) + 1
+    shown = [one is not None for some in beside for one in some.bag_of]
+    return Taught(
+        n_patients=len(whole),
+        classes=classes,
+        sites=dict(sorted(counted.items())),
+        one_modality={"image": sum(shown), "genes": len(shown) - sum(shown)},
+        patients=tuple(sorted(fingerprint(patient) for patient, _ in everyone)),
+        **about,
+    )
+
+
+UNKNOWN_ENCODER = "not known to crosstype: ask whoever made the features"
+
+
+def model_card(artefact: Artefact, path: Path) -> str:
+    """Return the card of an artefact that lies at `path`; no time and no folder stands in it."""
+    name, taught = artefact.classifier.name, artefact.taught
+    uses = uses_of(name)
+    lines = [
+        f"# {path.name}",
+        "",
+        "**For research use only.** Not for diagnosis or treatment. No patient's data or id is in "
+        "the file, but the SHA-256 of each training patient's id is; whoever knows an id can tell "
+        "whether it is among them.",
+        "",
+        f"- Model: `{name}`, fitted by crosstype {artefact.crosstype}; it looks at "
+        f"{' and '.join(sorted(uses)) or 'nothing'}.",
+        f"- Classes: {', '.join(artefact.classes)}"
+        + (f"; {artefact.classes[1]} is the positive one." if len(artefact.classes) == 2 else "."),
+        f"- {_calling(artefact)}",
+        "",
+        "## Taught by",
+        "",
+        f"{taught.n_patients} patients with slides and expression"
+        f"{_beside(taught.one_modality)}; {_counts(taught.classes)}.",
+        f"Sites: {_counts({one or 'unknown': n for one, n in taught.sites.items()})}.",
+        f"Labels: {taught.provenance}.",
+        f"Protocol {taught.protocol}, seed {taught.seed}.",
+        *(["**The patients are made up.**"] if taught.synthetic else []),
+        "",
+        "## What it needs",
+        "",
+        *_needs(artefact),
+        "",
+        "## How to use",
+        "",
+        *(f"    {line}" for line in _commands(artefact, path)),
+        "",
+        "## Limits",
+        "",
+        *_limits(artefact),
+        "",
+        "## Inputs, SHA-256",
+        "",
+        *(f"- {key}: `{value}`" for key, value in sorted(taught.inputs.items())),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _calling(artefact: Artefact) -> str:
+    calibration = artefact.classifier.calibration
+    said = f"Temperature {calibration.temperature:.4g} where data are whole"
+    if calibration.threshold is not None:
+        return f"{said}; {artefact.classes[1]} is called above {calibration.threshold:.4g}."
+    return f"{said}; an offset per class is added before the highest is called."
+
+
+def _beside(one_modality: Mapping[str, int]) -> str:
+    some = [f"{n} with {one} only" for one, n in one_modality.items() if n]
+    return f", and {', '.join(some)}" if some else ""
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {n}" for name, n in counts.items())
+
+
+def _needs(artefact: Artefact) -> list[str]:
+    lines = []
+    genes, features = artefact.genes, artefact.features
+    if genes is not None:
+        lines.append(
+            f"- Expression: {int(artefact.preparation.kept.sum())} inputs from {len(genes.genes)} "
+            f"genes such as {', '.join(genes.genes[:3])}; unit {genes.kind}; representation "
+            f"{genes.representation}."
+        )
+    if features is not None:
+        card = ENCODERS.get(features.encoder)
+        seen = pretraining_cohorts(features.encoder)
+        cohorts = UNKNOWN_ENCODER if seen is None else ", ".join(seen) or "none"
+        stated = {
+            "tile": features.tile_size_px and f"{features.tile_size_px:g} px",
+            "mpp": features.mpp and f"{features.mpp:g}",
+            "transform": features.transform and f"`{features.transform}`",
+        }
+        known = "".join(f"; {key} {value}" for key, value in stated.items() if value)
+        lines.append(
+            f"- Slides: {features.n_features} features per tile by "
+            f"`{features.encoder or 'an unnamed encoder'}`{known}. Its pretraining cohorts: "
+            f"{cohorts}."
+        )
+        if card:
+            lines.append(f"- Licence of that encoder's weights: {card.licence}.")
+    return lines
+
+
+def _commands(artefact: Artefact, path: Path) -> list[str]:
+    given = []
+    if artefact.genes is not None:
+        given.append("--expression expression.tsv.gz")
+    if artefact.features is not None:
+        given.append("--features features" if artefact.extraction is None else "--slides slides")
+    each = [*given, " ".join(given)] if len(given) > 1 else given
+    lines = [f"crosstype predict {path.name} {one} --out predictions.csv" for one in each]
+    return [*lines, f"crosstype validate {path.name} other_cohort.toml --out validation"]
+
+
+def _limits(artefact: Artefact) -> list[str]:
+    lines = [
+        "- Validated on nobody yet by this file: its figures come from `crosstype run` on the same "
+        "patients, or from `crosstype validate` on others.",
+        "- Probabilities hold for a cohort with about the same shares of the classes, the same "
+        "assay and the same staining and scanning; `validate` writes the shift of each input.",
+    ]
+    if Modality.GENES in uses_of(artefact.classifier.name) and "RNA" in artefact.taught.provenance:
+        lines.append(
+            "- The labels were computed from expression, which the model sees: its agreement with "
+            "them is no agreement with an outcome or with immunohistochemistry."
+        )
+    if not artefact.masks:
+        lines.append("- Missing genes are imputed with the training cohort's, not masked.")
+    return lines

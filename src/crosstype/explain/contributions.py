@@ -1,0 +1,374 @@
+"""A classifier's logit taken apart: genes one by one, the image, and the rest.
+
+The classifier as it predicts: the line plus the trusted share of the networks' mean correction. The
+line's part is exact. The networks' genes are integrated gradients (Sundararajan et al. 2017, arXiv
+1703.01365) along the straight way from the training mean of every gene to the patient, which is 0
+once genes are standardised. The baseline of the image is one tile with every feature at its
+training mean.
+
+A line taken apart: what each gene and the image adds to a patient's logits, exactly.
+
+Where all genes were measured a line is a sum of weight times input. Where some were not, the line
+says what it is expected to say given the others (`training/linear_start.py`); for a given pattern
+of missing genes that too is a sum of weight times input, with weights of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from crosstype.models.network import Batch, Network, Output
+from crosstype.training.fit import Prepared
+from crosstype.training.linear.base_model import (
+    CLINICAL_WEIGHT,
+    IMAGE_ALONE_WEIGHT,
+    IMAGE_WEIGHT_BESIDE_GENES,
+    SPREAD_WEIGHT,
+    LinearStart,
+    line_inputs,
+)
+from crosstype.training.network_classifier import NetworkClassifier
+from crosstype.training.patients import Patients
+from crosstype.training.preprocessing import Preparation
+from crosstype.types import Modality
+
+
+@dataclass(frozen=True)
+class LineTerms:
+    """What a line says of patients, as sums. All in logits.
+
+    Attributes:
+        genes: of each kept gene, against its mean in training; 0 where it was not measured.
+        gene_weight: of each of the line's inputs from genes; 0 where it was not measured.
+        image_weight: of each column of the standardised image summary (tile means, then tile
+            spreads); no columns if the line sees no image.
+        image: what the image adds, against the mean image in training; 0 without an image.
+        bias: what the line says of a patient whose genes and image are the training mean.
+        rest: what clinical covariates add.
+    """
+
+    genes: Float[np.ndarray, "patients logits genes"]
+    gene_weight: Float[np.ndarray, "patients logits genes"]
+    image_weight: Float[np.ndarray, "patients logits columns"]
+    image: Logits
+    bias: Logits
+    rest: Logits
+
+    @property
+    def logits(self) -> Logits:
+        """Return the sum of all terms."""
+        total: Logits = self.genes.sum(axis=2) + self.image + self.bias + self.rest
+        return total
+
+
+def line_terms(line: LinearStart, patients: Patients, preparation: Preparation) -> LineTerms:
+    """Take apart what a line says of patients; `logits` is then what `line.logits` returns."""
+    genes, images = line_inputs(patients, preparation, line.uses)
+    blind = np.isnan(images).any(axis=1)
+    images = np.nan_to_num(images)
+    n_patients, n_genes, n_images = len(patients), genes.shape[1], images.shape[1]
+    weight = np.tile(line.weight[None].astype(np.float64), (n_patients, 1, 1))
+    bias = np.tile(line.bias[None].astype(np.float64), (n_patients, 1))
+    others = weight[:, :, n_genes + n_images :]
+    rest = np.zeros_like(bias)
+    if others.shape[2]:
+        assert preparation.covariates is not None
+        columns = preparation.clinical(patients).astype(np.float64)
+        columns *= CLINICAL_WEIGHT / preparation.covariates.spread
+        rest = np.einsum("plc,pc->pl", others, columns)
+    lacking = np.flatnonzero(np.isnan(genes).any(axis=1))
+    if line.programs is not None and len(lacking):
+        found = _inferred(line, genes[lacking], images[lacking])
+        weight[lacking, :, : n_genes + n_images], bias[lacking], shrinkage = found
+        rest[lacking] *= shrinkage
+    own = weight[:, :, n_genes : n_genes + n_images]
+    terms = LineTerms(
+        weight[:, :, :n_genes] * np.nan_to_num(genes)[:, None, :],
+        weight[:, :, :n_genes],
+        own * _column_sizes(n_images, beside_genes=Modality.GENES in line.uses),
+        np.einsum("plc,pc->pl", own, images),
+        bias,
+        rest,
+    )
+    return _of_blind(terms, np.flatnonzero(blind), line, (patients, preparation))
+
+
+def _inferred(
+    line: LinearStart,
+    genes: Float[np.ndarray, "patients genes"],
+    images: Float[np.ndarray, "patients columns"],
+) -> tuple[Float[np.ndarray, "patients logits inputs"], Logits, Logits]:
+    """Return weights, bias and shrinkage of a line for patients with missing genes."""
+    programs = line.programs
+    assert programs is not None
+    n_genes, n_images = genes.shape[1], images.shape[1]
+    over_genes, over_images = line.weight[:, :n_genes], line.weight[:, n_genes:][:, :n_images]
+    measured = (~np.isnan(genes)).astype(np.float64)
+    _, covariance = programs.infer(genes, images)
+    _, variance = programs.logits(over_genes, genes, images)
+    # How far the programs reach each logit, through the genes that are missing.
+    reach = np.einsum("pg,lg,gk->plk", 1 - measured, over_genes, programs.weight)
+    reach = np.einsum("plk,pkj->plj", reach, covariance)
+    evidence = np.einsum("plk,gk->plg", reach, programs.weight / programs.noise[:, None])
+    gene_weight = (over_genes[None] + evidence) * measured[:, None, :]
+    before = np.einsum("plk,kj->plj", reach, programs.prior)
+    image_weight = np.tile(over_images[None], (len(genes), 1, 1))
+    if len(programs.from_image):
+        image_weight = image_weight + np.einsum("plk,ck->plc", before, programs.from_image)
+    bias = line.bias + before @ programs.offset
+    shrinkage = 1 / np.sqrt(1 + np.pi * variance / 8)
+    weight = np.concatenate([gene_weight, image_weight], axis=2) * shrinkage[:, :, None]
+    bias = bias * shrinkage
+    if line.image_alone is not None:
+        nothing = np.full((1, n_genes), np.nan)
+        _, most = programs.logits(over_genes, nothing, images[:1])
+        heard = IMAGE_ALONE_WEIGHT * variance / np.maximum(most, 1e-12)
+        alone = line.image_alone.weight / IMAGE_WEIGHT_BESIDE_GENES
+        weight[:, :, n_genes:] += heard[:, :, None] * alone[None]
+        bias = bias + heard * line.image_alone.bias
+    return weight, bias, shrinkage
+
+
+def _column_sizes(n_columns: int, *, beside_genes: bool) -> Float[np.ndarray, " columns"]:
+    """Return what a line's input is of each column of the standardised summary."""
+    n_features = n_columns // 2
+    sizes = np.ones(n_columns)
+    sizes[n_features:] = SPREAD_WEIGHT
+    weight = IMAGE_WEIGHT_BESIDE_GENES if beside_genes else 1.0
+    sizes *= weight / np.sqrt(max(1, n_features))
+    return sizes
+
+
+def _of_blind(
+    terms: LineTerms,
+    rows: np.ndarray,
+    line: LinearStart,
+    seen: tuple[Patients, Preparation],
+) -> LineTerms:
+    """Put in what the genes say alone of patients without an image."""
+    if line.genes_alone is None or not len(rows):
+        return terms
+    patients, preparation = seen
+    alone = line_terms(line.genes_alone, patients.take(rows), preparation)
+    parts: dict[str, np.ndarray] = {}
+    for name in ("genes", "gene_weight", "bias"):
+        parts[name] = getattr(terms, name).copy()
+        parts[name][rows] = getattr(alone, name)
+    zeroed = {"image_weight": terms.image_weight, "image": terms.image, "rest": terms.rest}
+    for name, values in zeroed.items():
+        parts[name] = values.copy()
+        parts[name][rows] = 0.0
+    return replace(terms, **parts)
+
+
+N_STEPS = 32
+"""Points of the Gauss-Legendre rule along the way, and along each part of it that is halved."""
+MOST_GAP = 1e-4
+"""Most by which the gradients along a stretch may miss the rise of a logit."""
+SHORTEST = 2.0**-20
+"""Share of the way that is not halved any more."""
+BATCH_BYTES = 1 << 25
+"""Tile features of the patients who are looked at together; a larger bag comes alone."""
+VALUES_AT_ONCE = 1 << 24
+"""Tile features, all points of the way together, that a network sees at once."""
+
+Logits = Float[np.ndarray, "patients logits"]
+PerGene = Float[np.ndarray, "patients logits genes"]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a classifier says of patients, before temperature and threshold.
+
+    Attributes:
+        logits: of each patient.
+        trust: share of the networks' correction in each patient's logits.
+        line: the line's own part, taken apart; None if there is no line.
+    """
+
+    logits: Logits
+    trust: Float[np.ndarray, " patients"]
+    line: LineTerms | None
+
+
+@dataclass(frozen=True)
+class LogitParts:
+    """What a classifier's logits are made of; all in logits.
+
+    Attributes:
+        said: the logits themselves.
+        baseline: what it says of a patient whose genes and image are the training mean.
+        genes: what each kept gene adds.
+        image: what the image adds, all genes at their mean.
+        rest: what clinical covariates add.
+    """
+
+    said: Said
+    baseline: Logits
+    genes: PerGene
+    image: Logits
+    rest: Logits
+
+    @property
+    def gap(self) -> Float[np.ndarray, " patients"]:
+        """Return by how much the parts miss each patient's logits: 0 if they are complete."""
+        total = self.baseline + self.genes.sum(axis=2) + self.image + self.rest
+        found: np.ndarray = np.abs(self.said.logits - total).max(axis=1)
+        return found
+
+
+def what_is_said(classifier: NetworkClassifier, patients: Patients) -> Said:
+    """Return what a classifier says of patients, and how far its networks say it."""
+    prepared = Prepared(patients, classifier.preparation, imputed=classifier.imputed)
+    if classifier.start is None:
+        logits = classifier.logits(patients).numpy().astype(np.float64)
+        return Said(logits, np.ones(len(patients)), None)
+    trust = np.array([classifier.trusts[one] for one in classifier.regime_of(prepared)])
+    line = line_terms(classifier.start, patients, classifier.preparation)
+    if trust.any():
+        logits = classifier.logits(patients).numpy().astype(np.float64)
+    else:  # the same in double precision
+        logits = classifier.start.logits(patients, classifier.preparation)
+    return Said(logits, trust, line)
+
+
+def logit_parts(classifier: NetworkClassifier, patients: Patients) -> LogitParts:
+    """Take apart what a classifier says of patients."""
+    said = what_is_said(classifier, patients)
+    prepared = Prepared(patients, classifier.preparation, imputed=classifier.imputed)
+    genes = np.zeros((*said.logits.shape, prepared.genes.shape[1]))
+    base, image, rest = (np.zeros_like(said.logits) for _ in range(3))
+    if said.line is not None:
+        base, image, rest = said.line.bias.copy(), said.line.image.copy(), said.line.rest.copy()
+        genes = said.line.genes.copy() if said.line.genes.shape[2] else genes
+    trusted = np.flatnonzero(said.trust > 0)
+    if len(trusted):
+        shares = said.trust[trusted][:, None]
+        added = _of_networks(classifier, prepared, trusted)
+        genes[trusted] += shares[:, :, None] * added[1]
+        for held, one in ((base, added[0]), (image, added[2]), (rest, added[3])):
+            held[trusted] += shares * one
+    return LogitParts(said, base, genes, image, rest)
+
+
+def _of_networks(
+    classifier: NetworkClassifier, prepared: Prepared, rows: np.ndarray
+) -> tuple[Logits, PerGene, Logits, Logits]:
+    """Return baseline, genes, image and rest of the networks' mean, for these patients."""
+    n_logits = classifier.networks[0].sizes.n_logits
+    sees_genes = Modality.GENES in type(classifier.networks[0]).uses
+    genes = np.zeros((len(rows), n_logits, prepared.genes.shape[1]))
+    base, image, rest = (np.zeros((len(rows), n_logits)) for _ in range(3))
+    at = {row: place for place, row in enumerate(rows.tolist())}
+    for part in prepared.parted(rows, BATCH_BYTES):
+        places = [at[row] for row in part.tolist()]
+        batch = prepared.batch(part)
+        for network in classifier.networks:
+            share = 1 / len(classifier.networks)
+            if sees_genes:
+                genes[places] += share * integrated_gradients(network, batch)
+            for held, added in zip((base, image, rest), _others(network, batch), strict=True):
+                held[places] += share * added
+    return base, genes, image, rest
+
+
+def integrated_gradients(network: Network, batch: Batch) -> PerGene:
+    """Return integrated gradients of a network's logits with respect to the genes.
+
+    The way starts where every gene is at its training mean; which genes were measured, the tiles
+    and the covariates stay as they are. A stretch of the way on which the gradients do not add up
+    to the rise of the logits is halved: a layer that normalises jumps near the start.
+    """
+    network.eval()
+    found = np.zeros((len(batch.genes), network.sizes.n_logits, batch.genes.shape[1]))
+    stretches = [(0.0, 1.0)]
+    while stretches:
+        low, high = stretches.pop()
+        added, gap = _along(network, batch, low, high)
+        if gap > MOST_GAP and high - low > SHORTEST:
+            middle = (low + high) / 2
+            stretches += [(middle, high), (low, middle)]
+        else:
+            found += added
+    return found
+
+
+def _along(network: Network, batch: Batch, low: float, high: float) -> tuple[PerGene, float]:
+    """Return integrated gradients over a stretch of the way, and by how much they miss its rise."""
+    from captum.attr import IntegratedGradients
+
+    logits = with_genes(network, batch)
+    method = IntegratedGradients(logits)
+    points = max(1, VALUES_AT_ONCE // batch.tiles.numel())
+    first, last = low * batch.genes, high * batch.genes
+    each = [
+        method.attribute(
+            last,
+            baselines=first,
+            target=number,
+            n_steps=N_STEPS,
+            internal_batch_size=points * len(batch.genes),
+        )
+        for number in range(network.sizes.n_logits)
+    ]
+    found: np.ndarray = torch.stack(each, dim=1).detach().double().numpy()
+    with torch.no_grad():
+        rise = (logits(last).double() - logits(first).double()).numpy()
+    return found, float(np.abs(found.sum(axis=2) - rise).max())
+
+
+def with_genes(network: Network, batch: Batch) -> Callable[[Tensor], Tensor]:
+    """Return the network as a function of the genes; the others are repeated as often as needed."""
+
+    def logits(genes: Tensor) -> Tensor:
+        output: Output = network(_repeated(batch, genes))
+        return output.logits
+
+    return logits
+
+
+def _repeated(batch: Batch, genes: Tensor) -> Batch:
+    """Return a batch with these genes, step by step of the way, each time with all patients."""
+    times = len(genes) // len(batch.genes)
+
+    def again(one: Tensor) -> Tensor:
+        return one.repeat(times, *([1] * (one.dim() - 1)))
+
+    covariates = batch.covariates
+    covariate_mask = batch.covariate_mask
+    return Batch(
+        again(batch.tiles),
+        again(batch.tile_mask),
+        genes,
+        again(batch.gene_mask),
+        None if covariates is None else again(covariates),
+        None if covariate_mask is None else again(covariate_mask),
+    )
+
+
+def _others(network: Network, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return baseline, image and rest of one network."""
+    shown = batch.tile_mask.any(dim=1, keepdim=True)
+    plain = replace(
+        batch,
+        genes=torch.zeros_like(batch.genes),
+        tiles=torch.zeros_like(batch.tiles[:, :1]),
+        tile_mask=shown,
+    )
+    silent = plain
+    if batch.covariates is not None and batch.covariate_mask is not None:
+        silent = replace(
+            plain,
+            covariates=torch.zeros_like(batch.covariates),
+            covariate_mask=torch.zeros_like(batch.covariate_mask),
+        )
+    seen = replace(batch, genes=plain.genes)
+    with torch.no_grad():
+        said = [network(one).logits.double().numpy() for one in (silent, plain, seen)]
+    return said[0], said[2] - said[1], said[1] - said[0]

@@ -1,0 +1,131 @@
+"""Explains the models of a finished training: tables and pictures in OUT/explanation."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from crosstype.crossval.run import use_one_thread
+from crosstype.crossval.worker import Bench
+from crosstype.explain.attention import Attention
+from crosstype.explain.attribution import Attributions
+from crosstype.explain.contributions import logit_parts, what_is_said
+from crosstype.explain.maps import Pictures, Subject
+from crosstype.explain.out_of_fold import HeldOut, fitted_models
+from crosstype.explain.permutation_importance import permuted
+from crosstype.explain.spec import ExplanationSpec
+from crosstype.explain.tables import Explained, write_tables
+from crosstype.explain.tile_locations import Places
+from crosstype.expression.matrix import load_expression
+from crosstype.io.tables import write_table
+from crosstype.progress import Watcher
+
+N_FIRST = 20
+"""Genes of highest rank that are always permuted, before the evenly spaced ones."""
+
+
+def explain(
+    bench: Bench, models: Sequence[str], places: Places, pictures: Pictures, watcher: Watcher
+) -> dict[str, Any]:
+    """Explain every model and write OUT/explanation anew; return notes.
+
+    Raises:
+        TrainingError: a model is none of networks, or a patient taught it.
+        CheckpointError: a model file is damaged.
+    """
+    use_one_thread()
+    spec = pictures.spec
+    watcher.start("explain", 2 * len(models) * len(bench.folds) + 1)
+    shutil.rmtree(pictures.folder, ignore_errors=True)
+    pictures.folder.mkdir(parents=True)
+    done = []
+    for model in models:
+        done.append(_explain_model(bench, model, spec, watcher))
+        _draw(done[-1], places, pictures)
+    write_tables(done, bench.gene_sets, places, (pictures.folder, spec.n_tiles_shown))
+    write_table(pictures.folder / "drawn.csv", pictures.finish())
+    notes = [line for one in done for line in in_words(one.attributions)]
+    for faults, words in ((pictures.faults, "cannot be shown"), (places.faults, "has no places")):
+        if faults:
+            first = min(faults)
+            notes.append(
+                f"{len(faults)} slides, whose tissue {words}, first {first}: {faults[first]}"
+            )
+    watcher.step(f"{len(pictures.drawn)} pictures")
+    for line in notes:
+        watcher.say(line)
+    return {"models": list(models), "notes": notes, "n_pictures": len(pictures.drawn)}
+
+
+def in_words(one: Attributions) -> list[str]:
+    """Return in words how complete a model's attributions are, and whether permutation agrees."""
+    lines = [
+        f"{one.model}: each logit is the sum of its parts, but for {one.gap:.1g} at most; its "
+        f"networks weigh {one.trust:.0%} in the mean, its line decides the rest"
+    ]
+    if one.has_genes:
+        first = ", ".join(one.genes[place] for place in one.order[:5])
+        agreed = one.agreement()
+        lines.append(
+            f"{one.model}: genes of highest attribution: {first}; rank correlation with what "
+            f"permuting a gene changes of logits {agreed['change']:.2f}, of log loss "
+            f"{agreed['loss']:.2f}"
+        )
+    return lines
+
+
+def _explain_model(bench: Bench, model: str, spec: ExplanationSpec, watcher: Watcher) -> Explained:
+    """Go through a model's folds twice: to take logits apart, then to permute genes."""
+    genes = load_expression(bench.plan.out / "expression.npz").genes
+    attributions, attention = Attributions(model, genes, bench.patients), Attention(model)
+    for held in fitted_models(bench, model):
+        parts = logit_parts(held.classifier, held.patients)
+        attributions.add(held, parts)
+        attention.add(held, parts.said)
+        watcher.step(f"{model} repeat {held.job.repeat + 1} fold {held.job.fold + 1}")
+    for held in fitted_models(bench, model):
+        if attributions.has_genes and spec.n_permutations:
+            _permute(held, attributions, spec, bench.plan.seed)
+        watcher.step(f"{model} permuted, repeat {held.job.repeat + 1} fold {held.job.fold + 1}")
+    return Explained(attributions, attention)
+
+
+def _permute(held: HeldOut, attributions: Attributions, spec: ExplanationSpec, seed: int) -> None:
+    """Permute the genes of one fold: all where the line alone decides everywhere, else some."""
+    kept = np.flatnonzero(held.classifier.preparation.kept)
+    chosen = np.arange(len(kept))
+    if attributions.trust > 0:
+        some = spread_over_ranks(attributions.order, spec.n_permuted_genes)
+        chosen = np.flatnonzero(np.isin(kept, some))
+    rng = np.random.default_rng([seed, held.job.repeat, held.job.fold])
+    said = what_is_said(held.classifier, held.patients)
+    found = permuted(held, said, chosen, spec.n_permutations, rng)
+    attributions.add_permuted(held, chosen, found)
+
+
+def spread_over_ranks(order: np.ndarray, n: int) -> np.ndarray:
+    """Return places of so many genes: the first of the ranking, then others evenly over it."""
+    first = min(N_FIRST, n, len(order))
+    rest = np.linspace(first, len(order) - 1, max(0, min(n, len(order)) - first))
+    ranks = np.unique(np.concatenate([np.arange(first), rest.round().astype(np.int64)]))
+    found: np.ndarray = order[ranks]
+    return found
+
+
+def _draw(one: Explained, places: Places, pictures: Pictures) -> None:
+    """Draw the patients whose predictions are most certain, until enough slides are drawn."""
+    ids, logits = one.attributions.ids, one.attributions.logits
+    looked = dict(one.attention.patients())
+    left = pictures.spec.n_maps
+    for row in np.argsort(-np.abs(logits), kind="stable").tolist():
+        if left <= 0:
+            return
+        if ids[row] not in looked:
+            continue
+        slides = places.of(ids[row])
+        who = Subject(one.attributions.model, ids[row], one.attributions.trust)
+        pictures.draw(who, looked[ids[row]], slides[:left])
+        left -= max(1, sum(slide.tile_xy_px is not None for slide in slides))

@@ -1,0 +1,54 @@
+"""The fitted models of a run, each with the patients it never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from crosstype.crossval.plan import Job
+from crosstype.crossval.worker import Bench
+from crosstype.errors import TrainingError
+from crosstype.training.checkpoint import load_classifier
+from crosstype.training.network_classifier import NetworkClassifier
+from crosstype.training.patients import Patients
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A fitted model and the patients who were out of its fold.
+
+    Attributes:
+        job: which model of which fold.
+        classifier: the model.
+        patients: its test patients, with everything a model may see of them.
+    """
+
+    job: Job
+    classifier: NetworkClassifier
+    patients: Patients
+
+
+def fitted_models(bench: Bench, model: str) -> Iterator[HeldOut]:
+    """Give every fold's model with its test patients, in order; one is in memory at a time.
+
+    Raises:
+        TrainingError: a patient stands among those who taught the fold; or the model is none of
+            networks.
+        CheckpointError: a model file is damaged.
+    """
+    for (repeat, number), fold in sorted(bench.folds.items()):
+        job = Job(repeat, number, model)
+        taught = {*fold.train, *(patient for part in fold.inner for patient in part)}
+        seen = sorted(taught & set(fold.test))
+        if seen:
+            raise TrainingError(
+                f"explanation: {seen[0]} taught the model of repeat {repeat + 1}, fold "
+                f"{number + 1}, that is to explain him. Deal the folds anew."
+            )
+        classifier = load_classifier(bench.plan.checkpoint(job))
+        if not isinstance(classifier, NetworkClassifier):
+            raise TrainingError(
+                f"explanation: {model} is no network, so it has no attention and no attributions. "
+                "Name others in [explanation] models."
+            )
+        yield HeldOut(job, classifier, bench.patients.select(fold.test))

@@ -1,0 +1,59 @@
+"""What a user may set about explanations.
+
+Which of the trained models are explained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ExplanationSpec:
+    """Which models are explained: where they look and which genes they go by."""
+
+    enabled: bool = True
+    """Whether `crosstype run` explains at all; `crosstype explain` always does."""
+
+    models: tuple[str, ...] = ()
+    """Models of [training] to explain; late and baselines cannot be. Empty: cross_attention, or
+    every other network where that is not trained."""
+
+    n_maps: int = 20
+    """Slides (without coordinates: patients) of each model whose map is drawn, those of the most
+    certain predictions first; the tables always hold everyone. 0: none."""
+
+    n_tiles_shown: int = 6
+    """Tiles of highest and of lowest attention that are cut from each drawn slide, where it is
+    there; also the tiles listed for each gene token."""
+
+    tokens: tuple[str, ...] = ()
+    """Gene tokens of cross_attention (gene sets by name; without gene sets program_01, ...) whose
+    own attention is drawn as a map too."""
+
+    n_permutations: int = 3
+    """How often each gene is permuted between test patients, against which attributions are
+    compared."""
+
+    n_permuted_genes: int = 60
+    """Genes whose permutation is tried where networks are trusted, evenly over the ranks; each
+    takes a prediction of its own. Where the line alone decides, every gene is."""
+
+
+UNEXPLAINED = ("late",)
+"""Stacks other models, which explain themselves."""
+
+
+def models_to_explain(wanted: Sequence[str], trained: Sequence[str]) -> tuple[str, ...]:
+    """Return which of the trained models are explained.
+
+    Args:
+        wanted: as the settings name them; none: cross_attention, or every network without it.
+        trained: as they were trained.
+    """
+    if wanted:
+        return tuple(name for name in dict.fromkeys(wanted) if name in trained)
+    if "cross_attention" in trained:
+        return ("cross_attention",)
+    return tuple(name for name in dict.fromkeys(trained) if name not in UNEXPLAINED)

@@ -1,0 +1,142 @@
+"""Genes at prediction, the cost of outlier removal, and fitted preprocessing without pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+
+from crosstype.errors import CheckpointError
+from crosstype.expression.genes.selection import GeneChoice, ZeroGeneDropper
+from crosstype.expression.transformers import (
+    MedianRatio,
+    MissingImputer,
+    NormalRanks,
+    OutlierRemover,
+    ShiftLog,
+    Standardiser,
+    VarianceChoice,
+    fences,
+)
+
+STEPS: dict[str, tuple[type[BaseEstimator], tuple[str, ...], tuple[str, ...]]] = {
+    "GeneChoice": (GeneChoice, ("support_",), ()),
+    "ZeroGeneDropper": (ZeroGeneDropper, ("support_", "n_zeros_"), ()),
+    "NormalRanks": (NormalRanks, ("measured_",), ()),
+    "MedianRatio": (MedianRatio, ("medians_",), ("is_log_", "offset_", "lowest_")),
+    "ShiftLog": (ShiftLog, (), ("minimum_", "shift_")),
+    "VarianceChoice": (VarianceChoice, ("variances_", "support_"), ()),
+    "Standardiser": (Standardiser, ("mean_", "factor_"), ()),
+    "OutlierRemover": (OutlierRemover, ("low_", "high_"), ()),
+    "MissingImputer": (MissingImputer, ("statistics_",), ()),
+}
+"""Of each step: its class, its fitted arrays and its fitted numbers."""
+
+
+def align_genes(
+    values: np.ndarray, genes: Sequence[str], wanted: Sequence[str]
+) -> tuple[np.ndarray, float]:
+    """Return the wanted genes in the wanted order, NaN where the table lacks one.
+
+    Genes that are not wanted are dropped; preprocessing imputes those that are missing.
+
+    Args:
+        values: (n_patients, n_genes).
+        genes: names of the columns.
+        wanted: names of the columns to return.
+
+    Returns:
+        float32 (n_patients, n_wanted), and the share of the wanted genes that was found.
+    """
+    place = {gene: i for i, gene in enumerate(genes)}
+    found = np.array([place.get(gene, -1) for gene in wanted], dtype=np.intp)
+    there = found >= 0
+    aligned = np.full((len(values), len(wanted)), np.nan, dtype=np.float32)
+    aligned[:, there] = values[:, found[there]]
+    return aligned, float(there.mean()) if len(wanted) else 0.0
+
+
+def outlier_cost(
+    values: np.ndarray, labels: Sequence[str], genes: Sequence[str], factor: float
+) -> pl.DataFrame:
+    """Return which share of each gene's values outlier removal would delete, class by class.
+
+    Descriptive: the fences are those of all patients given. Give values after the logarithm.
+
+    Args:
+        values: (n_patients, n_genes); NaN where missing.
+        labels: class name of each patient.
+        genes: name of each gene.
+        factor: fences stand this many interquartile ranges outside the quartiles.
+
+    Returns:
+        gene, class, n (values present), n_removed and share (of n; empty if n is 0).
+    """
+    low, high = fences(values, factor)
+    present = ~np.isnan(values)
+    outside = (values < low) | (values > high)
+    label = np.array(labels)
+    frames = []
+    for name in sorted(set(labels)):
+        own = label == name
+        frames.append(
+            pl.DataFrame(
+                {
+                    "gene": list(genes),
+                    "class": [name] * len(genes),
+                    "n": present[own].sum(axis=0),
+                    "n_removed": outside[own].sum(axis=0),
+                }
+            )
+        )
+    share = pl.when(pl.col("n") > 0).then(pl.col("n_removed") / pl.col("n")).alias("share")
+    return pl.concat(frames).with_columns(share)
+
+
+def pipeline_state(pipeline: Pipeline) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return a fitted preprocessing as arrays and as what JSON can hold, for a checkpoint."""
+    arrays: dict[str, np.ndarray] = {}
+    steps: list[dict[str, Any]] = []
+    for name, step in pipeline.steps:
+        kind = type(step).__name__
+        _, array_names, number_names = STEPS[kind]
+        arrays.update({f"{name}.{key}": np.asarray(getattr(step, key)) for key in array_names})
+        steps.append(
+            {
+                "name": name,
+                "kind": kind,
+                "settings": step.get_params(),
+                "numbers": {key: getattr(step, key) for key in number_names},
+                "n_genes": int(step.n_features_in_),
+            }
+        )
+    return arrays, {"steps": steps}
+
+
+def pipeline_from_state(arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Pipeline:
+    """Return the fitted preprocessing that `pipeline_state` took apart.
+
+    Raises:
+        CheckpointError: a step is unknown or one of its arrays is not there.
+    """
+    steps = []
+    try:
+        for saved in state["steps"]:
+            kind, array_names, number_names = STEPS[saved["kind"]]
+            step = kind(**saved["settings"])
+            for key in array_names:
+                setattr(step, key, np.asarray(arrays[f"{saved['name']}.{key}"]))
+            for key in number_names:
+                setattr(step, key, float(saved["numbers"][key]))
+            step.n_features_in_ = int(saved["n_genes"])
+            steps.append((saved["name"], step))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"checkpoint: its expression preprocessing lacks or mistakes {error}. "
+            "Fit the model anew with this version."
+        ) from None
+    return Pipeline(steps)

@@ -1,0 +1,151 @@
+"""Expression from any file of the field: recognised, named, made unique, in a known unit.
+
+What was found and decided (format, orientation, unit, genes, samples) is said in notes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from crosstype.errors import CohortError, Fault, TableError
+from crosstype.expression.genes.names import drop_empty_genes, join_duplicates, name_genes
+from crosstype.expression.matrix import RawExpression
+from crosstype.expression.readers.anndata import read_scverse
+from crosstype.expression.readers.gdc import read_gdc_folder
+from crosstype.expression.readers.table import read_expression_table
+from crosstype.expression.spec import ExpressionSpec
+from crosstype.expression.units import (
+    GENOME_WIDE,
+    Measure,
+    Unit,
+    normalise_counts,
+    recognise_measure,
+    unit_of,
+)
+from crosstype.tcga import patient_of
+
+
+@dataclass(frozen=True)
+class Expression:
+    """Expression of samples, before any preprocessing that learns.
+
+    Attributes:
+        values: float32 (n_samples, n_genes); NaN where missing.
+        sample_ids: one id per row, verbatim and unique.
+        genes: one name per column, unique.
+        measure: the unit as the file has it: counts, tpm, fpkm, rsem, linear, log or zscore.
+        notes: what was found, in words: format, orientation, unit, duplicates, what was dropped.
+    """
+
+    values: np.ndarray
+    sample_ids: tuple[str, ...]
+    genes: tuple[str, ...]
+    measure: Measure
+    notes: tuple[str, ...]
+
+    @property
+    def unit(self) -> Unit:
+        """What preparing the values depends on: `linear`, `log` or `zscore`."""
+        return unit_of(self.measure)
+
+
+def read_expression(
+    path: Path, spec: ExpressionSpec, known_patients: Collection[str]
+) -> Expression:
+    """Read expression of any layout that `docs/formats.md` names.
+
+    Genes without name and genes without any value are dropped with a note; a sample without any
+    value is kept as missing. Counts of a genome become counts per million.
+
+    Args:
+        path: csv, tsv (gz or not), xlsx, parquet, h5ad, h5mu, or a folder of GDC STAR counts.
+        spec: unit, what becomes of duplicated genes, and what a format leaves open.
+        known_patients: patient ids of the other tables; empty if there are none.
+
+    Raises:
+        TableError: the file is damaged; a sample is there twice; a cell is text or infinite.
+        CohortError: no sample is of a known patient.
+    """
+    known = {patient_of(patient) for patient in known_patients}
+    raw = _read_raw(path, spec, known)
+    _check_samples(path.name, raw.sample_ids)
+    check_known(path.name, raw.sample_ids, known)
+    notes = list(raw.notes)
+    genes = name_genes(raw.genes, spec, notes)
+    values, genes = drop_empty_genes(raw.values, genes, notes)
+    values, genes = join_duplicates(path.name, values, genes, spec, notes)
+    if not genes:
+        raise TableError(Fault(path.name, "no gene has any value", "Give an expression table."))
+    measure = _measure(values, raw.unit, spec, notes)
+    if measure == "counts":
+        values = _counts(values, spec, notes)
+    notes.append(f"{len(values)} samples, {len(genes)} genes")
+    return Expression(np.ascontiguousarray(values), raw.sample_ids, genes, measure, tuple(notes))
+
+
+def _read_raw(path: Path, spec: ExpressionSpec, known: Collection[str]) -> RawExpression:
+    """Read by the content, not by the name."""
+    if path.is_dir():
+        return read_gdc_folder(path, spec)
+    if path.is_file() and h5py.is_hdf5(path):
+        return read_scverse(path, spec)
+    return read_expression_table(path, known)
+
+
+def check_known(file_name: str, samples: Sequence[str], known: Collection[str]) -> None:
+    """Raise CohortError if somebody is known and no sample is of them."""
+    if known and not any(patient_of(sample) in known for sample in samples):
+        raise CohortError(
+            f"{file_name}: nobody in common with the other tables. Found {len(samples)} samples "
+            f"such as {samples[0]!r}; expected {len(known)} patients such as {min(known)!r}."
+        )
+
+
+def _check_samples(file_name: str, samples: Sequence[str]) -> None:
+    faults = [
+        Fault(
+            file_name,
+            f"sample {sample!r} is there {n} times" if sample else f"{n} samples without an id",
+            "Keep one of them.",
+        )
+        for sample, n in Counter(samples).items()
+        if n > 1 or not sample
+    ]
+    if faults:
+        raise TableError(faults)
+
+
+def divides_counts(n_genes: int, spec: ExpressionSpec) -> bool:
+    """Return whether counts of so many genes become counts per million."""
+    return spec.counts == "per_million" or (spec.counts == "auto" and n_genes >= GENOME_WIDE)
+
+
+def _counts(values: np.ndarray, spec: ExpressionSpec, notes: list[str]) -> np.ndarray:
+    """Return counts per million, or counts as they are."""
+    n_genes = values.shape[1]
+    if divides_counts(n_genes, spec):
+        return normalise_counts(values, notes)
+    why = "as set" if spec.counts == "raw" else f"{n_genes} genes are too few for a library size"
+    notes.append(f"warning: counts are not divided by library size ({why})")
+    return values
+
+
+def _measure(
+    values: np.ndarray, stated: Measure | None, spec: ExpressionSpec, notes: list[str]
+) -> Measure:
+    """Return the unit: the user's, else the format's, else what the values look like."""
+    seen, evidence = recognise_measure(values)
+    measure, by = seen, evidence
+    if spec.unit != "auto":
+        measure = spec.unit
+        by = f"as set; the values look like {seen}: {evidence}"
+    elif stated is not None:
+        measure, by = stated, f"by the file's format; {evidence}"
+    notes.append(f"unit: {measure} ({by})")
+    return measure

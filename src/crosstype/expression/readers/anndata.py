@@ -1,0 +1,133 @@
+"""Expression in AnnData (`.h5ad`) and MuData (`.h5mu`) files: obs are samples, var are genes."""
+
+from __future__ import annotations
+
+import mmap
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crosstype.errors import Fault, TableError
+from crosstype.expression.genes.names import ENSEMBL
+from crosstype.expression.matrix import RawExpression
+from crosstype.expression.readers.table import SYMBOL_COLUMNS, shown
+from crosstype.expression.spec import ExpressionSpec
+
+GENE_MODALITIES = ("rna", "gex", "expression", "transcriptome")
+UNREADABLE = (
+    OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, IndexError,
+    OverflowError, AssertionError, MemoryError,
+)  # fmt: skip
+"""What anndata, mudata and HDF5 raise for damaged files, as tried on 1,100 of them."""
+
+
+def read_scverse(path: Path, spec: ExpressionSpec) -> RawExpression:
+    """Read an AnnData file, or one modality of a MuData file.
+
+    Args:
+        path: `.h5ad` or `.h5mu`.
+        spec: `layer` names a layer (unset: X); `modality` a modality of MuData.
+
+    Raises:
+        TableError: the file is damaged, or lacks the layer or the modality.
+    """
+    data, about = _opened(path, spec)
+    matrix = data.X if spec.layer is None else _named(path, data.layers, spec.layer, "layer")
+    if matrix is None:
+        found = f"no X; layers {shown(sorted(data.layers)) or 'none'}"
+        raise TableError(Fault(path.name, found, "Name one as layer under [expression]."))
+    if hasattr(matrix, "toarray"):
+        matrix = matrix.toarray()
+    values = np.asarray(matrix, dtype=np.float32)
+    bad = np.argwhere(np.isinf(values))
+    if len(bad):
+        where = f"{path.name} observation {data.obs_names[bad[0][0]]!r}"
+        raise TableError(Fault(where, "an infinite value", "Expected numbers."))
+    genes, note = _names_of_genes(data)
+    of = "X" if spec.layer is None else f"layer {spec.layer}"
+    notes = (f"{path.name}: {about}, {of}; obs are samples, genes named by {note}",)
+    samples = tuple(str(name).strip() for name in data.obs_names)
+    return RawExpression(values, samples, genes, notes)
+
+
+HEAP = b"GCOL\1\0\0\0"
+"""Beginning of each of HDF5's heaps of texts, format version 1; its size follows."""
+OBJECT_HEADER_BYTES = 16
+
+
+def _check_heaps(path: Path) -> None:
+    """Raise TableError for a heap of texts in whose sizes HDF5 would be caught for ever.
+
+    HDF5 goes from object to object by the sizes that stand there, which no checksum guards.
+    """
+    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        begin = data.find(HEAP)
+        while begin >= 0:
+            end = begin + int.from_bytes(data[begin + 8 : begin + 16], "little")
+            place = begin + OBJECT_HEADER_BYTES
+            while place + OBJECT_HEADER_BYTES <= end <= len(data):
+                number = int.from_bytes(data[place : place + 2], "little")
+                size = int.from_bytes(data[place + 8 : place + 16], "little")
+                # Number 0 is the free rest, whose size counts its header; sizes go in eights.
+                step = OBJECT_HEADER_BYTES + -(-size // 8) * 8 if number else size
+                if not 0 < step <= end - place:
+                    found = "its texts are damaged (a size that cannot be)"
+                    raise TableError(Fault(path.name, found, "Copy or write it again."))
+                place += step
+            begin = data.find(HEAP, begin + len(HEAP))
+
+
+def _opened(path: Path, spec: ExpressionSpec) -> tuple[Any, str]:
+    """Return the AnnData and what it is."""
+    import anndata
+    import mudata
+
+    # anndata offers this error nowhere else; it descends from no error of Python's.
+    from anndata._io.specs.registry import IORegistryError
+
+    _check_heaps(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on names that are not unique: we look ourselves
+            if path.suffix.lower() != ".h5mu":
+                return anndata.read_h5ad(path), "AnnData"
+            modalities = mudata.read_h5mu(path).mod
+    except (*UNREADABLE, IORegistryError) as error:
+        first = (str(error).splitlines() or ["no message"])[0][:120]
+        found = f"not a readable {path.suffix} file ({first})"
+        raise TableError(Fault(path.name, found, "Copy or write it again.")) from None
+    name = spec.modality
+    if name is None:
+        likely = [one for one in modalities if one.lower() in GENE_MODALITIES]
+        candidates = likely if len(modalities) > 1 else list(modalities)
+        if len(candidates) != 1:
+            found = f"modalities {shown(sorted(modalities))}"
+            raise TableError(Fault(path.name, found, "Name one as modality under [expression]."))
+        name = candidates[0]
+    return _named(path, modalities, name, "modality"), f"MuData, modality {name}"
+
+
+def _named(path: Path, held: Any, name: str, what: str) -> Any:
+    if name not in held:
+        found = f"no {what} {name!r}; there are {shown(sorted(held)) or 'none'}"
+        raise TableError(Fault(path.name, found, f"Name one of these as {what}."))
+    return held[name]
+
+
+def _names_of_genes(data: Any) -> tuple[tuple[str, ...], str]:
+    """Return symbols from a var column if the var names are Ensembl ids, else the var names."""
+    names = tuple(str(name).strip() for name in data.var_names)
+    if names and all(ENSEMBL.match(name) for name in names[:100]):
+        folded = {str(column).casefold(): column for column in data.var.columns}
+        for column in (*SYMBOL_COLUMNS, "gene_symbols", "feature_name", "gene_names"):
+            if column in folded:
+                held = data.var[folded[column]]
+                cells = [
+                    str(cell).strip() if cell == cell and cell is not None else ""  # noqa: PLR0124  NaN
+                    for cell in held
+                ]
+                kept = tuple(c or name for c, name in zip(cells, names, strict=True))
+                return kept, f"var column {folded[column]}"
+    return names, "var names"

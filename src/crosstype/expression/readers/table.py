@@ -1,0 +1,141 @@
+"""Expression tables: delimited text, xlsx and parquet, genes x samples or samples x genes.
+
+Covers the layouts of UCSC Xena, cBioPortal (`Hugo_Symbol`, `Entrez_Gene_Id`, comment lines) and
+whatever R, pandas or a spreadsheet writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from crosstype.errors import CohortError
+from crosstype.expression.matrix import RawExpression
+from crosstype.io.number_table import NumberTable, read_number_table
+from crosstype.io.tables import MISSING, Table
+from crosstype.tcga import TCGA_BARCODE, patient_of
+
+SYMBOL_COLUMNS = ("hugo_symbol", "gene_symbol", "gene_name", "symbol")
+ANNOTATION_COLUMNS = frozenset(
+    {"entrez_gene_id", "entrez", "entrezgene", "gene_id", "gene_type", "description", "cytoband"}
+    | set(SYMBOL_COLUMNS)
+)
+ID_COLUMNS_SEARCHED = 5
+
+
+def read_expression_table(path: Path, known: Collection[str]) -> RawExpression:
+    """Read an expression table.
+
+    Samples lie along the axis whose names match the known patients (failing that, look like TCGA
+    barcodes; failing that too, if nobody is known, genes are in rows).
+
+    Args:
+        path: csv, tsv (gz or not), xlsx or parquet.
+        known: patients of the other tables; empty if there are none.
+
+    Raises:
+        TableError: the file is damaged, or a cell is text or infinite.
+        CohortError: neither axis names a known patient.
+    """
+    table = read_number_table(path, partial(text_columns, known=known))
+    in_columns, note = _samples_lie_in_columns(table, known)
+    notes = [note]
+    if in_columns:
+        genes = _names_of_genes(table, notes)
+        values = np.ascontiguousarray(table.values.T)
+        return RawExpression(values, _stripped(table.names), genes, tuple(notes))
+    samples = _ids_of_samples(table, known, notes)
+    return RawExpression(table.values, samples, _stripped(table.names), tuple(notes))
+
+
+def text_columns(table: Table, known: Collection[str]) -> list[int]:
+    """Return the columns that name rows: the first, annotations, and ids near the beginning."""
+    found = [0]
+    for i, name in enumerate(table.names[1:], start=1):
+        if name.strip().casefold() in ANNOTATION_COLUMNS or (
+            i < ID_COLUMNS_SEARCHED and _is_id_column(table.cells[str(i)], known)
+        ):
+            found.append(i)
+    return found
+
+
+def _is_id_column(cells: pl.Series, known: Collection[str]) -> bool:
+    """Whether at least half of a column's cells are known patients or TCGA barcodes."""
+    texts = [cell.strip() for cell in cells.to_list()]
+    filled = [text for text in texts if text.casefold() not in MISSING]
+    matches = max(_n_known(filled, known), _n_barcodes(filled))
+    return bool(filled) and matches * 2 >= len(filled)
+
+
+def _n_known(names: Sequence[str], known: Collection[str]) -> int:
+    return sum(patient_of(name) in known for name in names)
+
+
+def _n_barcodes(names: Sequence[str]) -> int:
+    return sum(bool(TCGA_BARCODE.match(name.strip())) for name in names)
+
+
+def _samples_lie_in_columns(table: NumberTable, known: Collection[str]) -> tuple[bool, str]:
+    """Find the axis of the samples, and say how."""
+    candidates = [cells for _, cells in table.texts]
+    shape = f"{len(table.names)} columns, {len(table.values)} rows"
+    in_columns = _n_known(table.names, known)
+    in_rows = max(_n_known(cells, known) for cells in candidates)
+    what = "known patients"
+    if not in_columns and not in_rows:
+        in_columns = _n_barcodes(table.names)
+        in_rows = max(_n_barcodes(cells) for cells in candidates)
+        what = "TCGA barcodes"
+    if not in_columns and not in_rows:
+        if known:
+            raise CohortError(_nobody_known(table, known))
+        return True, f"{table.path.name}: taken as genes x samples; {shape}"
+    orientation = "genes x samples" if in_columns >= in_rows else "samples x genes"
+    evidence = f"{what} along {'columns' if in_columns >= in_rows else 'rows'}"
+    return in_columns >= in_rows, f"{table.path.name}: {orientation} ({evidence}); {shape}"
+
+
+def _nobody_known(table: NumberTable, known: Collection[str]) -> str:
+    return (
+        f"{table.path.name}: nobody in common with the other tables. Found columns "
+        f"{shown(table.names)} and rows {shown(table.texts[0][1])}; "
+        f"expected {len(known)} patients such as {min(known)!r} along one axis."
+    )
+
+
+def shown(names: Sequence[str]) -> str:
+    """Return the first three names, for a message."""
+    return ", ".join(repr(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _stripped(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name.strip() for name in names)
+
+
+def _names_of_genes(table: NumberTable, notes: list[str]) -> tuple[str, ...]:
+    """Return the cells of the symbol column, or of the first; say which others are not used."""
+    titles = [title.strip().casefold() for title, _ in table.texts]
+    chosen = next((titles.index(name) for name in SYMBOL_COLUMNS if name in titles), 0)
+    _note_unused(table, {chosen}, notes)
+    return tuple(table.texts[chosen][1])
+
+
+def _ids_of_samples(
+    table: NumberTable, known: Collection[str], notes: list[str]
+) -> tuple[str, ...]:
+    """Return the cells of the text column with most known patients."""
+    columns = [cells for _, cells in table.texts]
+    matches = [(_n_known(cells, known), _n_barcodes(cells)) for cells in columns]
+    best = max(range(len(matches)), key=lambda i: (matches[i], -i))
+    _note_unused(table, {best}, notes)
+    return tuple(columns[best])
+
+
+def _note_unused(table: NumberTable, used: set[int], notes: list[str]) -> None:
+    unused = [title for i, (title, _) in enumerate(table.texts) if i not in used]
+    if unused:
+        notes.append(f"columns not used: {', '.join(unused)}")

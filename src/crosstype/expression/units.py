@@ -1,0 +1,188 @@
+"""The unit of expression values: stated, or recognised from the values with the evidence.
+
+From the unit of an expression table to amounts, and back.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Unit = Literal["linear", "log", "zscore"]
+"""What preparing the values depends on: amounts, logarithms of amounts, or z-scores."""
+Measure = Literal["counts", "tpm", "fpkm", "rsem", "linear", "log", "zscore"]
+"""The unit as the field names it; the first five are amounts."""
+
+LARGEST_LOGARITHM = 30.0
+"""log2 of a billion reads: no logarithm of expression is larger."""
+GENOME_WIDE = 5000
+"""Genes from which a sample's sum or upper quartile says how it was normalised."""
+TPM_SUM, RSEM_QUARTILE = 1e6, 1000.0
+"""TPM sum to a million; TCGA's normalised RSEM has its upper quartile at 1,000."""
+CPM = 1e6
+LOOKED_AT = 50
+"""Samples whose sums and quartiles tell the unit of a table."""
+
+
+def unit_of(measure: Measure) -> Unit:
+    """Return whether a measure is of amounts, logarithms or z-scores."""
+    return measure if measure in ("log", "zscore") else "linear"
+
+
+def recognise_measure(values: np.ndarray) -> tuple[Measure, str]:
+    """Return the unit of a table of expression values and the evidence in words.
+
+    Args:
+        values: (n_samples, n_genes), NaN where missing.
+
+    Returns:
+        `zscore` if there are negatives, gene means lie near 0 and standard deviations near 1;
+        `log` if there are other negatives, or no value above 30 and not only integers;
+        `counts` if all are integers; `tpm` if genome-wide samples sum to a million; `rsem` if
+        their upper quartile is 1,000; else `linear`: amounts of which no more can be said.
+    """
+    if np.isnan(values).all():
+        return "linear", "no value at all"
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    span = f"values from {low:.4g} to {high:.4g}"
+    if low < 0:
+        return _measure_with_negatives(values, span, low, high)
+    if all(_whole(rows) for rows in values):
+        return "counts", f"{span}, all of them whole numbers"
+    if high <= LARGEST_LOGARITHM:
+        return "log", f"{span}, none above {LARGEST_LOGARITHM:.0f}, not whole numbers"
+    return _amounts(values, span)
+
+
+def _whole(row: np.ndarray) -> bool:
+    """Whether a sample's values are whole numbers, missing ones aside."""
+    return bool(((row == np.round(row)) | np.isnan(row)).all())
+
+
+def _measure_with_negatives(
+    values: np.ndarray, span: str, low: float, high: float
+) -> tuple[Measure, str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # genes without any value
+        means, spreads = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+        mean, spread = float(np.nanmedian(np.abs(means))), float(np.nanmedian(spreads))
+    evidence = f"{span}; median |gene mean| {mean:.2g}, median gene SD {spread:.2g}"
+    if mean < 0.5 and 0.5 < spread < 2.0:
+        return "zscore", evidence
+    if high <= LARGEST_LOGARITHM:
+        floor = "; the floor is that of log2(x + 0.001)" if abs(low - np.log2(1e-3)) < 0.01 else ""
+        return "log", evidence + floor
+    return "linear", evidence
+
+
+def _amounts(values: np.ndarray, span: str) -> tuple[Measure, str]:
+    """Tell TPM and TCGA's RSEM from other amounts by what each sample sums to."""
+    if values.shape[1] >= GENOME_WIDE:
+        values = values[:LOOKED_AT]
+        total = float(np.median(np.nansum(values, axis=1, dtype=np.float64)))
+        if abs(total / TPM_SUM - 1) < 0.05:
+            return "tpm", f"{span}; samples sum to {total:.3g}"
+        quartile = float(np.median([_upper_quartile(row) for row in values]))
+        if abs(quartile / RSEM_QUARTILE - 1) < 0.02:
+            return "rsem", f"{span}; upper quartile of what is above 0: {quartile:.4g}"
+    return "linear", f"{span}, none negative; RSEM, FPKM and the like are treated alike"
+
+
+def _upper_quartile(row: np.ndarray) -> float:
+    positive = row[row > 0]
+    return float(np.quantile(positive, 0.75)) if positive.size else 0.0
+
+
+def normalise_counts(values: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Return counts per million reads of each sample: counts / library size * 1e6.
+
+    The library size is the sum over all genes of the table. It is each sample's own: nothing is
+    learned from other samples.
+
+    Args:
+        values: counts (n_samples, n_genes), NaN where missing.
+        notes: receives the range of library sizes.
+    """
+    library = np.nansum(values, axis=1, dtype=np.float64)
+    notes.append(
+        f"counts divided by library size, to counts per million ({library.min():.3g} to "
+        f"{library.max():.3g} reads a sample)"
+    )
+    scale = np.divide(CPM, library, out=np.zeros_like(library), where=library > 0)
+    normalised: np.ndarray = (values * scale[:, None]).astype(np.float32)
+    return normalised
+
+
+TOIL_OFFSET = 1e-3
+"""UCSC Xena's Toil tables are log2(x + 0.001), and their lowest value is that of x = 0."""
+
+
+@dataclass(frozen=True)
+class LinearScale:
+    """How values of a table become amounts, and amounts such values.
+
+    Attributes:
+        is_log: whether values are log2(amount + offset); else they are the amounts.
+        offset: what was added before the logarithm.
+        lowest: the lowest amount that there is: 0, unless the table shows another.
+    """
+
+    is_log: bool
+    offset: float
+    lowest: float
+
+    def amounts(self, values: np.ndarray) -> np.ndarray:
+        """Return float64 amounts; NaN stays NaN."""
+        exact = np.asarray(values, dtype=np.float64)
+        found: np.ndarray = np.exp2(exact) - self.offset if self.is_log else exact
+        return found
+
+    def values(self, amounts: np.ndarray) -> np.ndarray:
+        """Return float32 values of the table's unit; amounts below the lowest become the lowest."""
+        clipped = np.maximum(amounts, self.lowest)
+        found = np.log2(clipped + self.offset) if self.is_log else clipped
+        return np.asarray(found, dtype=np.float32)
+
+
+def linear_scale_of(values: np.ndarray, unit: Unit) -> LinearScale | None:
+    """Return the linear scale of a table's values; None for z-scores, which have none.
+
+    Logarithms are taken to base 2: log2(x + 1) if none is negative, log2(x + 0.001) if the lowest
+    is that of x = 0, else log2(x), whose lowest amount is the lowest of the table.
+
+    Args:
+        values: (n_samples, n_genes), NaN where missing; test patients have no place here.
+        unit: unit of the values.
+    """
+    if unit == "zscore":
+        return None
+    low = 0.0 if np.isnan(values).all() else float(np.nanmin(values))
+    if unit == "linear":
+        return LinearScale(is_log=False, offset=0.0, lowest=min(0.0, low))
+    if low >= 0:
+        return LinearScale(is_log=True, offset=1.0, lowest=0.0)
+    if abs(low - np.log2(TOIL_OFFSET)) < 0.01:
+        return LinearScale(is_log=True, offset=TOIL_OFFSET, lowest=0.0)
+    return LinearScale(is_log=True, offset=0.0, lowest=float(np.exp2(low)))
+
+
+def median_ratios(amounts: np.ndarray, medians: np.ndarray) -> np.ndarray:
+    """Return the number that brings each sample's amounts to the level of these medians.
+
+    The median, over genes, of the gene's median by the sample's own amount (after the median of
+    ratios, Anders & Huber 2010). Genes that are 0 or missing in either are left out; 1 for a sample
+    without any other.
+
+    Args:
+        amounts: (n_samples, n_genes), NaN where missing.
+        medians: (n_genes,), of the samples whose level is wanted.
+    """
+    factors = np.ones(len(amounts))
+    for row, own in enumerate(amounts):
+        usable = (own > 0) & (medians > 0)
+        if usable.any():
+            factors[row] = np.median(medians[usable] / own[usable])
+    return factors

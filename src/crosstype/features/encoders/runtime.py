@@ -1,0 +1,365 @@
+"""The fastest way to run a network on this machine, chosen openly and checked.
+
+Ways are tried in order. One is taken if nothing hinders it and its features of test tiles point
+the same way as those of plain float32 torch. Why another was passed over is kept as a note.
+
+A network from the bytes of tiles to features, whatever it is run by.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from types import ModuleType
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+
+
+class TileNetwork(torch.nn.Module):
+    """A network from bytes to features: normalisation, the network itself, pooling.
+
+    Args:
+        network: takes float (n, 3, size, size); gives (n, n_features), or tokens (n, 1 + n_prefix
+            + n_patches, width) where the pooling is `cls+mean`.
+        mean: per channel, of values between 0 and 1.
+        std: the same.
+        pools_tokens: whether the class token and the mean patch token are to be joined.
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        *,
+        pools_tokens: bool = False,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.pools_tokens = pools_tokens
+        self.n_prefix = int(getattr(network, "num_prefix_tokens", 1))
+        self.dtype = torch.float32
+        self.shift: torch.Tensor
+        self.scale: torch.Tensor
+        self.register_buffer("shift", 255.0 * torch.tensor(mean).reshape(1, 3, 1, 1))
+        self.register_buffer("scale", 1.0 / (255.0 * torch.tensor(std)).reshape(1, 3, 1, 1))
+
+    def forward(self, tiles: torch.Tensor) -> torch.Tensor:
+        """Return (n, n_features) of uint8 (n, size, size, 3) tiles."""
+        # The permutation alone makes a channels_last image: nothing is copied for it.
+        image = (tiles.permute(0, 3, 1, 2).to(torch.float32) - self.shift) * self.scale
+        output: torch.Tensor = self.network(image.to(self.dtype))
+        if not self.pools_tokens:
+            return output
+        return torch.cat([output[:, 0], output[:, self.n_prefix :].mean(dim=1)], dim=-1)
+
+    def reduced(self, dtype: torch.dtype) -> TileNetwork:
+        """Return a copy whose network computes in `dtype`; normalisation stays in float32."""
+        other = copy.deepcopy(self)
+        other.network.to(dtype)
+        other.dtype = dtype
+        return other
+
+
+def folded(network: TileNetwork) -> TileNetwork:
+    """Return the network with each batch norm folded into the convolution registered before it.
+
+    That they follow one another in use, too, is for the check of the runtime to confirm.
+    A network without batch norms is returned itself.
+    """
+    if not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules()):
+        return network
+    network = copy.deepcopy(network)
+    for parent in list(network.modules()):
+        children = list(parent.named_children())
+        for (name, first), (next_name, second) in pairwise(children):
+            if isinstance(first, torch.nn.Conv2d) and isinstance(second, torch.nn.BatchNorm2d):
+                setattr(parent, name, torch.nn.utils.fusion.fuse_conv_bn_eval(first, second))
+                setattr(parent, next_name, torch.nn.Identity())
+    return network
+
+
+Precision = Literal["fp32", "reduced"]
+
+LEAST_COSINE: dict[Precision, float] = {"fp32": 0.99999, "reduced": 0.99}
+"""Least cosine, for every test tile, between a way's features and plain float32 torch's."""
+
+CPU_BATCH = 16
+"""Tiles that torch takes at once on a CPU; more is not faster and takes memory."""
+
+CUDA_BATCH = 256
+"""Tiles tried at once on a GPU; halved as often as its memory asks for it."""
+
+
+class Runtime(Protocol):
+    """A way to run a network."""
+
+    name: str
+
+    def run(self, tiles: torch.Tensor) -> torch.Tensor:
+        """Return float32 (n, n_features) of uint8 (n, size, size, 3) tiles."""
+        ...
+
+
+class TorchRuntime:
+    """The network in torch, on a CPU."""
+
+    def __init__(self, network: TileNetwork, name: str) -> None:
+        self.name = name
+        self._network = network
+
+    def run(self, tiles: torch.Tensor) -> torch.Tensor:
+        """Return float32 (n, n_features) of uint8 (n, size, size, 3) tiles."""
+        with torch.inference_mode():
+            parts = [self._network(part).float() for part in tiles.split(CPU_BATCH)]  # type: ignore[no-untyped-call]
+        return torch.cat(parts)
+
+
+class OpenVinoRuntime:
+    """The network in OpenVINO, one tile per request and as many requests at once as it likes.
+
+    Single tiles are as fast as batches, and a tile's features then depend on that tile alone.
+    """
+
+    def __init__(self, network: TileNetwork, name: str, precision: str, size_px: int) -> None:
+        self.name = name
+        self._settings = {
+            "INFERENCE_PRECISION_HINT": precision,
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        self._openvino = import_openvino()
+        self._queues: dict[int, Any] = {}
+        self._lock = threading.Lock()
+        example = torch.zeros((1, size_px, size_px, 3), dtype=torch.uint8)
+        with torch.inference_mode(), warnings.catch_warnings():
+            # torch deprecates tracing; OpenVINO's converter is built on it.
+            warnings.filterwarnings("ignore", "`?torch.jit", DeprecationWarning)
+            warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
+            traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
+        shape = self._openvino.PartialShape([1, -1, -1, 3])
+        self._model = self._openvino.convert_model(traced, example_input=example, input=[shape])
+        self._queue(size_px)
+
+    def run(self, tiles: torch.Tensor) -> torch.Tensor:
+        """Return float32 (n, n_features) of uint8 (n, size, size, 3) tiles."""
+        array = np.ascontiguousarray(tiles.numpy())
+        rows: list[Any] = [None] * len(array)
+        with self._lock:
+            queue = self._queue(array.shape[1])
+            for row in range(len(array)):
+                queue.start_async({0: array[row : row + 1]}, (rows, row))
+            queue.wait_all()
+        return torch.from_numpy(np.concatenate(rows))
+
+    def _queue(self, size_px: int) -> Any:
+        """Return the requests for tiles of one size, compiled when first asked for."""
+        if size_px not in self._queues:
+            model = self._model.clone()
+            model.reshape([1, size_px, size_px, 3])
+            compiled = self._openvino.Core().compile_model(model, "CPU", self._settings)
+            queue = self._openvino.AsyncInferQueue(compiled)
+            queue.set_callback(_keep)
+            self._queues[size_px] = queue
+        return self._queues[size_px]
+
+
+def _keep(request: Any, place: tuple[list[Any], int]) -> None:
+    """Keep a finished request's features in their row."""
+    rows, row = place
+    rows[row] = request.get_output_tensor(0).data.astype(np.float32)
+
+
+class CudaRuntime:  # pragma: no cover  needs a GPU
+    """The network on a GPU, with copies pinned and overlapped, and a batch size that fits."""
+
+    def __init__(self, network: TileNetwork, name: str, dtype: torch.dtype) -> None:
+        self.name = name
+        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._device = network.shift.device
+        self._dtype = dtype
+        self._batch = CUDA_BATCH
+        self._copying = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+
+    def run(self, tiles: torch.Tensor) -> torch.Tensor:
+        """Return float32 (n, n_features) of uint8 (n, size, size, 3) tiles."""
+        while True:
+            try:
+                return self._run(tiles)
+            except torch.cuda.OutOfMemoryError:
+                if self._batch == 1:
+                    raise
+                self._batch //= 2
+                torch.cuda.empty_cache()
+
+    def _run(self, tiles: torch.Tensor) -> torch.Tensor:
+        features = []
+        waiting = self._to_device(tiles[: self._batch])
+        for start in range(0, len(tiles), self._batch):
+            current = torch.cuda.current_stream(self._device)
+            current.wait_stream(self._copying)
+            now = waiting
+            now.record_stream(current)
+            if start + self._batch < len(tiles):
+                waiting = self._to_device(tiles[start + self._batch :][: self._batch])
+            autocast = torch.autocast("cuda", self._dtype, enabled=self._dtype != torch.float32)
+            exact = torch.backends.cudnn.flags(allow_tf32=False)
+            with torch.inference_mode(), autocast, exact:
+                features.append(self._network(now).float())
+        return torch.cat(features).cpu()
+
+    def _to_device(self, tiles: torch.Tensor) -> torch.Tensor:
+        pinned = tiles.contiguous().pin_memory()
+        with torch.cuda.stream(self._copying):
+            return pinned.to(self._device, non_blocking=True)
+
+
+def import_openvino() -> ModuleType:
+    """Import OpenVINO without its telemetry, which else reports the import to its makers.
+
+    Raises:
+        ImportError: OpenVINO is not installed.
+    """
+    # OpenVINO replaces the package by a stub where it cannot be imported.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return importlib.import_module("openvino")
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to run a network.
+
+    Attributes:
+        name: as `Encoder.runtime` says it.
+        precision: what it is good for.
+        hindrance: says why it cannot be used here; empty if it can.
+        build: makes it, given the network, the name and the size of tiles.
+    """
+
+    name: str
+    precision: Precision
+    hindrance: Callable[[], str]
+    build: Callable[[TileNetwork, str, int], Runtime]
+
+
+def _no_openvino() -> str:
+    try:
+        import_openvino()
+    except ImportError:
+        return "openvino is not installed"
+    return ""
+
+
+def _no_openvino_bf16() -> str:
+    if hindrance := _no_openvino():
+        return hindrance
+    capable = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "" if "BF16" in capable else "this CPU does not compute in bfloat16"
+
+
+def _no_torch_bf16() -> str:
+    capable = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return "" if capable else "this CPU does not compute in bfloat16"
+
+
+def _nothing() -> str:
+    return ""
+
+
+def _openvino_f32(network: TileNetwork, name: str, size_px: int) -> Runtime:
+    return OpenVinoRuntime(network, name, "f32", size_px)
+
+
+def _openvino_bf16(network: TileNetwork, name: str, size_px: int) -> Runtime:
+    return OpenVinoRuntime(network, name, "bf16", size_px)
+
+
+def _torch_folded(network: TileNetwork, name: str, _: int) -> Runtime:
+    return TorchRuntime(folded(network).to(memory_format=torch.channels_last), name)  # type: ignore[call-overload]
+
+
+def _torch_bf16(network: TileNetwork, name: str, _: int) -> Runtime:
+    reduced = folded(network).reduced(torch.bfloat16)
+    return TorchRuntime(reduced.to(memory_format=torch.channels_last), name)  # type: ignore[call-overload]
+
+
+def _cuda(dtype: torch.dtype) -> Callable[[TileNetwork, str, int], Runtime]:  # pragma: no cover
+    return lambda network, name, _: CudaRuntime(network, name, dtype)
+
+
+CPU_WAYS = (
+    Way("openvino bf16", "reduced", _no_openvino_bf16, _openvino_bf16),
+    Way("torch bf16, folded, channels_last", "reduced", _no_torch_bf16, _torch_bf16),
+    Way("openvino f32", "fp32", _no_openvino, _openvino_f32),
+    Way("torch float32, folded, channels_last", "fp32", _nothing, _torch_folded),
+)
+CUDA_WAYS = (
+    Way("cuda float16 autocast, channels_last", "reduced", _nothing, _cuda(torch.float16)),
+    Way("cuda bfloat16 autocast, channels_last", "reduced", _nothing, _cuda(torch.bfloat16)),
+    Way("cuda float32, channels_last", "fp32", _nothing, _cuda(torch.float32)),
+)
+EAGER = "torch float32, eager"
+"""What always works, on the CPU."""
+
+
+def build_runtime(
+    network: TileNetwork, size_px: int, precision: Precision, device: torch.device
+) -> tuple[Runtime, tuple[str, ...]]:
+    """Return the fastest way that computes what plain torch computes, and what was passed over.
+
+    Args:
+        network: in float32, on the device.
+        size_px: width and height of the tiles it will see most.
+        precision: `fp32`, or `reduced` for 16-bit numbers where the machine is faster with them;
+            where no 16-bit way can be used, a float32 one is taken and the notes say so.
+        device: where to compute.
+
+    Returns:
+        The runtime, and a note on each faster way that could not be used.
+    """
+    network = network.eval().requires_grad_(requires_grad=False)
+    tiles = check_tiles(size_px)
+    with torch.inference_mode():
+        expected = network(tiles.to(device)).float().cpu()
+    notes: list[str] = []
+    for way in CPU_WAYS if device.type == "cpu" else CUDA_WAYS:
+        if precision == "fp32" and way.precision == "reduced":
+            continue
+        if reason := way.hindrance():
+            notes.append(f"{way.name}: {reason}")
+            continue
+        try:
+            runtime = way.build(network, way.name, size_px)
+            cosine = least_cosine(runtime.run(tiles), expected)
+        except (RuntimeError, NotImplementedError) as error:
+            notes.append(f"{way.name}: {''.join(str(error).splitlines()[:1])[:160]}")
+            continue
+        if cosine >= LEAST_COSINE[way.precision]:
+            return runtime, tuple(notes)
+        notes.append(f"{way.name}: cosine {cosine:.6f} to plain float32 torch")
+    return TorchRuntime(network.cpu(), EAGER), tuple(notes)
+
+
+def check_tiles(size_px: int) -> torch.Tensor:
+    """Return two tiles to check a runtime with, uint8 (2, size, size, 3): noise, and a slope."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (size_px, size_px, 3), dtype=np.uint8)
+    slope = np.linspace(0, 255, size_px)[:, None, None] * np.array([1.0, 0.5, 0.8])
+    smooth = np.broadcast_to(slope, noise.shape).astype(np.uint8)
+    return torch.from_numpy(np.stack([noise, smooth]))
+
+
+def least_cosine(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """Return the least cosine between rows of (n, n_features); -1 if a number is not finite."""
+    if not bool(torch.isfinite(found).all()):
+        return -1.0
+    cosines = torch.nn.functional.cosine_similarity(found.double(), expected.double(), dim=1)
+    return float(cosines.min())

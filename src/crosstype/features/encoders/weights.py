@@ -1,0 +1,304 @@
+"""Weights of encoders: read from a file, downloaded, renamed to timm's names, put into a network.
+
+Weights that are downloaded and weights that are given are the same files, read the same way, so
+the same weights have the same sha256 wherever they came from.
+
+Importing torchvision and timm beside a torch they were not built for.
+
+A torchvision built for CUDA beside a CPU-only torch fails on import, since its two compiled
+operators for box suppression are not registered. No encoder needs them: their schemas alone let
+the rest of torchvision, and timm, be imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import pickle
+import re
+import struct
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from crosstype.errors import EncoderError
+from crosstype.features.encoders.catalog import EncoderCard
+
+Weights = dict[str, torch.Tensor]
+
+PICKLED = (".pth", ".pt", ".bin")
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+"""What weights are called on the hub, the better format first."""
+
+WRAPPERS = ("state_dict", "model", "teacher")
+"""Keys under which training frameworks keep the weights inside a checkpoint."""
+
+UNUSED = re.compile(
+    r"^(fc|head|classifier)\.|(^|\.)mask_token$|attn_mask$|relative_position_index$"
+)
+"""Classifier heads, which give no features, and buffers that the network makes itself."""
+
+HF_DINOV2 = (
+    (r"^(dinov2|model)\.", ""),
+    (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
+    (r"^embeddings\.cls_token$", "cls_token"),
+    (r"^embeddings\.register_tokens$", "reg_token"),
+    (r"^embeddings\.position_embeddings$", "pos_embed"),
+    (r"^encoder\.layer\.", "blocks."),
+    (r"\.attention\.output\.dense\.", ".attn.proj."),
+    (r"\.layer_scale([12])\.lambda1$", r".ls\1.gamma"),
+    (r"\.mlp\.weights_in\.", ".mlp.fc1."),
+    (r"\.mlp\.weights_out\.", ".mlp.fc2."),
+    (r"^layernorm\.", "norm."),
+)
+"""Names of DINOv2 in the transformers library, and what timm calls the same."""
+
+
+def read_weights(path: Path) -> Weights:
+    """Read weights as float32; nothing in the file is ever run.
+
+    Args:
+        path: `.safetensors`, or `.pth`, `.pt`, `.bin` as torch saves them, in any float precision.
+
+    Raises:
+        EncoderError: no such file, another format, damaged, code inside, or NaN among the weights.
+    """
+    if not path.is_file():
+        raise EncoderError(f"{path}: there is no such file. Name the file of the weights.")
+    if path.suffix == ".safetensors":
+        content: object = _read_safetensors(path)
+    elif path.suffix in PICKLED:
+        content = _read_pickled(path)
+    else:
+        raise EncoderError(f"{path.name}: expected a .safetensors or .pth file of weights.")
+    weights = _unwrapped(content)
+    if not weights:
+        raise EncoderError(f"{path.name}: holds no weights. Give a file of named tensors.")
+    for name, value in weights.items():
+        if not bool(torch.isfinite(value).all()):
+            raise EncoderError(f"{path.name}: NaN or infinite numbers in {name}. Get it again.")
+    return weights
+
+
+def _read_safetensors(path: Path) -> object:
+    import safetensors
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise EncoderError(f"{path.name}: is damaged or no safetensors file. Get it again.") from (
+            error
+        )
+
+
+def _read_pickled(path: Path) -> object:
+    # What torch's unpickler is known to raise on bytes that are no tensor file.
+    damage = (pickle.UnpicklingError, struct.error, LookupError, TypeError, ValueError)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of unusual pickles, which it refuses
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (*damage, AttributeError, AssertionError, OSError, RuntimeError, EOFError) as error:
+        raise EncoderError(
+            f"{path.name}: holds more than weights, or is damaged; code in it was not run. "
+            "Save the bare state dict, best as safetensors."
+        ) from error
+
+
+def _unwrapped(content: object) -> Weights:
+    """Return the named tensors of a checkpoint, floating-point ones as float32."""
+    for wrapper in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping):
+        return {}
+    return {
+        str(name).removeprefix("module."): value.float() if value.is_floating_point() else value
+        for name, value in content.items()
+        if isinstance(value, torch.Tensor)
+    }
+
+
+def as_timm(weights: Weights) -> Weights:
+    """Return weights under timm's names, without classifier heads.
+
+    Understands timm's and torchvision's own names, the original Swin's (a stage's downsampling
+    counted to the stage before) and those of DINOv2 in the transformers library.
+    """
+    if any(name.endswith("embeddings.cls_token") for name in weights):
+        weights = _from_transformers(weights)
+    if "layers.0.downsample.reduction.weight" in weights:
+        weights = {
+            re.sub(r"^layers\.(\d)\.downsample", _next_stage, name): value
+            for name, value in weights.items()
+        }
+    return {name: value for name, value in weights.items() if not UNUSED.search(name)}
+
+
+def _next_stage(match: re.Match[str]) -> str:
+    return f"layers.{int(match.group(1)) + 1}.downsample"
+
+
+def _from_transformers(weights: Weights) -> Weights:
+    """Return DINOv2's weights under timm's names: query, key and value in one matrix."""
+    renamed: Weights = {}
+    for name, value in weights.items():
+        for pattern, replacement in HF_DINOV2:
+            name = re.sub(pattern, replacement, name)  # noqa: PLW2901
+        renamed[name] = value
+    for name in [name for name in renamed if ".attention.attention.query." in name]:
+        parts = [
+            renamed.pop(name.replace("query", part), None) for part in ("query", "key", "value")
+        ]
+        found = [part for part in parts if part is not None]
+        renamed[name.replace("attention.attention.query", "attn.qkv")] = torch.cat(found)
+    if {"reg_token", "pos_embed", "cls_token"} <= set(renamed):
+        # Registers have no position; timm then adds the class token's position beforehand.
+        renamed["cls_token"] = renamed["cls_token"] + renamed["pos_embed"][:, :1]
+        renamed["pos_embed"] = renamed["pos_embed"][:, 1:]
+    return renamed
+
+
+def fill(network: torch.nn.Module, weights: Weights, where: str) -> None:
+    """Put weights into a network, all of them and no others.
+
+    Raises:
+        EncoderError: a name is missing or unknown, or an array has another shape.
+    """
+    expected = network.state_dict()
+    counters = {name for name in expected if name.endswith("num_batches_tracked")}
+    missing = sorted(set(expected) - set(weights) - counters)
+    unknown = sorted(set(weights) - set(expected))
+    if missing or unknown:
+        found = [f"lacks {_some(missing)}"] * bool(missing)
+        found += [f"has the unknown {_some(unknown)}"] * bool(unknown)
+        raise EncoderError(f"{where}: {' and '.join(found)}. These are another network's weights.")
+    for name, value in weights.items():
+        if value.shape != expected[name].shape:
+            raise EncoderError(
+                f"{where}: {name} has shape {tuple(value.shape)}, expected "
+                f"{tuple(expected[name].shape)}. These are another network's weights."
+            )
+    # Assigned, not copied, so that a large network is not held twice.
+    network.load_state_dict(weights, strict=False, assign=True)
+
+
+def _some(names: list[str], most: int = 3) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def download_weights(card: EncoderCard) -> Path:
+    """Return the file of an encoder's weights from the Hugging Face hub, or its local cache.
+
+    Raises:
+        EncoderError: no connection and nothing cached, or the hub asks for consent and a token,
+            or it has no such file. Says how to give a file instead.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RemoteEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    instead = 'or set [features] weights = "FILE" to a safetensors or .pth file of them'
+    for file_name in HUB_FILES:
+        try:
+            with _quiet("huggingface_hub"):
+                return Path(hf_hub_download(card.source, file_name))
+        except RemoteEntryNotFoundError:
+            continue
+        except (GatedRepoError, RepositoryNotFoundError) as error:
+            raise EncoderError(
+                f"{card.name}: the hub does not hand out {card.source} as things stand. Accept its "
+                f"licence ({card.licence}) at https://huggingface.co/{card.source} and set "
+                f"HF_TOKEN to your token, {instead}."
+            ) from error
+        except LocalEntryNotFoundError as error:
+            raise EncoderError(
+                f"{card.name}: no weights were given, and {card.source} cannot be downloaded: no "
+                f"connection to the Hugging Face hub. Connect once, {instead}."
+            ) from error
+        except OSError as error:
+            reason = str(error).strip().splitlines()[:1]
+            raise EncoderError(
+                f"{card.name}: {card.source} cannot be downloaded ({''.join(reason)[:160]}). Try "
+                f"again, {instead}."
+            ) from error
+    raise EncoderError(
+        f"{card.name}: {card.source} holds none of {', '.join(HUB_FILES)}. Download the weights "
+        f"yourself, and set [features] weights to their file."
+    )
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keep a library's warnings off the terminal: its failure becomes our one line."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+MISSING_OPERATOR = "operator torchvision::nms does not exist"
+"""The one error that is mended; any other passes through."""
+
+SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+OPERATORS = ("nms", "qnms")
+
+_kept_libraries: list[Any] = []
+"""Registered schemas live as long as the library object that registered them."""
+
+
+def import_torchvision() -> ModuleType:
+    """Import torchvision, declaring its missing operators first if that is what it fails on.
+
+    `torchvision.ops.nms` and `torchvision.io` stay unusable after the mending.
+
+    Raises:
+        ImportError: torchvision is not installed.
+        RuntimeError: torchvision fails for another reason than the missing operators.
+    """
+    try:
+        return importlib.import_module("torchvision")
+    except RuntimeError as error:
+        if MISSING_OPERATOR not in str(error):
+            raise
+    _declare_operators()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        del sys.modules[name]
+    return importlib.import_module("torchvision")
+
+
+def import_timm() -> ModuleType:
+    """Import timm, with torchvision mended before it where that is needed.
+
+    Raises:
+        ImportError: timm or torchvision is not installed.
+        RuntimeError: torchvision fails for another reason than the missing operators.
+    """
+    import_torchvision()
+    return importlib.import_module("timm")
+
+
+def _declare_operators() -> None:
+    """Declare the schemas of torchvision's compiled operators, without an implementation."""
+    import torch
+
+    library: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+    for name in OPERATORS:
+        library.define(name + SCHEMA)
+    _kept_libraries.append(library)

@@ -1,0 +1,244 @@
+"""Folds: who trains, who validates, who is tested; each fold checks itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from crosstype.cohort.cohort import Cohort, check_class_sizes
+from crosstype.errors import CohortError, ConfigError
+from crosstype.folds.assign import (
+    OuterFold,
+    People,
+    check_sites,
+    deal_inner,
+    deal_outer,
+    kept_for_training,
+)
+from crosstype.folds.external_splits import place_splits
+from crosstype.folds.spec import FoldsSpec
+from crosstype.io.tables import read_stage_table
+from crosstype.protocol import Protocol
+
+SCHEMA = {
+    "patient_id": pl.String,
+    "repeat": pl.Int64,
+    "fold": pl.Int64,
+    "role": pl.String,
+    "inner_fold": pl.Int64,
+}
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One split of the cohort's patients.
+
+    Attributes:
+        repeat: number of the repeat, from 0.
+        fold: number of the fold in it, from 0.
+        train: patients that teach.
+        validation: patients on whom training stops; the test patients where the protocol leaks so.
+        test: patients that are predicted.
+        inner: the patients not tested, dealt into inner folds; empty where the protocol leaks.
+            Member k of a model is validated on inner fold k; `validation` is inner fold 0.
+    """
+
+    repeat: int
+    fold: int
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+    inner: tuple[tuple[str, ...], ...] = ()
+
+    def check(
+        self, labels: Mapping[str, str], sites: Mapping[str, str], protocol: Protocol
+    ) -> None:
+        """Raise CohortError unless the fold keeps its protocol.
+
+        Patients must be disjoint; every class must be in training, and in validation and test
+        where the protocol stratifies by patient and the class has enough patients; under a
+        protocol grouped by site no test patient shares a site with another.
+        """
+        where = f"folds: repeat {self.repeat}, fold {self.fold}"
+        rest = (*self.train, *(() if protocol.validation_is_test else self.validation))
+        everyone = (*rest, *self.test)
+        if len(set(everyone)) != len(everyone) or not self.test:
+            raise CohortError(f"{where}: found a patient in two roles, or nobody to test.")
+        classes = set(labels.values())
+        absent = classes - {labels[patient] for patient in self.train}
+        if protocol.stratified and not protocol.grouped_by_site:
+            absent |= classes - {labels[patient] for patient in self.test}
+        if absent:
+            raise CohortError(
+                f"{where}: no patient of class {min(absent)!r} to train on or to test. "
+                "Lower [folds] n_folds, or add patients of that class."
+            )
+        shared = {sites[p] for p in rest} & {sites[p] for p in self.test}
+        if protocol.grouped_by_site and shared:
+            raise CohortError(
+                f"{where}: site {min(shared)!r} is in training and in test, which protocol site "
+                "rules out. Choose protocol strict, or folds that keep sites together."
+            )
+
+
+def make_folds(
+    patient_ids: Sequence[str],
+    labels: Sequence[str],
+    sites: Sequence[str],
+    spec: FoldsSpec,
+    protocol: Protocol,
+) -> pl.DataFrame:
+    """Deal patients into folds.
+
+    Every choice follows from `spec.seed` and the repeat's number; the order of patients given
+    does not matter. Patients who are not tested are dealt into inner folds, by site where the
+    protocol is and it can be (see `deal_inner`), else by class; inner fold 0 validates. Where the
+    protocol validates on test patients there are no inner folds. `spec.file` is not looked at; see
+    `fold_cohort`.
+
+    Args:
+        patient_ids: the cohort.
+        labels: class name of each.
+        sites: tissue source site of each.
+        spec: number of folds, inner folds and repeats, and the seed.
+        protocol: whether folds are stratified or grouped by site.
+
+    Returns:
+        One row per patient, repeat and fold: patient_id, repeat, fold, role (train, validation or
+        test), inner_fold (empty for test patients).
+
+    Raises:
+        ConfigError: too few folds are asked for.
+        CohortError: a class or the sites are too few for the folds.
+    """
+    people = People.sorted(patient_ids, labels, sites)
+    outer, _ = _own_folds(people, spec, protocol)
+    return _dealt(people, outer, spec, protocol)[0]
+
+
+def _own_folds(
+    people: People, spec: FoldsSpec, protocol: Protocol
+) -> tuple[list[OuterFold], list[str]]:
+    """Check that the patients suffice, and deal them into outer folds; return notes too."""
+    if spec.n_folds < 2 or spec.n_inner_folds < 2 or spec.repeats < 1 or spec.seed < 0:
+        raise ConfigError(
+            f"[folds]: found n_folds {spec.n_folds}, n_inner_folds {spec.n_inner_folds}, repeats "
+            f"{spec.repeats}, seed {spec.seed}; expected at least 2, 2, 1 and 0."
+        )
+    label = people.label.tolist()
+    check_class_sizes(label, sorted(set(label)), spec.n_folds)
+    if protocol.grouped_by_site:
+        check_sites(people, spec.n_folds)
+    return deal_outer(people, spec, protocol)
+
+
+def fold_cohort(
+    cohort: Cohort, spec: FoldsSpec, protocol: Protocol
+) -> tuple[Cohort, pl.DataFrame, tuple[str, ...]]:
+    """Deal a cohort into folds, or place it in the splits that the spec names.
+
+    Args:
+        cohort: the patients.
+        spec: how they are dealt, or `file`, whose splits are the outer folds.
+        protocol: as for `make_folds`. Splits of a file need not be stratified.
+
+    Returns:
+        The cohort, without patients of no split; the table as `make_folds` returns it; and notes:
+        whose folds they are, how even folds by site are, where inner folds could not be by site.
+
+    Raises:
+        TableError, CohortError, ConfigError: as `make_folds` and `place_splits`.
+    """
+    if spec.file is None:
+        people = People.sorted(cohort.patient_ids, cohort.labels, cohort.sites)
+        outer, notes = _own_folds(people, spec, protocol)
+    else:
+        cohort, outer, notes = place_splits(cohort, spec, spec.file)
+        people = People.sorted(cohort.patient_ids, cohort.labels, cohort.sites)
+        if protocol.grouped_by_site:
+            check_sites(people, 1)
+        protocol = replace(protocol, stratified=False)
+    table, more = _dealt(people, outer, spec, protocol)
+    return cohort, table, (*notes, *more)
+
+
+def folds_of(table: pl.DataFrame, protocol: Protocol) -> list[Fold]:
+    """Return the folds of a table that `make_folds` made, by repeat and fold."""
+    folds = []
+    for (repeat, number), rows in table.sort("repeat", "fold", "patient_id").group_by(
+        "repeat", "fold", maintain_order=True
+    ):
+        roles = {
+            role: tuple(rows.filter(pl.col("role") == role)["patient_id"].to_list())
+            for role in ("train", "validation", "test")
+        }
+        validation = roles["test"] if protocol.validation_is_test else roles["validation"]
+        inner = tuple(
+            tuple(part["patient_id"].to_list())
+            for _, part in rows.drop_nulls("inner_fold")
+            .sort("inner_fold", "patient_id")
+            .group_by("inner_fold", maintain_order=True)
+        )
+        key = (_whole(repeat), _whole(number))
+        folds.append(Fold(*key, roles["train"], validation, roles["test"], inner))
+    return folds
+
+
+def read_folds(path: Path) -> pl.DataFrame:
+    """Read the folds.csv that the cohort stage wrote, with its numbers as numbers."""
+    table = read_stage_table(path, list(SCHEMA))
+    return table.with_columns(
+        pl.when(pl.col(name) == "").then(None).otherwise(pl.col(name)).cast(kind).alias(name)
+        for name, kind in SCHEMA.items()
+    )
+
+
+def _whole(value: object) -> int:
+    return int(str(value))
+
+
+def _dealt(
+    people: People, outer: Sequence[OuterFold], spec: FoldsSpec, protocol: Protocol
+) -> tuple[pl.DataFrame, list[str]]:
+    """Deal each outer fold's training patients into inner folds; check and return the table."""
+    frames, notes = [], []
+    for one in outer:
+        key = (one.repeat, one.fold)
+        rest = np.array([i for i, name in enumerate(people.ids) if name in one.rest], dtype=np.intp)
+        rest = kept_for_training(people, rest, spec, key)
+        inner: dict[str, int] = {}
+        if not protocol.validation_is_test:
+            by_site = protocol.grouped_by_site
+            numbers, why = deal_inner(people, rest, spec, key, by_site=by_site)
+            inner = {people.ids[i]: int(n) for i, n in zip(rest, numbers, strict=True)}
+            if why:
+                place = f"repeat {one.repeat}, fold {one.fold}"
+                notes.append(f"{place}: inner folds are dealt by class, not by site: {why}")
+        taught = OuterFold(*key, one.test, frozenset(people.ids[i] for i in rest))
+        frames.append(_fold_frame(taught, inner))
+    table = pl.concat(frames)
+    known = [dict(zip(people.ids, c.tolist(), strict=True)) for c in (people.label, people.site)]
+    for fold in folds_of(table, protocol):
+        fold.check(known[0], known[1], protocol)
+    return table, notes
+
+
+def _fold_frame(one: OuterFold, inner: Mapping[str, int]) -> pl.DataFrame:
+    """Return the rows of one outer fold, by patient."""
+    patients = sorted(one.test | one.rest)
+    roles = [
+        "test" if name in one.test else "validation" if inner.get(name) == 0 else "train"
+        for name in patients
+    ]
+    columns = {
+        "patient_id": patients,
+        "repeat": [one.repeat] * len(patients),
+        "fold": [one.fold] * len(patients),
+        "role": roles,
+        "inner_fold": [inner.get(name) for name in patients],
+    }
+    return pl.DataFrame(columns, schema=SCHEMA)

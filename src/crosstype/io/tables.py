@@ -1,0 +1,296 @@
+"""Tables of people and of our own stages: read with every cell as written, written whole."""
+
+from __future__ import annotations
+
+import difflib
+import gzip
+import zlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import fastexcel
+import numpy as np
+import polars as pl
+
+from crosstype.errors import Fault, TableError
+from crosstype.io.delimited import Grid, parse_delimited
+from crosstype.io.files import replacing
+
+MISSING = frozenset(
+    {"", "na", "n/a", "#n/a", "nan", "null", "none", "-", "--", ".", "missing", "[not available]"}
+)
+"""Cells that stand for a missing value, in lower case and without surrounding blanks."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as read: the cells are text, exactly as written.
+
+    Attributes:
+        path: where it was read.
+        names: column names; unique unless the table was read with `read_grid`.
+        cells: string columns called `0`, `1`, ... in the order of `names`.
+        lines: line (spreadsheets: row) of each row, counted from 1.
+        word: what a line is called, `line` or `row`.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    cells: pl.DataFrame
+    lines: Sequence[int]
+    word: str = "line"
+
+    def where(self, row: int) -> str:
+        """Return file and line of a row, as an error message names them."""
+        return f"{self.path.name} {self.word} {self.lines[row]}"
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """The cells under their column names."""
+        return self.cells.rename(dict(zip(self.cells.columns, self.names, strict=True)))
+
+    def column(self, name: str) -> list[str]:
+        """Return a column's cells without surrounding blanks.
+
+        Raises:
+            TableError: there is no such column; names the nearest.
+        """
+        if name not in self.names:
+            raise TableError(_no_column(self.path.name, name, self.names))
+        return self.cells[str(self.names.index(name))].str.strip_chars().to_list()
+
+    def column_called(self, wanted: str, usual: Sequence[str], remedy: str = "") -> list[str]:
+        """Return a column's cells; if the default name is wanted, other usual names serve too.
+
+        Args:
+            wanted: the column's name.
+            usual: the default name, then others by which tables call the same, first one first.
+            remedy: what to do if there is none.
+
+        Raises:
+            TableError: there is no such column; names the nearest.
+        """
+        found = self.name_among(usual) if wanted == usual[0] else wanted
+        if found not in self.names:
+            fault = _no_column(self.path.name, wanted, self.names)
+            raise TableError(replace(fault, remedy=f"{fault.remedy} {remedy}".rstrip()))
+        return self.column(found)
+
+    def name_among(self, usual: Sequence[str]) -> str | None:
+        """Return the column with the first of some names, or None; case does not matter."""
+        folded = {name.strip().casefold(): name for name in reversed(self.names)}
+        if usual[0] in self.names:
+            return usual[0]
+        return next((folded[one.casefold()] for one in usual if one.casefold() in folded), None)
+
+
+def read_grid(path: Path) -> Table:
+    """Read a table whose column names may be repeated, e.g. patients x genes.
+
+    Rows and unnamed columns that hold nothing at all are dropped. Format and separator are found
+    from the content: csv, tsv (gz or not) and xlsx.
+
+    Raises:
+        TableError: the file is not there, is damaged, is no table, or has no rows.
+    """
+    data = _read_bytes(path)
+    is_workbook = data[:4] == b"PK\x03\x04"
+    grid = _parse_workbook(path.name, data) if is_workbook else parse_delimited(path.name, data)
+    table = _without_blanks(path, grid, "row" if is_workbook else "line")
+    if not table.cells.height:
+        found = "a header but no rows"
+        raise TableError(Fault(path.name, found, "Expected at least one row."))
+    return table
+
+
+def open_table(path: Path) -> Table:
+    """Read a table with unique column names, keeping line numbers for later messages.
+
+    Raises:
+        TableError: as `read_grid`; or a column name is empty (the first may be) or repeated.
+    """
+    table = read_grid(path)
+    _check_names(table)
+    return table
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """Read a table as strings exactly as written: the id `007` and the gene `NA` survive.
+
+    Raises:
+        TableError: as `open_table`.
+    """
+    return open_table(path).frame
+
+
+def read_stage_table(
+    path: Path, columns: Sequence[str] | Mapping[str, type[pl.DataType]]
+) -> pl.DataFrame:
+    """Read a table that one of our own stages wrote; it may have no rows.
+
+    Args:
+        path: the csv file.
+        columns: columns that must be there; all stay strings unless a type is given.
+
+    Raises:
+        TableError: the file is not there, a column is missing, or a value is not of its type.
+    """
+    grid = parse_delimited(path.name, _read_bytes(path))
+    frame = Table(path, grid.names, grid.cells, grid.lines).frame
+    faults = [_no_column(path.name, c, grid.names) for c in columns if c not in frame.columns]
+    if faults:
+        raise TableError(faults)
+    if not isinstance(columns, Mapping):
+        return frame
+    typed: dict[Any, type[pl.DataType]] = {
+        name: kind for name, kind in columns.items() if kind is not pl.String
+    }
+    empty_as_null = [
+        pl.when(pl.col(name) == "").then(None).otherwise(pl.col(name)).alias(name) for name in typed
+    ]
+    try:
+        return frame.with_columns(empty_as_null).cast(typed)
+    except pl.exceptions.PolarsError as error:
+        found = str(error).splitlines()[0]
+        raise TableError(Fault(path.name, found, "Run the stage that writes it anew.")) from None
+
+
+def write_table(path: Path, frame: pl.DataFrame) -> None:
+    """Write csv whole or not at all: Unix line ends, floats in the shortest exact form."""
+    with replacing(path) as temporary:
+        frame.write_csv(temporary, line_terminator="\n")
+
+
+def parse_numbers(table: Table, columns: Sequence[int]) -> tuple[np.ndarray, list[Fault]]:
+    """Return columns of a table as float32, rows x columns, missing cells as NaN.
+
+    Args:
+        table: the table.
+        columns: positions of the columns.
+
+    Returns:
+        The numbers, and a fault for each cell that holds text or an infinite number.
+    """
+    keys = [str(i) for i in columns]
+    text = table.cells.select(keys)
+    numbers = text.cast(pl.Float64, strict=False)
+    faults: list[Fault] = []
+    for key, n_unread in zip(keys, numbers.null_count().row(0), strict=True):
+        if n_unread:
+            numbers = _reread_column(table, numbers, key, faults)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and a fault
+        values = numbers.fill_null(float("nan")).to_numpy().astype(np.float32, copy=False)
+    for row, position in np.argwhere(np.isinf(values)):
+        where = f"{table.where(int(row))}, column {table.names[columns[position]]!r}"
+        cell = text[int(row), int(position)]
+        faults.append(Fault(where, f"{cell!r} is infinite", "Expected a number or an empty cell."))
+    return values, faults
+
+
+MOST_FAULTS = 1000
+
+
+def _reread_column(
+    table: Table, numbers: pl.DataFrame, key: str, faults: list[Fault]
+) -> pl.DataFrame:
+    """Read a column's unread cells again without blanks; collect those that are plain text."""
+    text = table.cells[key].str.strip_chars()
+    again = text.cast(pl.Float64, strict=False)
+    is_text = again.is_null() & ~text.str.to_lowercase().is_in(list(MISSING))
+    for row in is_text.arg_true().to_list():
+        where = f"{table.where(row)}, column {table.names[int(key)]!r}"
+        remedy = "Expected a number with a decimal point, or an empty cell."
+        faults.append(Fault(where, f"{text[row]!r} is not a number", remedy))
+        if len(faults) >= MOST_FAULTS:  # a table of decimal commas has one in every cell
+            break
+    return numbers.with_columns(again.alias(key))
+
+
+def _read_bytes(path: Path) -> bytes:
+    """Return a file's bytes, decompressed if they are gzip."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        fault = Fault(path.name, f"there is no such file ({path})", "Check the path.")
+        raise TableError(fault) from None
+    except OSError as error:
+        found = f"cannot be read ({error.strerror})"
+        raise TableError(Fault(path.name, found, "Give a csv, tsv or xlsx file.")) from None
+    if data[:2] != b"\x1f\x8b":
+        return data
+    try:
+        return gzip.decompress(data)
+    except (EOFError, OSError, zlib.error) as error:
+        found = f"the gzip file is cut off or damaged ({error})"
+        raise TableError(Fault(path.name, found, "Copy or download it again.")) from None
+
+
+def _parse_workbook(name: str, data: bytes) -> Grid:
+    """Return the one sheet of an xlsx workbook that holds anything."""
+    try:
+        book = fastexcel.read_excel(data)
+        sheets = {
+            title: book.load_sheet(title, header_row=None, dtypes="string").to_polars()
+            for title in book.sheet_names
+        }
+    except (fastexcel.FastExcelError, ValueError, pl.exceptions.PolarsError) as error:
+        found = f"not a readable xlsx workbook ({str(error).splitlines()[0]})"
+        raise TableError(Fault(name, found, "Save it anew as xlsx or csv.")) from None
+    filled = {title: sheet for title, sheet in sheets.items() if sheet.height and sheet.width}
+    if len(filled) > 1:
+        titles = ", ".join(repr(title) for title in filled)
+        found = f"{len(filled)} sheets that hold something: {titles}"
+        raise TableError(Fault(name, found, "Keep the one that is meant, delete the others."))
+    if not filled:
+        raise TableError(Fault(name, "the workbook is empty", "Expected a header and rows."))
+    sheet = next(iter(filled.values())).fill_null("")
+    cells = sheet.rename({old: str(i) for i, old in enumerate(sheet.columns)})
+    names = tuple(str(cell) for cell in cells.row(0))
+    return Grid(names, cells.slice(1), range(2, cells.height + 1))
+
+
+def _without_blanks(path: Path, grid: Grid, word: str) -> Table:
+    """Drop rows and unnamed columns in which every cell is empty."""
+    unnamed = [i for i, name in enumerate(grid.names) if not name.strip()]
+    blank = [i for i in unnamed if (grid.cells[str(i)].str.strip_chars() == "").all()]
+    kept = [i for i in range(len(grid.names)) if i not in blank]
+    cells = grid.cells.select([str(i) for i in kept])
+    cells = cells.rename({str(old): str(new) for new, old in enumerate(kept)})
+    lines = grid.lines
+    # The first column tells which rows can be blank at all; wide tables are looked through once.
+    candidates = (cells.to_series(0) == "").arg_true().to_list() if kept else []
+    empty = [row for row in candidates if not any(cell.strip() for cell in cells.row(row))]
+    if empty:
+        keep = np.setdiff1d(np.arange(cells.height), empty)
+        cells, lines = cells[keep], [lines[i] for i in keep]
+    return Table(path, tuple(grid.names[i] for i in kept), cells, lines, word)
+
+
+def _check_names(table: Table) -> None:
+    """Raise if a column name is repeated, or empty behind the first column."""
+    where = f"{table.path.name} header"
+    faults = [
+        Fault(where, f"column {name!r} stands there {n} times", "Give each column its own name.")
+        for name, n in Counter(table.names).items()
+        if n > 1 and name.strip()
+    ]
+    faults += [
+        Fault(where, f"column {position + 1} has no name", "Name it or remove it.")
+        for position, name in enumerate(table.names)
+        if position and not name.strip()
+    ]
+    if faults:
+        raise TableError(faults)
+
+
+def _no_column(file_name: str, wanted: str, names: Sequence[str]) -> Fault:
+    """Return the fault of an absent column, with the nearest names."""
+    folded = {name.casefold(): name for name in names}
+    near = difflib.get_close_matches(wanted.casefold(), list(folded), n=3, cutoff=0.4)
+    shown = [folded[key] for key in near] or list(names[:5])
+    listed = ", ".join(repr(name) for name in shown)
+    kind = "Nearest columns" if near else "First columns"
+    return Fault(file_name, f"no column {wanted!r}", f"{kind}: {listed}.")

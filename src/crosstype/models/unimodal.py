@@ -1,0 +1,46 @@
+"""image_only: gated attention pooling over tiles; the genes are never looked at.
+
+gene_only: a small fully connected encoder over the genes; no image.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from crosstype.models.branches import GeneBranch, ImageBranch
+from crosstype.models.network import Batch, Network, Output, Sizes
+from crosstype.models.spec import ModelSpec
+from crosstype.types import Modality
+
+
+class ImageOnly(Network):
+    """Attention-based multiple-instance learning over a patient's tiles."""
+
+    uses: ClassVar[frozenset[Modality]] = frozenset({Modality.IMAGE})
+
+    def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:
+        """Make the network."""
+        super().__init__(sizes)
+        self.image = ImageBranch(sizes, spec)
+
+    def forward(self, batch: Batch) -> Output:
+        """Return logits and tile attention."""
+        tokens, kept = self.image.tokens(batch.tiles, batch.tile_mask)
+        pooled, attention = self.image.pool(tokens, kept)
+        return Output(self.image.vote(pooled, kept), attention)
+
+
+class GeneOnly(Network):
+    """The paper's fully connected gene encoder."""
+
+    uses: ClassVar[frozenset[Modality]] = frozenset({Modality.GENES})
+
+    def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:
+        """Make the network."""
+        super().__init__(sizes)
+        self.genes = GeneBranch(sizes, spec)
+
+    def forward(self, batch: Batch) -> Output:
+        """Return logits."""
+        _, logits = self.genes(batch.genes, batch.gene_mask)
+        return Output(logits)

@@ -1,0 +1,120 @@
+"""Estrogen receptor (ER) status: from a table, or from the expression of its gene, ESR1."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from crosstype.errors import CohortError, Fault, TableError
+from crosstype.io.tables import MISSING, open_table
+from crosstype.tcga import patient_of
+
+POSITIVE = frozenset({"positive", "pos", "+", "er+", "1", "1.0", "yes", "true"})
+NEGATIVE = frozenset({"negative", "neg", "er-", "0", "0.0", "no", "false"})
+LEAST_GAIN = 10.0
+"""A second group of ESR1 values is believed if it lowers the BIC by more than this (Kass and
+Raftery 1995: very strong)."""
+LEAST_DISTANCE = 2.0
+"""And if the groups' means lie more than two standard deviations apart (Ashman et al. 1994)."""
+FEWEST = 10
+"""Samples from which two groups are looked for."""
+
+
+@dataclass(frozen=True)
+class ErStatus:
+    """Who is ER-positive and who is ER-negative; a sample that is neither is unknown.
+
+    Attributes:
+        positive: bool (n_samples,).
+        negative: bool (n_samples,).
+        source: where this is from; if nobody's status is known, why.
+    """
+
+    positive: np.ndarray
+    negative: np.ndarray
+    source: str
+
+    @property
+    def share_positive(self) -> float:
+        """Share of ER-positive samples among those whose status is known; NaN if none is."""
+        known = int(self.positive.sum() + self.negative.sum())
+        return float(self.positive.sum() / known) if known else float("nan")
+
+
+def er_from_table(path: Path, column: str, sample_ids: Sequence[str]) -> ErStatus:
+    """Read ER status from a table whose first column names samples or patients.
+
+    Words such as `Positive`, `+`, `1` and `Negative`, `0` are understood; any other cell
+    (`Indeterminate`) makes the status unknown. A sample's own row goes before its patient's.
+
+    Raises:
+        TableError: the column is absent; a sample has two statuses.
+        CohortError: no sample is in the table, or none has a status.
+    """
+    table = open_table(path)
+    cells = table.column(column)
+    rows: dict[str, bool] = {}
+    for row, name in enumerate(table.column(table.names[0])):
+        text = cells[row].lower()
+        if text not in POSITIVE | NEGATIVE:
+            continue
+        if rows.setdefault(name, text in POSITIVE) != (text in POSITIVE):
+            found = f"{name} is both ER-positive and ER-negative"
+            raise TableError(Fault(table.where(row), found, "Keep one row."))
+    by_patient = {patient_of(name): status for name, status in rows.items()}
+    found_status = [rows.get(one, by_patient.get(patient_of(one))) for one in sample_ids]
+    if all(status is None for status in found_status):
+        shown = Counter(cell for cell in cells if cell.lower() not in MISSING).most_common(3)
+        raise CohortError(
+            f"{path.name}: no sample has an ER status there. Found {len(cells)} rows such as "
+            f"{table.cells['0'][0]!r} with {column} {', '.join(repr(c) for c, _ in shown)}; "
+            f"expected samples or patients such as {sample_ids[0]!r} with positive or negative."
+        )
+    positive = np.array([status is True for status in found_status])
+    negative = np.array([status is False for status in found_status])
+    return ErStatus(positive, negative, f"{path.name}, column {column}")
+
+
+def er_from_esr1(values: np.ndarray | None, seed: int) -> ErStatus:
+    """Tell ER status by a mixture of two normal distributions of log2 ESR1, if there are two.
+
+    The boundary lies where both are equally likely. Nobody's status is known if the values do not
+    fall into two groups, as in a cohort of one ER status.
+
+    Args:
+        values: log2 expression of ESR1 (n_samples,), NaN where missing; None without that gene.
+        seed: the mixture's starting points derive from it.
+    """
+    if values is None:
+        return _unknown(0, "ESR1 is not in the table")
+    known = ~np.isnan(values)
+    if known.sum() < FEWEST:
+        return _unknown(len(values), f"fewer than {FEWEST} samples have ESR1")
+    from sklearn.mixture import GaussianMixture
+
+    data = values[known, None]
+    if np.ptp(data) == 0:
+        return _unknown(len(values), "ESR1 has one value in all samples")
+    two = GaussianMixture(2, n_init=5, random_state=seed).fit(data)
+    gain = float(GaussianMixture(1).fit(data).bic(data) - two.bic(data))
+    high = int(np.argmax(two.means_[:, 0]))
+    means, variances = two.means_[:, 0], two.covariances_[:, 0, 0]
+    distance = float(np.ptp(means) / np.sqrt(variances.mean()))
+    if gain <= LEAST_GAIN or distance <= LEAST_DISTANCE:
+        why = f"ESR1 does not fall into two groups (BIC gain {gain:.1f}, distance {distance:.1f})"
+        return _unknown(len(values), why)
+    # The wider distribution is the likelier one at both ends: beyond a mean, that mean decides.
+    likely = two.predict(data) == high
+    likely = (likely & (data[:, 0] >= means[1 - high])) | (data[:, 0] > means[high])
+    positive, negative = np.zeros_like(known), np.zeros_like(known)
+    positive[known], negative[known] = likely, ~likely
+    return ErStatus(positive, negative, "ESR1, two-component Gaussian mixture")
+
+
+def _unknown(n_samples: int, why: str) -> ErStatus:
+    nobody = np.zeros(n_samples, dtype=bool)
+    return ErStatus(nobody, nobody, why)

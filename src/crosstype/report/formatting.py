@@ -1,0 +1,123 @@
+"""Names, numbers and sentences as the report writes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from crosstype.report.run_tables import RunContent
+
+METRIC_NAMES = {
+    "auroc": "AUROC",
+    "pr_auc": "PR-AUC",
+    "f1": "F1",
+    "mcc": "MCC",
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "brier": "Brier (lower is better)",
+    "precision": "Precision",
+    "recall": "Recall (sensitivity)",
+    "specificity": "Specificity",
+    "log_loss": "Log loss (lower is better)",
+    "ece": "Calibration error (lower is better)",
+    "brier_reliability": "Brier: reliability (lower is better)",
+    "brier_resolution": "Brier: resolution",
+    "brier_uncertainty": "Brier: uncertainty",
+    "brier_within": "Brier: within bins",
+}
+TEST_NAMES = {
+    "delong": "DeLong",
+    "permutation": "permutation",
+    "mcnemar": "McNemar, mid-p",
+    "bootstrap": "bootstrap",
+    "nadeau_bengio": "Nadeau-Bengio",
+}
+MODEL_NOTES = {
+    "logistic_clinical": "clinical covariates alone",
+    "site_only": "knows nothing but the site",
+    "paper_concat": "cannot see the image by construction",
+    "paper_cross_attention": "cannot see the image by construction",
+    "mended_concat": "as published, with the image connected",
+    "mended_cross_attention": "as published, with several gene tokens",
+}
+MINUS = "\N{MINUS SIGN}"
+
+
+def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str:
+    """Return a number for the eye, with a true minus sign; a dash if there is none."""
+    if value is None:
+        return "–"
+    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("+-")
+    return text.replace("-", MINUS)
+
+
+def p_value(p: float, digits: int = 4) -> str:
+    """Return a p for the eye: never 0, which no test can find."""
+    least = 10.0**-digits
+    return f"< {least:.{digits}f}" if p < least else number(p, digits)
+
+
+def short(name: str, most: int = 32) -> str:
+    """Return a name for a figure, cut if it is longer than so many letters."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def interval(row: dict[str, Any], digits: int = 3) -> str:
+    """Return the ends of a row's interval."""
+    return f"{number(row['low'], digits)} to {number(row['high'], digits)}"
+
+
+def best_model_sentence(content: RunContent) -> str:
+    """Return one sentence of numbers; it says no more than the intervals carry."""
+    row = content.headline("auroc").sort("value", descending=True, maintain_order=True)
+    if row.is_empty():
+        return "No model was measured."
+    best = row.row(0, named=True)
+    level = f"{content.confidence:.0%}"
+    said = (
+        f"Of {row.height} models on {best['n']} patients, {best['model']} has the highest pooled "
+        f"AUROC: {number(best['value'])} ({level} interval {interval(best)})"
+    )
+    if best["model"] == "gene_only":
+        return f"{said}; no model stands above genes alone."
+    against = content.comparisons.filter(
+        (pl.col("model_a") == best["model"])
+        & (pl.col("model_b") == "gene_only")
+        & (pl.col("metric") == "auroc")
+    )
+    if against.is_empty():
+        return f"{said}."
+    shown = _difference(against.row(0, named=True), content.confidence)
+    return f"{said}; its difference to gene_only is {shown}."
+
+
+def modality_sentence(content: RunContent) -> str:
+    """Return what each modality is worth to the best model that sees several, if one does."""
+    use = content.modality_use.filter(
+        (pl.col("metric") == "auroc") & pl.col("condition").str.ends_with("_shuffled")
+    )
+    for model in content.models:
+        rows = [row for row in use.filter(model=model).iter_rows(named=True) if row["drop"]]
+        if len(rows) > 1:
+            said = " and ".join(
+                f"shuffling {row['modality']} between patients costs it {number(row['drop'])} "
+                f"({interval(row)})"
+                for row in rows
+            )
+            return f"What each modality is worth to {model}, in AUROC: {said}."
+    return ""
+
+
+def _difference(row: dict[str, Any], confidence: float) -> str:
+    shown = f"{number(row['difference'], signed=True)} ({interval(row)})"
+    if row["low"] <= 0 <= row["high"]:
+        return f"{shown}, an interval that includes 0: no difference is shown"
+    side = "above" if row["low"] > 0 else "below"
+    adjusted = f"adjusted p {p_value(row['p_adjusted'], 3)}"
+    if row["p_adjusted"] > 1 - confidence:
+        said = f"an interval {side} 0 that does not outlast correction for the number of models"
+        return f"{shown}, {said} ({adjusted})"
+    return f"{shown}, an interval {side} 0 ({adjusted})"

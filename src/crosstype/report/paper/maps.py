@@ -1,0 +1,111 @@
+"""Flat maps of the models' vectors of patients who were out of the fold; no two folds share one."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from crosstype.report.formatting import number, short
+from crosstype.report.run_tables import Explained, RunContent
+from crosstype.report.svg import COLOURS, QUIET, new_figure
+
+SPACES = {"image": "image alone", "genes": "genes alone", "fused": "both, fused"}
+MARKERS = "osD^vPX"
+MOST_ACROSS = 3
+
+
+def mapped_models(explained: Explained) -> list[str]:
+    """Return the models whose patients are mapped."""
+    return list(dict.fromkeys(explained.vector_maps["model"]))
+
+
+def plot_vector_maps(content: RunContent, explained: Explained, model: str) -> Figure:
+    """Plot a model's maps: a row per fold and a column per space; of one space, folds in rows."""
+    rows = explained.vector_maps.filter(pl.col("model") == model)
+    spaces = [space for space in SPACES if space in set(rows["space"])]
+    folds = sorted(rows["fold"].unique().to_list())
+    wanted = [(fold, space) for fold in folds for space in spaces]
+    n_across = len(spaces) if len(spaces) > 1 else min(MOST_ACROSS, len(folds))
+    n_down = ceil(len(wanted) / n_across)
+    figure = new_figure(0.8 + 1.3 * n_down)
+    panels = figure.subplots(n_down, n_across, squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    for place, (fold, space) in enumerate(wanted):
+        axes = panels.flat[place]
+        _draw_map(content, axes, rows.filter(pl.col("fold") == fold, pl.col("space") == space))
+        if len(spaces) == 1:
+            axes.set_title(f"{_fold_in_words(content, model, fold)}", fontsize=7.5)
+        elif space == spaces[0]:
+            axes.set_ylabel(_fold_in_words(content, model, fold), fontsize=7.5)
+        if len(spaces) > 1 and place < n_across:
+            axes.set_title(SPACES[space], fontsize=8.5)
+    handles, labels = panels.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    title = f"{model}\n{content.mark}" if content.mark else model
+    figure.suptitle(title, fontsize=9.5, x=0.02, ha="left")
+    return figure
+
+
+def maps_note(content: RunContent) -> str:
+    """Return how to read the maps and what they cannot say."""
+    who = (
+        "who taught the fold's models no weight, but leak into them as the banner says"
+        if content.leaks
+        else "whom the fold's models never saw"
+    )
+    return (
+        f"Vectors that the models make of test patients, {who}: of the image with the genes "
+        "hidden, of the genes with the image hidden, and of both as the last layer sees them. A "
+        "map for each fold, since two folds' models share no space. Axes have no unit, and only "
+        "near neighbours mean anything."
+    )
+
+
+def maps_caption(content: RunContent, explained: Explained, model: str) -> str:
+    """Return how a model's maps were made, and whether its vectors decide anything."""
+    rows = explained.vector_maps.filter(pl.col("model") == model)
+    said = f"{model}, by {' or '.join(dict.fromkeys(rows['method']))}."
+    trusts = _trusts(content, model)
+    if trusts and not any(trusts.values()):
+        said += (
+            " The networks' correction was trusted in no fold, so that these vectors decide no "
+            "prediction of this run."
+        )
+    return said
+
+
+def _draw_map(content: RunContent, axes: Axes, rows: pl.DataFrame) -> None:
+    axes.set_axis_on()
+    for place, name in enumerate(content.classes):
+        own = rows.filter(pl.col("label") == name)
+        axes.plot(
+            own["x"].to_numpy(),
+            own["y"].to_numpy(),
+            MARKERS[place % len(MARKERS)],
+            color=COLOURS[place % len(COLOURS)],
+            markersize=3.5,
+            alpha=0.85,
+            label=short(name, 24),
+        )
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.margins(0.1)
+    for side in axes.spines.values():
+        side.set_visible(True)
+        side.set_color(QUIET)
+        side.set_linewidth(0.5)
+
+
+def _fold_in_words(content: RunContent, model: str, fold: int) -> str:
+    trust = _trusts(content, model).get(fold)
+    return f"fold {fold + 1}" + (f"\ntrust {number(trust, 2)}" if trust is not None else "")
+
+
+def _trusts(content: RunContent, model: str) -> dict[int, float]:
+    """Return how far the networks of each fold of the first repeat were trusted, 0 to 1."""
+    rows = content.training.filter(pl.col("model") == model, pl.col("repeat") == 0)
+    return dict(rows.group_by("fold").agg(pl.col("trust").first()).iter_rows())

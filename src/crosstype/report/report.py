@@ -1,0 +1,245 @@
+"""The report: one page that stands alone, made from a run's tables."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from crosstype.io.files import write_text
+from crosstype.report.curves import MOST_REPEATS_DRAWN
+from crosstype.report.figures import (
+    plot_forest,
+    plot_modality_use,
+    plot_precision_recall,
+    plot_roc,
+    plot_training,
+)
+from crosstype.report.formatting import best_model_sentence, modality_sentence
+from crosstype.report.pages.patient import patients_table, write_patient_pages
+from crosstype.report.run_tables import Explained, RunContent, read_content
+from crosstype.report.sections.comparisons import (
+    Differences,
+    difference_table,
+    gather_differences,
+    pair_test_table,
+    plot_differences,
+)
+from crosstype.report.sections.explanations import gene_tables, picture_table
+from crosstype.report.sections.groups import (
+    apart_listing,
+    apart_table,
+    group_figures,
+    n_apart,
+    plot_groups,
+    probe_sentences,
+    probe_table,
+    site_only_sentence,
+    subgroup_tables,
+)
+from crosstype.report.sections.probabilities import (
+    abstention_table,
+    calibration_error_table,
+    calibration_table,
+    coverage_table,
+    decision_table,
+    has_threshold,
+    plot_calibration,
+    plot_coverage,
+    plot_decisions,
+)
+from crosstype.report.sections.robustness import (
+    caption_of,
+    curves_of,
+    loss_tables,
+    notes_of,
+    plot_rna_loss,
+    real_loss_table,
+)
+from crosstype.report.spec import ReportSpec
+from crosstype.report.svg import PageFigure, page_environment
+from crosstype.report.svg import draw_figure as _draw
+from crosstype.report.tables import (
+    class_table,
+    confusions,
+    fault_table,
+    left_out_groups,
+    modality_table,
+    model_table,
+    outlier_table,
+    pair_table,
+    site_table,
+    stage_table,
+    trust_table,
+)
+
+
+def write_report(out: Path, spec: ReportSpec) -> Path:
+    """Write report.html: one file that needs no network, readable on a phone and in print.
+
+    Args:
+        out: folder of the run; its tables must be there.
+        spec: title of the page.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        TableError: a table that every run has is missing or damaged.
+    """
+    content = read_content(out)
+    page = page_environment().get_template("report.html").render(_context(out, content, spec))
+    path = out / "report.html"
+    write_text(path, page)
+    if spec.patient_pages:
+        write_patient_pages(out, content)
+    return path
+
+
+def _context(out: Path, content: RunContent, spec: ReportSpec) -> dict[str, Any]:
+    compared = gather_differences(content)
+    left_out = left_out_groups(content)
+    n_left_out = content.left_out["patient_id"].n_unique()
+    run = content.run
+    return {
+        "title": spec.title,
+        "content": content,
+        "run": run,
+        "sentence": best_model_sentence(content),
+        "worth": modality_sentence(content),
+        "patients": patients_table(content) if spec.patient_pages else None,
+        "n_entered": content.cohort.height + n_left_out,
+        "n_left_out": n_left_out,
+        "left_out": left_out,
+        "figures": _figures(content, compared),
+        "models": model_table(content),
+        "classes": class_table(content),
+        "comparisons": [difference_table(of) for of in compared],
+        "trust": trust_table(content),
+        "modality": modality_table(content),
+        "losses": loss_tables(content),
+        "real_losses": real_loss_table(content),
+        "loss_notes": notes_of(content),
+        "coverage": None if content.coverage.is_empty() else coverage_table(content),
+        "abstention": abstention_table(content),
+        "calibration": calibration_table(content),
+        "calibration_errors": calibration_error_table(content),
+        "decisions": [decision_table(content, of) for of in content.shown_classes],
+        "has_threshold": has_threshold(content),
+        "class_sizes": [
+            f"{int((content.cohort['label'] == name).sum())} {name}" for name in content.classes
+        ],
+        "tests": pair_test_table(content),
+        **_group_sections(content),
+        "explained": _explained(out, spec),
+        "faults": fault_table(content),
+        "outliers": outlier_table(content),
+        "stages": stage_table(content),
+        "versions": pair_table("Versions", ("What", "Version"), run.get("versions", {})),
+        "inputs": pair_table(
+            "Inputs, SHA-256 of their bytes", ("Input", "SHA-256"), run.get("inputs", {})
+        ),
+        "confusions": confusions(content),
+    }
+
+
+def _explained(out: Path, spec: ReportSpec) -> dict[str, Any]:
+    """Return what the section about explanations is made of."""
+    explained = Explained(out)
+    return {
+        "genes": gene_tables(explained),
+        "pictures": picture_table(explained),
+        "has_figures": spec.figure_page,
+    }
+
+
+def _group_sections(content: RunContent) -> dict[str, dict[str, Any]]:
+    """Return what the sections about groups, the site and patients apart are made of."""
+    return {
+        "subgroups": {"tables": subgroup_tables(content)},
+        "site": {
+            "sentences": probe_sentences(content),
+            "only": site_only_sentence(content),
+            "probe": probe_table(content),
+            "cohort": site_table(content),
+        },
+        "apart": {
+            "n": n_apart(content),
+            "counts": apart_table(content),
+            "listing": apart_listing(content),
+        },
+    }
+
+
+def _figures(content: RunContent, compared: list[Differences]) -> dict[str, list[PageFigure]]:
+    """Draw every figure that the tables allow, by the section it belongs to."""
+    averaged = " Mean curve over repeats." if content.n_repeats > 1 else ""
+    sections: dict[str, list[PageFigure]] = {
+        "forest": [_draw(content, "forest", plot_forest, "Pooled AUROC of each model.")],
+        "curves": [],
+        **_probability_figures(content),
+        "coverage": [],
+        "differences": _difference_figures(content, compared),
+        "modality": [],
+        "training": [],
+        "subgroups": [
+            _draw(content, f"groups{place}", partial(plot_groups, chosen=it), it.caption)
+            for place, it in enumerate(group_figures(content))
+        ],
+        "losses": [
+            _draw(
+                content,
+                f"loss-{pattern}",
+                partial(plot_rna_loss, pattern=pattern),
+                caption_of(pattern),
+            )
+            for pattern in curves_of(content)
+        ],
+    }
+    for place, of in enumerate(content.shown_classes):
+        about = f"Receiver operating characteristic, {of} against the rest.{averaged}"
+        plot = partial(plot_roc, of=of)
+        sections["curves"].append(_draw(content, f"roc{place}", plot, about))
+        about = f"Precision and recall, {of}; dotted: its share of the cohort.{averaged}"
+        plot = partial(plot_precision_recall, of=of)
+        sections["curves"].append(_draw(content, f"pr{place}", plot, about))
+    if not content.coverage.is_empty():
+        about = "Accuracy among the patients about whom a model is surest."
+        sections["coverage"].append(_draw(content, "coverage", plot_coverage, about))
+    if not content.modality_use.is_empty():
+        about = "AUROC lost when a modality is shuffled between patients."
+        sections["modality"].append(_draw(content, "use", plot_modality_use, about))
+    trained = [model for model in content.models if model in set(content.training["model"])]
+    if trained:
+        many = content.n_repeats > MOST_REPEATS_DRAWN
+        lines = "mean over folds and repeats" if many else "a line per fold and repeat"
+        about = f"Losses over epochs, {lines}; dashed: training, solid: validation."
+        plot = partial(plot_training, models=trained)
+        sections["training"].append(_draw(content, "training", plot, about))
+    return sections
+
+
+def _difference_figures(content: RunContent, compared: list[Differences]) -> list[PageFigure]:
+    """Draw a figure per reference."""
+    plots = [partial(plot_differences, of=of) for of in compared]
+    return [
+        _draw(content, f"difference{place}", plot, of.about)
+        for place, (plot, of) in enumerate(zip(plots, compared, strict=True))
+    ]
+
+
+def _probability_figures(content: RunContent) -> dict[str, list[PageFigure]]:
+    """Draw calibration and decision curves, if there are any."""
+    sections: dict[str, list[PageFigure]] = {"calibration": [], "decisions": []}
+    for place, of in enumerate(content.shown_classes):
+        if not content.calibration_curve.is_empty():
+            about = f"Share of {of} over its mean probability, a panel per model."
+            plot = partial(plot_calibration, of=of)
+            sections["calibration"].append(_draw(content, f"calibration{place}", plot, about))
+        if not content.decision_curve.is_empty():
+            about = (
+                f"Net benefit of treating for {of}; shaded: the interval of {content.models[0]}."
+            )
+            plot = partial(plot_decisions, of=of)
+            sections["decisions"].append(_draw(content, f"decision{place}", plot, about))
+    return sections

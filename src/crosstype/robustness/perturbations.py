@@ -1,0 +1,325 @@
+"""What a loss of expression is told: which one it is, and what training patients and tables say.
+
+One function per way to lose expression: test patients in, the same patients with less out.
+
+What is lost depends on the seed, the loss and what `Known` holds of training patients and tables;
+never on the model, on labels of test patients, or on anyone else among them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int
+
+from crosstype.expression.genes.panels import pam50_among, panel_among
+from crosstype.expression.matrix import AlignedExpression, load_expression
+from crosstype.expression.spec import ExpressionSpec
+from crosstype.expression.transformers import quantiles
+from crosstype.expression.units import LinearScale, Unit, linear_scale_of, median_ratios
+from crosstype.training.patients import Patients
+
+ORDER = (
+    "each",
+    "same",
+    "noise",
+    "normal_like",
+    "panel",
+    "pam50_withheld",
+    "other_assay",
+    "other_assay_scaled",
+)
+"""Every pattern of loss; its place is part of the seed of its draws."""
+OTHER = "other_expression.npz"
+"""The other assay's table in OUT."""
+LEAST_NAMED = 5
+"""With fewer genes of a named list than this, a table is said not to have it."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One way to lose expression.
+
+    Attributes:
+        pattern: one of ORDER.
+        level: how much is lost; see `losses.PATTERNS`.
+        draw: which of several draws.
+    """
+
+    pattern: str
+    level: float
+    draw: int
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Return what tells this loss's chance from that of every other."""
+        return (ORDER.index(self.pattern), round(self.level * 1000), self.draw)
+
+
+@dataclass(frozen=True)
+class LossTables:
+    """Tables that a loss may draw on; none of them holds a patient of the cohort.
+
+    The one exception is `other`, which holds the same patients, measured by another assay.
+
+    Attributes:
+        genes: names of the cohort's genes.
+        unit: unit of the cohort's expression.
+        normal_like: normal-like samples, same genes and unit; None where there are none.
+        other: amounts (or z-scores) of some of the cohort's patients, same genes; None: not given.
+        is_spectrum: whether gene sets stand in for the genes, so that nothing has a name or amount.
+    """
+
+    genes: tuple[str, ...]
+    unit: Unit
+    normal_like: AlignedExpression | None = None
+    other: AlignedExpression | None = None
+    is_spectrum: bool = False
+
+    @cached_property
+    def panel(self) -> Bool[np.ndarray, " genes"] | None:
+        """Return which genes are of the 21-gene panel; None if the table does not have it."""
+        return self._named(panel_among(self.genes))
+
+    @cached_property
+    def pam50(self) -> Bool[np.ndarray, " genes"] | None:
+        """Return which genes are PAM50 genes; None if the table does not have them."""
+        return self._named(pam50_among(self.genes))
+
+    def _named(self, names: tuple[str, ...]) -> Bool[np.ndarray, " genes"] | None:
+        named = set(names)
+        if self.is_spectrum or len(named) < LEAST_NAMED:
+            return None
+        return np.array([gene in named for gene in self.genes], dtype=bool)
+
+
+def read_loss_tables(out: Path, spec: ExpressionSpec) -> LossTables:
+    """Return the tables that stand in OUT.
+
+    Raises:
+        TableError: one of them is damaged.
+    """
+    expression = load_expression(out / "expression.npz")
+    is_spectrum = spec.representation == "spectrum"
+    normal_like = load_expression(out / "normal_like.npz")
+    has_normal = bool(normal_like.patient_ids) and normal_like.genes == expression.genes
+    other = load_expression(out / OTHER) if (out / OTHER).exists() else None
+    return LossTables(
+        expression.genes,
+        expression.unit,
+        normal_like if has_normal else None,
+        other,
+        is_spectrum,
+    )
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known where test patients lose expression: of training patients only, and tables.
+
+    Attributes:
+        train: the fold's training patients with raw expression.
+        tables: see LossTables.
+    """
+
+    train: Patients
+    tables: LossTables
+
+    @cached_property
+    def scale(self) -> LinearScale:
+        """Return the linear scale of the training patients' values; not for z-scores."""
+        scale = linear_scale_of(self.train.genes, self.tables.unit)
+        assert scale is not None, "patterns on the linear scale are left out for z-scores"
+        return scale
+
+    @cached_property
+    def mean_amounts(self) -> Float64[np.ndarray, " genes"]:
+        """Return each gene's mean amount over training patients; 0 if missing in all."""
+        return _mean(self.scale.amounts(self.train.genes))
+
+    @cached_property
+    def median_amounts(self) -> Float64[np.ndarray, " genes"]:
+        """Return each gene's median amount over training patients; 0 if missing in all."""
+        medians = quantiles(self.scale.amounts(self.train.genes), (0.5,))[0]
+        return np.asarray(np.nan_to_num(medians), dtype=np.float64)
+
+    @cached_property
+    def normal_like_amounts(self) -> Float64[np.ndarray, " genes"]:
+        """Return each gene's mean amount over normal-like samples; the training mean if missing."""
+        assert self.tables.normal_like is not None
+        amounts = self.scale.amounts(self.tables.normal_like.values)
+        missing = np.isnan(amounts).all(axis=0)
+        return np.where(missing, self.mean_amounts, _mean(amounts))
+
+    @cached_property
+    def telling_order(self) -> Int[np.ndarray, " genes"]:
+        """Return genes, those first that tell most of PAM50 in the training patients.
+
+        By the largest |correlation| with any PAM50 gene, these themselves first; where the table
+        does not have them, with any class. Correlations are of logarithms; a gene that is missing
+        counts as at its mean, a constant one as telling nothing.
+        """
+        values = self.train.genes.astype(np.float64)
+        if self.tables.unit == "linear":
+            values = np.log1p(np.maximum(values, 0))
+        standard = _standardised(values)
+        pam50 = self.tables.pam50
+        classes = np.eye(len(self.train.classes))[self.train.targets]
+        against = _standardised(classes) if pam50 is None else standard[:, pam50]
+        telling = np.abs(against.T @ standard).max(axis=0) / len(values)
+        if pam50 is not None:
+            telling[pam50] = np.inf
+        order: np.ndarray = np.argsort(-telling, kind="stable")
+        return order
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Return each column's mean, NaN aside; 0 if all are missing."""
+    present = ~np.isnan(values)
+    mean: np.ndarray = np.where(present, values, 0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
+    return mean
+
+
+def _standardised(values: np.ndarray) -> np.ndarray:
+    """Return columns of mean 0 and variance 1; 0 where missing or constant."""
+    centred = np.nan_to_num(values - _mean(values))
+    spread = np.sqrt((centred**2).mean(axis=0))
+    # What rounding leaves of a constant column is no spread.
+    varies = spread > 1e-9 * (1 + np.abs(_mean(values)))
+    scaled: np.ndarray = centred / np.where(varies, spread, np.inf)
+    return scaled
+
+
+Seed = tuple[int, int, int]
+"""The run's seed, repeat and fold."""
+PANEL_SIZE = 21
+
+
+def lose_each(patients: Patients, loss: Loss, known: Known, seed: Seed) -> Patients:  # noqa: ARG001
+    """Each patient loses a share of the genes, drawn for him alone."""
+    return without_share(patients, loss.level, np.random.default_rng([*seed, *loss.place]))
+
+
+def without_share(patients: Patients, share: float, chance: np.random.Generator) -> Patients:
+    """Return the patients without that share of the genes, each without genes of his own."""
+    genes = patients.genes.copy()
+    n_lost = round(share * genes.shape[1])
+    order = np.argsort(chance.random(genes.shape), axis=1)[:, :n_lost]
+    np.put_along_axis(genes, order, np.nan, axis=1)
+    return patients.with_genes(genes)
+
+
+def lose_same(patients: Patients, loss: Loss, known: Known, seed: Seed) -> Patients:  # noqa: ARG001
+    """All patients, of every fold, lose the same share of the genes."""
+    order = _drawn_genes(patients, loss, seed)
+    return _without(patients, order[: round(loss.level * len(order))])
+
+
+def add_noise(patients: Patients, loss: Loss, known: Known, seed: Seed) -> Patients:
+    """Gaussian noise on amounts: standard deviation level x the gene's mean in training patients.
+
+    Amounts below the lowest of the scale, 0, become the lowest.
+    """
+    if not loss.level:
+        return patients
+    chance = np.random.default_rng([*seed, *loss.place])
+    noise = chance.standard_normal(patients.genes.shape) * loss.level * known.mean_amounts
+    return patients.with_genes(known.scale.values(known.scale.amounts(patients.genes) + noise))
+
+
+def mix_normal_like(
+    patients: Patients,
+    loss: Loss,
+    known: Known,
+    seed: Seed,  # noqa: ARG001
+) -> Patients:
+    """Amounts become (1 - level) x the patient's own + level x the normal-like profile's."""
+    if not loss.level:
+        return patients
+    own = known.scale.amounts(patients.genes)
+    mixed = (1 - loss.level) * own + loss.level * known.normal_like_amounts
+    return patients.with_genes(known.scale.values(mixed))
+
+
+def keep_panel(patients: Patients, loss: Loss, known: Known, seed: Seed) -> Patients:
+    """Only the genes of the 21-gene panel are measured, or 21 genes drawn for all patients."""
+    panel = known.tables.panel
+    if panel is not None:
+        return _without(patients, np.flatnonzero(~panel))
+    return _without(patients, _drawn_genes(patients, loss, seed)[PANEL_SIZE:])
+
+
+def withhold_pam50(
+    patients: Patients,
+    loss: Loss,
+    known: Known,
+    seed: Seed,  # noqa: ARG001
+) -> Patients:
+    """A share of the genes is lost, the most telling first: see `Known.telling_order`.
+
+    Where the table has PAM50 genes they are lost all together, however small the share.
+    """
+    pam50 = known.tables.pam50
+    n_lost = round(loss.level * patients.genes.shape[1])
+    if pam50 is not None and loss.level:
+        n_lost = max(n_lost, int(pam50.sum()))
+    return _without(patients, known.telling_order[:n_lost])
+
+
+def take_other_assay(
+    patients: Patients,
+    loss: Loss,  # noqa: ARG001
+    known: Known,
+    seed: Seed,  # noqa: ARG001
+) -> Patients:
+    """Expression is another assay's, as it comes; patients that it did not measure are not given.
+
+    Genes that it did not measure are lost.
+    """
+    patients, amounts = _by_other_assay(patients, known)
+    if known.tables.unit == "zscore":
+        return patients.with_genes(amounts.astype(np.float32))
+    return patients.with_genes(known.scale.values(amounts))
+
+
+def take_other_assay_scaled(
+    patients: Patients,
+    loss: Loss,  # noqa: ARG001
+    known: Known,
+    seed: Seed,  # noqa: ARG001
+) -> Patients:
+    """The same, each patient multiplied by one number so that it lies where training patients do.
+
+    The number is the median, over genes, of the training patients' median amount by the patient's
+    own (after the median of ratios, Anders & Huber 2010). Nothing else of the assay is corrected.
+    """
+    patients, amounts = _by_other_assay(patients, known)
+    factors = median_ratios(amounts, known.median_amounts)
+    return patients.with_genes(known.scale.values(amounts * factors[:, None]))
+
+
+def _by_other_assay(
+    patients: Patients, known: Known
+) -> tuple[Patients, Float64[np.ndarray, "found genes"]]:
+    """Return those patients whom the other assay measured, and its amounts or z-scores."""
+    other = known.tables.other
+    assert other is not None
+    row_of = {patient: row for row, patient in enumerate(other.patient_ids)}
+    there = [patient for patient in patients.ids if patient in row_of]
+    values = other.values[[row_of[patient] for patient in there]]
+    return patients.select(there), values.astype(np.float64)
+
+
+def _drawn_genes(patients: Patients, loss: Loss, seed: Seed) -> np.ndarray:
+    """Return genes in an order that is drawn for all patients of all folds of a repeat."""
+    chance = np.random.default_rng([*seed[:2], *loss.place])
+    return chance.permutation(patients.genes.shape[1])
+
+
+def _without(patients: Patients, columns: np.ndarray) -> Patients:
+    genes = patients.genes.copy()
+    genes[:, columns] = np.nan
+    return patients.with_genes(genes)

@@ -1,0 +1,70 @@
+"""The words of the field as types: units, identifiers and modalities."""
+
+from __future__ import annotations
+
+import re
+
+TCGA_BARCODE = re.compile(r"^TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}", re.IGNORECASE)
+
+
+def patient_of(identifier: str) -> str:
+    """Return the patient of a sample or file id: 12 characters of a TCGA barcode, else the id."""
+    text = identifier.strip()
+    return text[:12].upper() if TCGA_BARCODE.match(text) else text
+
+
+def sample_type_of(identifier: str) -> str | None:
+    """Return the two-digit TCGA sample type (`01` primary, `06` metastasis, `11` normal), or None.
+
+    Slide and sample barcodes hold it in characters 14 and 15.
+    """
+    match = re.match(r"^TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}-(\d{2})", identifier.strip(), re.IGNORECASE)
+    return match.group(1) if match else None
+
+
+ALIQUOT = re.compile(
+    r"^TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}-(\d{2}[A-Z])-(\d{2})([A-Z])-([A-Z0-9]{4})", re.IGNORECASE
+)
+ANALYTES = "HRT"
+"""RNA analytes in the order in which they are preferred."""
+
+
+def aliquot_order(identifier: str) -> tuple[object, ...]:
+    """Return a sort key that puts first the sample of a patient that is to be used.
+
+    Lower sample types and vials go first (01A before 01B); of replicate aliquots of one vial
+    analyte H before R before T, then the highest plate and portion, as the Broad Institute's GDAC
+    Firehose chooses them.
+    """
+    text = identifier.strip().upper()
+    match = ALIQUOT.match(text)
+    if match is None:
+        return (text[:16], 0, (), text)
+    vial, portion, analyte, plate = match.groups()
+    rank = ANALYTES.find(analyte) if analyte in ANALYTES else len(ANALYTES)
+    latest = tuple(-ord(letter) for letter in plate + portion)
+    return (f"{text[:13]}{vial}", rank, latest, text)
+
+
+def site_of(patient_id: str) -> str | None:
+    """Return the tissue source site of a TCGA-like id (`A2` of `TCGA-A2-A04P`), or None."""
+    return patient_id[5:7].upper() if TCGA_BARCODE.match(patient_id) else None
+
+
+METASTASES = frozenset({"06", "07"})
+
+
+def is_tumour(identifier: str) -> bool:
+    """Return whether a sample or slide is a tumour and no metastasis; ids that say nothing are.
+
+    TCGA sample types 01 to 09 are tumours, of which 06 and 07 are metastases; 10 and more are
+    normal tissue or controls.
+    """
+    kind = sample_type_of(identifier)
+    return kind is None or (kind < "10" and kind not in METASTASES)
+
+
+def tissue_of(identifier: str) -> str:
+    """Return in words what tissue an id that is no primary tumour names."""
+    kind = sample_type_of(identifier)
+    return f"{'metastasis' if kind in METASTASES else 'normal tissue'} (sample type {kind})"

@@ -1,0 +1,44 @@
+"""The words of the field as types: units, identifiers and modalities."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NewType
+from urllib.parse import quote, unquote
+
+Microns = NewType("Microns", float)
+SlidePixels = NewType("SlidePixels", int)
+TilePixels = NewType("TilePixels", int)
+
+PATIENT_COLUMNS = (
+    "PATIENT", "PATIENT_ID", "patient id", "case_id", "case id", "bcr_patient_barcode",
+    "submitter_id", "cases.submitter_id", "sample_id", "sample id", "sampleid", "sample",
+)  # fmt: skip
+"""What tables call the column of the patient; the first is the default. Case does not matter."""
+SLIDE_COLUMNS = ("FILENAME", "file name", "file_name", "slide_id", "slide")
+"""The same for the column of the slide's file."""
+MPP_COLUMNS = ("MPP", "um_per_px", "microns_per_pixel")
+"""The same for the column of micrometres per pixel."""
+OVER_CLASSES = ("macro", "micro", "all")
+"""Stand where a class's name stands in tables of metrics: no class may be called so."""
+HOW_TO_NAME_PATIENTS = "Name the patients' column as patient_column under [cohort]."
+HOW_TO_NAME_SLIDES = "Call the column of the slides' files FILENAME."
+
+
+class Modality(StrEnum):
+    """What a model can look at."""
+
+    IMAGE = "image"
+    GENES = "genes"
+    CLINICAL = "clinical"
+
+
+def file_name_of(identifier: str) -> str:
+    """Return an id as a safe file name (percent-encoded; never `.`, `..` or a path)."""
+    name = quote(identifier, safe=" ()+,=@")
+    return name.replace(".", "%2E") if set(name) <= {"."} else name
+
+
+def identifier_of(file_name: str) -> str:
+    """Return the id that `file_name_of` encoded."""
+    return unquote(file_name)

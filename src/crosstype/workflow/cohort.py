@@ -1,0 +1,204 @@
+"""The cohort stage: join labels, slides and expression, and deal the folds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from crosstype.cohort.cohort import Cohort, build_cohort, write_cohort, write_left_out
+from crosstype.cohort.covariates import (
+    COVARIATES,
+    covariate_notes,
+    read_covariates,
+    write_covariates,
+)
+from crosstype.cohort.labels import COMPUTED
+from crosstype.cohort.single_modality import write_one_modality
+from crosstype.cohort.spec import CohortSpec
+from crosstype.cohort.subgroups import SUBGROUPS, read_subgroups, write_subgroups
+from crosstype.cohort.unlabelled import APART, APART_EXPRESSION, write_apart
+from crosstype.config.run_spec import RunSpec
+from crosstype.errors import CohortError
+from crosstype.expression.cache import ExpressionCache, expression_files
+from crosstype.expression.genes.sets import read_gene_sets
+from crosstype.expression.matrix import save_expression
+from crosstype.expression.pipeline_state import outlier_cost
+from crosstype.expression.spec import ExpressionSpec
+from crosstype.expression.transformers import ShiftLog
+from crosstype.features.encoders.catalog import pretraining_note
+from crosstype.features.store import FeatureRow, read_feature_rows
+from crosstype.folds.external_splits import split_files, split_outputs, write_splits
+from crosstype.folds.folds import fold_cohort
+from crosstype.io.tables import write_table
+from crosstype.protocol import Protocol
+from crosstype.workflow.ledger import Ledger, Stage
+
+OUTPUTS = (
+    "cohort.csv",
+    "left_out.csv",
+    "folds.csv",
+    "expression.npz",
+    "normal_like.npz",
+    "one_modality.csv",
+    "one_modality.npz",
+    "outliers.csv",
+    APART,
+    APART_EXPRESSION,
+    SUBGROUPS,
+)
+
+LABELS_FROM_RNA = (
+    "labels are computed from RNA, as PAM50 names are. Models that see the genes are judged by a "
+    "label made of them. If yours are not, say so by [cohort] label_source."
+)
+
+LEAST_GENES = ExpressionSpec().least_genes
+
+
+def cohort_stage(
+    spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger
+) -> tuple[Stage, Callable[[], Mapping[str, Any]]]:
+    """Return the stage and its work, which gives notes, provenance and the classes' sizes."""
+
+    def work() -> Mapping[str, Any]:
+        rows = read_feature_rows(out / "features.csv")
+        cache = ExpressionCache(out / ".stages" / "expression", ledger.hashes.sha256_of)
+        cohort = _joined(spec, rows, cache)
+        cohort = _represented(cohort, spec.expression)
+        cohort, folds, fold_notes = fold_cohort(cohort, spec.folds, protocol)
+        write_table(out / "folds.csv", folds)
+        write_splits(out / "splits", folds, cohort, spec.folds.write)
+        _write(cohort, spec, out)
+        notes = _covariates(spec.cohort, cohort.patient_ids, out / COVARIATES)
+        return {
+            "notes": [*_provenance_notes(cohort, rows), *cohort.notes, *fold_notes, *notes],
+            "provenance": cohort.provenance,
+            "counts": [cohort.labels.count(one.name) for one in spec.cohort.classes],
+        }
+
+    unplaced = replace(spec.cohort, labels=None, slides=None, expression=None, clinical=None)
+    folds = replace(spec.folds, file=None)
+    settings = [unplaced, unplaced_expression(spec.expression), folds, protocol]
+    outputs = [*OUTPUTS, *split_outputs(spec.folds)]
+    outputs += [COVARIATES] if spec.cohort.covariates else []
+    return Stage("cohort", settings, _inputs(spec, out), outputs), work
+
+
+def check_tables(spec: RunSpec, slides: Sequence[FeatureRow], out: Path, ledger: Ledger) -> None:
+    """Raise what is wrong with the tables, as far as it shows before any slide is read.
+
+    Args:
+        spec: the settings.
+        slides: every slide asked for, as if those that are there came out well.
+        out: folder of the run; keeps the expression that is read.
+        ledger: fingerprints files.
+    """
+    cache = ExpressionCache(out / ".stages" / "expression", ledger.hashes.sha256_of)
+    cohort = _joined(spec, slides, cache)
+    if spec.cohort.covariates:
+        read_covariates(spec.cohort, cohort.patient_ids)
+    read_subgroups(spec.cohort, cohort.patient_ids, cohort.sites)
+
+
+def _joined(spec: RunSpec, slides: Sequence[FeatureRow], cache: ExpressionCache) -> Cohort:
+    """Return the cohort, each of whose classes must reach every fold."""
+    least = spec.folds.n_folds if spec.folds.file is None else 1
+    return build_cohort(spec.cohort, of_genes(spec.expression), slides, least, cache.read)
+
+
+def unplaced_expression(spec: ExpressionSpec) -> ExpressionSpec:
+    """Return the settings without paths: the files' contents count instead."""
+    return replace(spec, gene_names=None, sample_sheet=None, gene_sets=None)
+
+
+def of_genes(spec: ExpressionSpec) -> ExpressionSpec:
+    """Return the settings by which genes are read; the representation plays no part."""
+    return replace(spec, representation="genes", gene_sets=None, least_genes=LEAST_GENES)
+
+
+def _represented(cohort: Cohort, spec: ExpressionSpec) -> Cohort:
+    """Return the cohort with what models see of its genes; withheld genes are gone by now.
+
+    Ranks and scaled values are made where a model is fitted; only their unit is checked here.
+    """
+    if spec.representation in ("ranks", "scaled") and cohort.expression.unit == "zscore":
+        raise CohortError(
+            f"[expression] representation: found {spec.representation!r} and a table of z-scores, "
+            "which compare a gene with other patients and not genes of a patient. Set it to "
+            "'genes', or give a table of amounts or logarithms."
+        )
+    if spec.representation != "spectrum" or spec.gene_sets is None:
+        return cohort
+    from crosstype.expression.genes.ssgsea import spectrum_of
+
+    gene_sets = read_gene_sets(spec.gene_sets)
+    spectra, notes = spectrum_of(cohort.expression, gene_sets, spec.least_genes)
+    beside = cohort.one_modality
+    if beside is not None and beside.expression.patient_ids:
+        theirs, _ = spectrum_of(beside.expression, gene_sets, spec.least_genes)
+        beside = replace(beside, expression=theirs)
+    cohort = replace(cohort, expression=spectra, one_modality=beside)
+    apart = cohort.apart
+    if apart is not None and apart.reasons:
+        theirs, _ = spectrum_of(apart.expression, gene_sets, spec.least_genes)
+        cohort = replace(cohort, apart=replace(apart, expression=theirs))
+    return replace(cohort, notes=(*cohort.notes, *notes))
+
+
+def _provenance_notes(cohort: Cohort, rows: Sequence[FeatureRow]) -> list[str]:
+    """Return what must be known of the labels' origin and of what the encoder has seen."""
+    encoders = sorted({row.encoder for row in rows if not row.fault})
+    notes = [pretraining_note(one, cohort.patient_ids) for one in encoders]
+    from_rna = cohort.provenance.startswith(COMPUTED)
+    return [*([f"Warning: {LABELS_FROM_RNA}"] if from_rna else []), *notes]
+
+
+def _covariates(spec: CohortSpec, patient_ids: Sequence[str], path: Path) -> list[str]:
+    """Write the cohort's covariates and return what is to be said of them; none: no file."""
+    path.unlink(missing_ok=True)  # of a run that had some
+    if not spec.covariates:
+        return []
+    found = read_covariates(spec, patient_ids)
+    write_covariates(path, found)
+    return covariate_notes(found)
+
+
+def _inputs(spec: RunSpec, out: Path) -> dict[str, Path]:
+    """Return the files that the cohort is made of, by names that do not depend on their place."""
+    tables = {
+        "labels": spec.cohort.labels,
+        "clinical": spec.cohort.clinical,
+        "gene_names": spec.expression.gene_names,
+        "sample_sheet": spec.expression.sample_sheet,
+        "gene_sets": spec.expression.gene_sets,
+    }
+    inputs = {f"{key}: {path.name}": path for key, path in tables.items() if path is not None}
+    if spec.cohort.expression is not None:
+        files = expression_files(spec.cohort.expression)
+        inputs |= {f"expression: {path.name}": path for path in files}
+    if spec.folds.file is not None:
+        inputs |= {f"splits: {path.name}": path for path in split_files(spec.folds.file)}
+    return {**inputs, "features.csv": out / "features.csv"}
+
+
+def _write(cohort: Cohort, spec: RunSpec, out: Path) -> None:
+    """Write the tables of the cohort and what outlier removal would cost."""
+    write_cohort(out / "cohort.csv", cohort)
+    write_left_out(out / "left_out.csv", cohort.left_out)
+    save_expression(out / "expression.npz", cohort.expression)
+    if cohort.normal_like is not None:
+        save_expression(out / "normal_like.npz", cohort.normal_like)
+    if cohort.apart is not None:
+        write_apart(out / APART, cohort.apart.reasons)
+        save_expression(out / APART_EXPRESSION, cohort.apart.expression)
+    groups = read_subgroups(spec.cohort, cohort.patient_ids, cohort.sites)
+    write_subgroups(out / SUBGROUPS, groups)
+    if cohort.one_modality is not None:
+        write_one_modality(out / "one_modality.csv", cohort.one_modality)
+        save_expression(out / "one_modality.npz", cohort.one_modality.expression)
+    held = cohort.expression
+    logged = ShiftLog().fit_transform(held.values) if held.unit == "linear" else held.values
+    cost = outlier_cost(logged, cohort.labels, held.genes, spec.expression.outlier_factor)
+    write_table(out / "outliers.csv", cost)

@@ -1,0 +1,127 @@
+"""The explain stage: where models look and which genes they go by, in OUT/explanation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crosstype.config.run_spec import RunSpec
+from crosstype.progress import Watcher
+from crosstype.protocol import Protocol
+from crosstype.workflow.ledger import Ledger, Stage
+
+if TYPE_CHECKING:
+    from crosstype.explain.tile_locations import Places
+    from crosstype.features.slide_sources import Source
+    from crosstype.features.tile_batches import Recipe
+
+
+FOLDER = "explanation"
+TABLES = (
+    *("attention.csv", "gene_set_attention.csv", "attributions.csv", "gene_sets.csv"),
+    *("patients.csv", "drawn.csv"),
+    *("architecture.csv", "vector_maps.csv", "examples.csv"),
+    *("sample_profile.csv", "expression_spread.csv", "expression_steps.csv"),
+)
+PICTURES = ("examples/slide.jpg", "examples/tiles.png")
+READ = ("cohort.csv", "folds.csv", "expression.npz", "features.csv")
+
+Work = Callable[[Watcher], Mapping[str, Any]]
+
+
+def explain_stage(
+    spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger
+) -> tuple[Stage, Work]:
+    """Return the stage and its work, which gives notes.
+
+    torch and captum are imported only by the work.
+    """
+    from crosstype.explain.spec import models_to_explain
+
+    models = models_to_explain(spec.explanation.models, spec.training.models)
+
+    def work(watcher: Watcher) -> Mapping[str, Any]:
+        from crosstype.crossval.worker import Bench
+        from crosstype.explain.explain import explain
+        from crosstype.explain.figures.examples import TileExamples, write_examples
+        from crosstype.explain.maps import Pictures
+        from crosstype.workflow.train import make_plan
+
+        plan, _ = make_plan(spec, protocol, out, ledger)
+        places = _places(spec, out)
+        sources = _sources(spec)
+        pictures = Pictures(out / FOLDER, sources, spec.slides.mpp, spec.explanation)
+        bench = Bench(plan)
+        notes = explain(bench, models, places, pictures, watcher)
+        tiles = TileExamples(_recipe(spec), sources, places, spec.training.views)
+        for line in write_examples(bench, models, out / FOLDER, tiles):
+            watcher.say(line)
+        return notes
+
+    settings = [
+        replace(spec.explanation, enabled=True),
+        [one.name for one in spec.cohort.classes],
+        spec.models.least_genes,
+        spec.folds.seed,
+        [spec.slides.mpp, spec.tissue, spec.tiles, spec.stain, spec.augmentation],
+        [spec.training.views, spec.training.models],
+        models,
+        protocol,
+    ]
+    outputs = [f"{FOLDER}/{name}" for name in (*TABLES, *PICTURES)]
+    return Stage("explain", settings, _inputs(spec, models, out), outputs), work
+
+
+def _inputs(spec: RunSpec, models: Sequence[str], out: Path) -> dict[str, Path]:
+    """Return the files that explanations are made of, among them every fitted model explained.
+
+    Of the others one network each is shown as it was built.
+    """
+    folder = out / "models"
+    fitted = [path for one in models for path in sorted((folder / one).glob("*.safetensors"))]
+    others = [one for one in spec.training.models if one not in models]
+    fitted += [path for one in others for path in (folder / one).glob("0_0.safetensors")]
+    inputs = {name: out / name for name in READ}
+    inputs |= {str(path.relative_to(out)): path for path in fitted}
+    if spec.models.gene_sets is not None:
+        inputs[f"gene_sets: {spec.models.gene_sets.name}"] = spec.models.gene_sets
+    return inputs
+
+
+def _places(spec: RunSpec, out: Path) -> Places:
+    """Return where the tiles of each patient are."""
+    from crosstype.explain.tile_locations import Places
+    from crosstype.features.slide_sources import table_mpps
+    from crosstype.features.store import find_slides, read_feature_rows
+    from crosstype.workflow.features import feature_files, feature_folder
+
+    table = spec.cohort.slides
+    usable = {row.slide_id for row in read_feature_rows(out / "features.csv") if not row.fault}
+    folder = replace(spec.features, folder=feature_folder(spec, out))
+    slides = find_slides(folder, table, spec.cohort.patient_column)
+    return Places(
+        feature_files(spec, out, usable),
+        {path: slide_id for slide_id, _, path in slides},
+        table_mpps(table) if table is not None else {},
+    )
+
+
+def _recipe(spec: RunSpec) -> Recipe | None:
+    """Return how slides became features; None if features came from elsewhere."""
+    if spec.slides.folder is None:
+        return None
+    from crosstype.workflow.features import recipe_of
+
+    return recipe_of(spec)
+
+
+def _sources(spec: RunSpec) -> Mapping[str, Source]:
+    """Return the slides by id; none if features came from elsewhere."""
+    if spec.slides.folder is None:
+        return {}
+    from crosstype.features.slide_sources import find_sources
+
+    found = find_sources(spec.slides, spec.cohort.slides, spec.cohort.patient_column)
+    return {one.slide_id: one for one in found}

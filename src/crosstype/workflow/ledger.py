@@ -1,0 +1,100 @@
+"""How a finished stage is recognised: by its settings, its inputs and what it left behind."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crosstype import __version__
+from crosstype.io.files import HashMemory, hash_of, write_text
+
+MAXRSS_PER_MIB = 1024 if sys.platform == "linux" else 1024**2  # Linux counts in KiB
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the way of the data.
+
+    Attributes:
+        name: as the user knows it.
+        settings: its whole specs, and whatever else its result depends on.
+        inputs: files it reads, by a name that does not change with their place.
+        outputs: names of the files in OUT that it leaves.
+    """
+
+    name: str
+    settings: Any
+    inputs: Mapping[str, Path]
+    outputs: Sequence[str]
+
+
+class Ledger:
+    """The stages that OUT remembers, each with its hash, its outputs and what it cost."""
+
+    def __init__(self, out: Path) -> None:
+        """Open or begin the ledger of this OUT."""
+        self.out = out
+        self._folder = out / ".stages"
+        self.hashes = HashMemory(self._folder / "sha256.json")
+
+    def do(self, stage: Stage, work: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+        """Run the work unless its result stands in OUT already; return what it noted.
+
+        The work returns JSON-able notes, which are kept with the stage. A stage that fails, or is
+        killed, leaves no record and is done again next time.
+        """
+        key = self._key(stage)
+        record = self._record(stage.name)
+        if record.get("hash") == key and record.get("outputs") == self._outputs(stage):
+            return record
+        self._path(stage.name).unlink(missing_ok=True)
+        began = time.monotonic()
+        notes = dict(work())
+        record = {
+            "hash": key,
+            "seconds": round(time.monotonic() - began, 2),
+            "peak_memory_mb": _peak_memory_mib(),
+            "inputs": {name: self.hashes.sha256_of(p) for name, p in stage.inputs.items()},
+            "notes": notes,
+            "outputs": self._outputs(stage),
+        }
+        write_text(self._path(stage.name), json.dumps(record, indent=1, ensure_ascii=False))
+        self.hashes.save()
+        return record
+
+    def _key(self, stage: Stage) -> str:
+        inputs = {name: self.hashes.sha256_of(path) for name, path in stage.inputs.items()}
+        return hash_of([__version__, stage.name, stage.settings, inputs])
+
+    def _outputs(self, stage: Stage) -> dict[str, str | None]:
+        paths = {name: self.out / name for name in stage.outputs}
+        return {
+            name: self.hashes.sha256_of(path) if path.exists() else None
+            for name, path in paths.items()
+        }
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.json"
+
+    def _record(self, name: str) -> dict[str, Any]:
+        try:
+            record: dict[str, Any] = json.loads(self._path(name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return record
+
+
+def _peak_memory_mib() -> float | None:
+    """Return the peak memory of this process or its largest finished child; None on Windows."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return round(max(own, children) / MAXRSS_PER_MIB, 1)

@@ -1,0 +1,202 @@
+"""The train stage: every model on every fold, and the tables that this adds up to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crosstype.cohort.covariates import COVARIATES
+from crosstype.cohort.unlabelled import APART, APART_EXPRESSION, read_apart
+from crosstype.config.run_spec import RunSpec
+from crosstype.expression.spec import ExpressionSpec
+from crosstype.io.files import hash_of
+from crosstype.io.tables import write_table
+from crosstype.progress import Watcher
+from crosstype.protocol import Protocol
+from crosstype.workflow.ledger import Ledger, Stage
+
+if TYPE_CHECKING:
+    from crosstype.crossval.plan import Plan
+    from crosstype.robustness.study import Study
+
+
+MARKED = ("predictions.csv", "stressed_predictions.csv", "training.csv", "calibration.csv")
+LOSSES = "rna_loss.npz"
+SITE_PROBE = "site_probe.csv"
+APART_PREDICTIONS = "apart_predictions.csv"
+NORMAL_LIKE = "normal_like.npz"
+READ = (
+    "cohort.csv",
+    "folds.csv",
+    "expression.npz",
+    "features.csv",
+    "one_modality.csv",
+    "one_modality.npz",
+    APART,
+    APART_EXPRESSION,
+)
+
+Work = Callable[[int, Watcher], Mapping[str, Any]]
+
+
+def train_stage(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) -> tuple[Stage, Work]:
+    """Return the stage and its work, which takes the number of workers and gives notes.
+
+    torch is imported only by the work.
+    """
+
+    def work(n_workers: int, watcher: Watcher) -> Mapping[str, Any]:
+        from crosstype.crossval.prediction_table import write_apart_predictions
+        from crosstype.crossval.run import cross_validate, write_losses, write_predictions
+        from crosstype.crossval.site_probe import probe_sites
+        from crosstype.crossval.worker import records_of
+
+        plan, notes = make_plan(spec, protocol, out, ledger)
+        jobs = cross_validate(plan, n_workers, watcher)
+        for name in ("stressed_predictions.csv", "search.csv", LOSSES):  # of a run that made them
+            (out / name).unlink(missing_ok=True)
+        records = records_of(plan, jobs)
+        write_predictions(plan, records)
+        if plan.study:
+            write_losses(plan, records, out / LOSSES)
+        write_apart_predictions(plan, records, out / APART_PREDICTIONS)
+        write_table(out / SITE_PROBE, probe_sites(plan))
+        return {"jobs": len(jobs), "notes": notes}
+
+    n_shuffles, n_losses = spec.evaluation.n_shuffles, _n_losses(spec)
+    folds = replace(spec.folds, file=None, write=())  # folds.csv holds what they say
+    settings = [
+        [one.name for one in spec.cohort.classes],
+        _unplaced(spec.expression),
+        replace(spec.models, gene_sets=None),
+        spec.training,
+        folds,
+        protocol,
+        n_shuffles,
+        n_losses,
+    ]
+    outputs = [
+        SITE_PROBE,
+        APART_PREDICTIONS,
+        *(name for name in MARKED if n_shuffles or "stressed" not in name),
+    ]
+    outputs += [LOSSES] if n_losses else []
+    return Stage("train", settings, _inputs(spec, out), outputs), work
+
+
+def _inputs(spec: RunSpec, out: Path) -> dict[str, Path]:
+    """Return the files that training reads, by the name that the ledger keeps."""
+    from crosstype.expression.cache import expression_files
+
+    inputs = {name: out / name for name in _read(spec)}
+    if spec.evaluation.rna_loss:
+        inputs[NORMAL_LIKE] = out / NORMAL_LIKE
+    other = spec.evaluation.other_expression
+    if other is not None:
+        inputs |= {f"other_expression: {one.name}": one for one in expression_files(other)}
+    if spec.models.gene_sets is not None:
+        inputs[f"gene_sets: {spec.models.gene_sets.name}"] = spec.models.gene_sets
+    return inputs
+
+
+def _images_alone(out: Path) -> set[str]:
+    """Return the patients beside the cohort who have an image and no expression."""
+    from crosstype.cohort.single_modality import read_one_modality
+
+    table = read_one_modality(out / "one_modality.csv")
+    return {p for p, has in table.select("patient_id", "modality").iter_rows() if has == "image"}
+
+
+def _study(spec: RunSpec, out: Path, ledger: Ledger, notes: list[str]) -> Study:
+    """Return the losses of expression to be made; what cannot be made is noted.
+
+    Reads the other assay's table, if one is given, into OUT.
+    """
+    from crosstype.robustness.perturbations import OTHER, read_loss_tables
+    from crosstype.robustness.study import make_study
+
+    (out / OTHER).unlink(missing_ok=True)  # of a run that had one
+    if spec.evaluation.other_expression is not None:
+        notes.append(_write_other_assay(spec, out, ledger, out / OTHER))
+    tables = [out / name for name in (NORMAL_LIKE, OTHER) if (out / name).exists()]
+    inputs = [[path.name, ledger.hashes.sha256_of(path)] for path in tables]
+    n_draws = spec.evaluation.n_losses
+    study = make_study(read_loss_tables(out, spec.expression), n_draws, hash_of(inputs))
+    notes += study.left_out
+    return study
+
+
+def _write_other_assay(spec: RunSpec, out: Path, ledger: Ledger, path: Path) -> str:
+    """Write the cohort's patients as the other assay measured them; return a note."""
+    from crosstype.cohort.second_assay import read_other_assay
+    from crosstype.expression.cache import ExpressionCache
+    from crosstype.expression.matrix import load_expression, save_expression
+    from crosstype.io.tables import read_stage_table
+    from crosstype.workflow.cohort import of_genes
+
+    assert spec.evaluation.other_expression is not None
+    table = read_stage_table(out / "cohort.csv", ["patient_id", "label"])
+    labels = dict(table.select("patient_id", "label").iter_rows())
+    cache = ExpressionCache(out / ".stages" / "expression", ledger.hashes.sha256_of)
+    cohort = load_expression(out / "expression.npz")
+    other, note = read_other_assay(
+        spec.evaluation.other_expression, of_genes(spec.expression), cohort, labels, cache.read
+    )
+    save_expression(path, other)
+    return f"rna_loss: other assay: {note}"
+
+
+def _read(spec: RunSpec) -> tuple[str, ...]:
+    """Return which stage files are read."""
+    return (*READ, *((COVARIATES,) if spec.cohort.covariates else ()))
+
+
+def _n_losses(spec: RunSpec) -> int:
+    return spec.evaluation.n_losses if spec.evaluation.rna_loss else 0
+
+
+def _unplaced(spec: ExpressionSpec) -> ExpressionSpec:
+    from crosstype.workflow.cohort import unplaced_expression
+
+    return unplaced_expression(spec)
+
+
+def make_plan(
+    spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger
+) -> tuple[Plan, list[str]]:
+    """Return what the training jobs need to know, and what was found of the gene sets."""
+    from crosstype.crossval.plan import Plan
+    from crosstype.expression.genes.sets import read_token_sets
+    from crosstype.expression.matrix import load_expression
+    from crosstype.features.store import read_feature_rows
+    from crosstype.io.tables import read_table
+    from crosstype.workflow.features import feature_files
+
+    shown = set(read_table(out / "cohort.csv")["patient_id"]) | _images_alone(out)
+    shown |= set(read_apart(out / APART))
+    usable = {row.slide_id for row in read_feature_rows(out / "features.csv") if not row.fault}
+    files = feature_files(spec, out, usable)
+    names = [name for name in _read(spec) if name != "folds.csv"]  # each job hashes its own fold
+    gene_sets, notes = None, list[str]()
+    if spec.models.gene_sets is not None:
+        genes = load_expression(out / "expression.npz").genes
+        gene_sets, notes = read_token_sets(spec.models.gene_sets, genes, spec.models.least_genes)
+    study = _study(spec, out, ledger, notes) if spec.evaluation.rna_loss else None
+    plan = Plan(
+        out=out,
+        classes=tuple(one.name for one in spec.cohort.classes),
+        slides={patient: paths for patient, paths in files.items() if patient in shown},
+        protocol=protocol,
+        expression=_unplaced(spec.expression),
+        model=replace(spec.models, gene_sets=None),
+        training=spec.training,
+        seed=spec.folds.seed,
+        n_shuffles=spec.evaluation.n_shuffles,
+        study=study,
+        inputs=hash_of([ledger.hashes.sha256_of(out / name) for name in names]),
+        gene_sets=gene_sets,
+        has_covariates=bool(spec.cohort.covariates),
+    )
+    return plan, notes

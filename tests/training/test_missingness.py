@@ -1,0 +1,144 @@
+"""Damaged and absent modalities: what is done to patients, and what models then say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from crosstype.training.checkpoint import load_classifier, make_classifier, save_classifier
+from crosstype.training.classifier import Split, together
+from crosstype.training.missingness import Regime, damaged, regime_of, regimes_of
+from crosstype.training.network_classifier import make_practice, practised_regimes
+from crosstype.types import Modality
+
+BOTH = frozenset(Modality)
+
+
+@pytest.mark.parametrize("regime", [Regime.THIN, Regime.BARE])
+@pytest.mark.parametrize("unit", ["linear", "log", "zscore"])
+def test_damage_loses_genes_and_noises_the_rest(
+    make_patients: Any, regime: Regime, unit: Any
+) -> None:
+    patients = make_patients(40, n_genes=2000)
+    found = damaged(patients, regime, unit, np.random.default_rng(0))
+    share = (~np.isnan(found.genes)).mean(axis=1)
+    low, high = {Regime.THIN: (0.009, 0.32), Regime.BARE: (0, 0.0101)}[regime]
+    assert share.min() >= low
+    assert share.max() <= high
+    assert (share == 0).any() == (regime is Regime.BARE)
+    kept = ~np.isnan(found.genes)
+    assert (found.genes[kept] != patients.genes[kept]).mean() > 0.9
+    if unit != "zscore":
+        assert found.genes[kept].min() >= 0
+    assert found.bag_of == patients.bag_of
+
+
+def test_regimes_are_recognised_from_what_was_measured(make_patients: Any) -> None:
+    patients = replace(make_patients(4), bag_of=("P000", "P001", "P002", None))
+    measured = np.array([1.0, 0.1, 0.001, 1.0])
+    found = regime_of(patients, measured, regimes_of(BOTH))
+    assert found.tolist() == [Regime.WHOLE, Regime.THIN, Regime.BARE, Regime.NO_IMAGE]
+    assert set(regime_of(patients, measured, (Regime.WHOLE,))) == {Regime.WHOLE}
+
+
+def test_damage_is_the_same_for_all_models_and_starts_are_honest(
+    make_patients: Any, make_recipe: Any, make_splits: Any
+) -> None:
+    patients = make_patients(24)
+    recipe, splits = make_recipe(), make_splits(patients)
+    preparation = recipe.preparing.fit(patients)
+    regimes = practised_regimes(BOTH, recipe)
+    one, other = (make_practice(splits, preparation, None, regimes, recipe) for _ in range(2))
+    for regime in regimes:
+        np.testing.assert_array_equal(one.of[regime].genes, other.of[regime].genes)
+    for number, split in enumerate(splits):
+        assert one.training(number)[0].patients.ids == split.train.ids
+        assert one.held(number)[0].patients.ids == split.validation.ids
+    assert practised_regimes(BOTH, make_recipe(damage=0.0)) == (Regime.WHOLE,)
+
+
+@pytest.mark.parametrize("start", ["linear", "zero"])
+@pytest.mark.parametrize("name", ["concat", "cross_attention", "late"])
+def test_one_artefact_predicts_from_either_modality_or_both(
+    make_patients: Any, make_recipe: Any, make_splits: Any, tmp_path: Any, name: str, start: str
+) -> None:
+    """The signal stands in both modalities, so each alone must still find it."""
+    patients = make_patients(60, signal=3.0)
+    recipe = make_recipe(start=start, max_epochs=40, patience=40, learning_rate=0.01)
+    classifier = make_classifier(name)
+    classifier.fit(make_splits(patients), recipe)
+    save_classifier(classifier, tmp_path / "model.safetensors", recipe.model)
+    again = load_classifier(tmp_path / "model.safetensors")
+    test = make_patients(60, signal=3.0, seed=1)
+    no_genes = test.with_genes(np.full_like(test.genes, np.nan))
+    for given in (test, test.without_images(), no_genes, no_genes.without_images()):
+        said = classifier.predict(given)
+        assert np.isfinite(said).all()
+        np.testing.assert_allclose(said.sum(axis=1), 1)
+        np.testing.assert_allclose(again.predict(given), said, atol=1e-6)
+    for given in (test, test.without_images(), no_genes):
+        assert roc_auc_score(given.targets, classifier.predict(given)[:, 1]) > 0.7
+    nothing = classifier.predict(no_genes.without_images())
+    np.testing.assert_allclose(nothing, np.tile(nothing[:1], (60, 1)), atol=1e-6)
+
+
+def test_without_an_image_fusion_says_what_genes_alone_say(
+    make_patients: Any, make_recipe: Any, make_splits: Any
+) -> None:
+    patients = make_patients(40)
+    fitted = {}
+    for name in ("gene_only", "cross_attention"):
+        fitted[name] = make_classifier(name)
+        fitted[name].fit(make_splits(patients), make_recipe(damage=0.0))
+    blind = patients.without_images()
+    lines = [one.start.logits(blind, one.preparation) for one in fitted.values()]
+    np.testing.assert_allclose(lines[0], lines[1], atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["image_only", "gene_only", "late", "cross_attention"])
+def test_patients_with_one_modality_teach(
+    make_patients: Any, make_recipe: Any, make_splits: Any, name: str
+) -> None:
+    everyone = make_patients(60, signal=1.0)
+    whole, rest = everyone.take(np.arange(30)), everyone.take(np.arange(30, 60))
+    genes = rest.genes.copy()
+    genes[::2] = np.nan
+    shown = tuple(one if row % 2 == 0 else None for row, one in enumerate(rest.bag_of))
+    rest = replace(rest, genes=genes, bag_of=shown)
+    splits = [
+        Split(
+            together(one.train, rest.take(np.arange(len(rest))[np.arange(30) % 2 != number])),
+            one.validation,
+            beside=rest.take(np.arange(len(rest))[np.arange(30) % 2 == number]),
+        )
+        for number, one in enumerate(make_splits(whole))
+    ]
+    alone, more = make_classifier(name), make_classifier(name)
+    alone.fit(make_splits(whole), make_recipe())
+    more.fit(splits, make_recipe())
+    test = make_patients(40, signal=1.0, seed=2)
+    assert np.isfinite(more.predict(test)).all()
+    assert not np.allclose(more.predict(test), alone.predict(test), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["logistic_genes", "logistic_image", "logistic_both"])
+def test_baselines_learn_only_from_who_has_what_they_see(
+    make_patients: Any, make_recipe: Any, make_splits: Any, name: str
+) -> None:
+    patients = make_patients(40)
+    splits = make_splits(patients)
+    nobody = replace(
+        patients.take(np.arange(6)),
+        ids=tuple(f"X{i}" for i in range(6)),
+        genes=np.full((6, patients.genes.shape[1]), np.nan, dtype=np.float32),
+        bag_of=(None,) * 6,
+    )
+    beside = [Split(together(one.train, nobody), one.validation) for one in splits]
+    plain, other = make_classifier(name), make_classifier(name)
+    plain.fit(splits, make_recipe())
+    other.fit(beside, make_recipe())
+    np.testing.assert_allclose(plain.predict(patients), other.predict(patients), atol=1e-6)
