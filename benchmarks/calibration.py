@@ -25,7 +25,7 @@ from crosstype.models.spec import ModelSpec
 from crosstype.protocol import protocol_named
 from crosstype.training.calibration import Calibration
 from crosstype.training.checkpoint import make_classifier
-from crosstype.training.classifier import Recipe, together
+from crosstype.training.classifier import TrainingRecipe, together
 from crosstype.training.patients import Patients
 from crosstype.training.preprocessing import Preparing
 from crosstype.training.spec import TrainingSpec
@@ -72,7 +72,7 @@ def main() -> None:
         targets, plain, warm, temperatures = [], [], [], []
         for number, fold in enumerate(transfer.dealt(patients, 5)):
             model = make_classifier(name)
-            recipe = Recipe(spec, ModelSpec(), preparing, (0, 0, number))
+            recipe = TrainingRecipe(spec, ModelSpec(), preparing, (0, 0, number))
             model.fit(list(transfer.dealt(fold.train, 4)), recipe)
             targets.append(fold.validation.targets)
             temperatures.append(round(model.calibration.temperature, 2))

@@ -29,7 +29,7 @@ from crosstype.features.encoders.weights import import_timm
 from crosstype.features.extract import extract_slide
 from crosstype.features.slide_sources import Source
 from crosstype.features.spec import FeaturesSpec
-from crosstype.features.tile_batches import Recipe
+from crosstype.features.tile_batches import ExtractionRecipe
 from crosstype.io.files import sha256_of
 from crosstype.slides.open import open_slide
 from crosstype.slides.spec import AugmentationSpec, SlidesSpec, StainSpec, TilesSpec, TissueSpec
@@ -195,7 +195,7 @@ def measure(folder: Path, given: argparse.Namespace) -> None:
 def whole(path: Path, encoder: object, precision: str, how: tuple) -> None:
     """Measure slide to stored features, on the same tiles for both."""
     n, rounds, network, folder = how
-    recipe = Recipe(
+    recipe = ExtractionRecipe(
         SlidesSpec(), TissueSpec(), TilesSpec(n_tiles=n, minimum_tissue=0.3), StainSpec(),
         AugmentationSpec(), FeaturesSpec(),
     )  # fmt: skip

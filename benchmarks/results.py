@@ -21,7 +21,7 @@ import polars as pl
 
 from crosstype import __version__
 from crosstype.config.read import read_config
-from crosstype.progress import Watcher
+from crosstype.progress import Progress
 from crosstype.workflow.pipeline import Run
 from crosstype.workflow.pipeline import run as run_pipeline
 
@@ -164,7 +164,7 @@ def _rows(folder: Path) -> list[str]:
     return rows
 
 
-class Lines(Watcher):
+class Lines(Progress):
     """Progress as lines on standard error."""
 
     def start(self, stage: str, total: int, done: int = 0) -> None:

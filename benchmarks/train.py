@@ -37,7 +37,7 @@ from crosstype.models.catalog import make_network
 from crosstype.models.network import Sizes
 from crosstype.models.spec import ModelSpec
 from crosstype.protocol import protocol_named
-from crosstype.training.classifier import Recipe, Split
+from crosstype.training.classifier import Split, TrainingRecipe
 from crosstype.training.fit import Member, Prepared, fit_members
 from crosstype.training.network_classifier import NetworkClassifier
 from crosstype.training.patients import Bags, Patients
@@ -236,7 +236,7 @@ def fit_inside(given: argparse.Namespace) -> None:
         Split(patients.take(train), patients.take(held)) for train, held in (parts, parts[::-1])
     ]
     training = TrainingSpec(max_epochs=given.epochs, patience=given.epochs)
-    recipe = Recipe(training, ModelSpec(), preparing("strict"), (0, 0, 0))
+    recipe = TrainingRecipe(training, ModelSpec(), preparing("strict"), (0, 0, 0))
     _say_peak("read nothing yet", lambda: None)
     classifier = NetworkClassifier(given.model)
     _say_peak(f"fit {given.model}, {given.epochs} epochs", lambda: classifier.fit(splits, recipe))

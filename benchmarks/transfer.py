@@ -27,15 +27,15 @@ from crosstype.cohort.labels import read_labels
 from crosstype.cohort.spec import ClassSpec, CohortSpec
 from crosstype.expression.pipeline_state import align_genes
 from crosstype.expression.read import read_expression
-from crosstype.expression.sample_selection import chosen_samples
+from crosstype.expression.sample_selection import select_samples
 from crosstype.expression.spec import ExpressionSpec
 from crosstype.features.store import feature_files_in, slide_id_of, table_slides
 from crosstype.models.catalog import NETWORKS
 from crosstype.models.spec import ModelSpec
 from crosstype.protocol import protocol_named
-from crosstype.training.classifier import Recipe, Split
+from crosstype.training.classifier import Split, TrainingRecipe
 from crosstype.training.fit import probabilities_of
-from crosstype.training.linear.base_model import fit_line
+from crosstype.training.linear.base_model import fit_base_model
 from crosstype.training.network_classifier import NetworkClassifier
 from crosstype.training.patients import Bags, Patients
 from crosstype.training.preprocessing import Preparing
@@ -102,7 +102,7 @@ def read_patients(data: Path) -> tuple[Patients, Patients, Patients]:
     usable = sorted(set(labels) & set(paths))
     own = read_expression(folder / "expression_rsem_909.tsv.gz", ExpressionSpec(), usable)
     other = read_expression(folder / "counts_20124.tsv.gz", ExpressionSpec(), usable)
-    own_rows, other_rows = chosen_samples(own)[0], chosen_samples(other)[0]
+    own_rows, other_rows = select_samples(own)[0], select_samples(other)[0]
     aligned, _ = align_genes(other.values, other.genes, own.genes)
 
     def made(ids: list[str], values: np.ndarray, rows: dict[str, int]) -> Patients:
@@ -128,9 +128,9 @@ def by_made_up_assay(patients: Patients, seed: int, power: float = 1.0) -> Patie
         seed: of the factors and depths.
         power: to which amounts are raised; not 1: the assay is not even proportional.
     """
-    chance = np.random.default_rng(seed)
-    factor = np.exp(chance.normal(0, GENE_FACTOR_SD, patients.genes.shape[1]))
-    depth = np.exp(chance.normal(0, DEPTH_SD, (len(patients), 1))) * UNIT_FACTOR
+    rng = np.random.default_rng(seed)
+    factor = np.exp(rng.normal(0, GENE_FACTOR_SD, patients.genes.shape[1]))
+    depth = np.exp(rng.normal(0, DEPTH_SD, (len(patients), 1))) * UNIT_FACTOR
     return patients.with_genes((patients.genes**power * factor * depth).astype(np.float32))
 
 
@@ -157,12 +157,14 @@ def fitted(
     preparing = Preparing(spec, protocol_named("strict"), "linear")
     if line:
         preparation = preparing.fit(train)
-        start = fit_line(train, preparation, NETWORKS[name].uses, TrainingSpec())
+        start = fit_base_model(train, preparation, NETWORKS[name].uses, TrainingSpec())
         return lambda some: probabilities_of(torch.from_numpy(start.logits(some, preparation)))[
             :, 1
         ]
     model = NetworkClassifier(name)
-    model.fit(list(dealt(train, 4)), Recipe(TrainingSpec(), ModelSpec(), preparing, (0, 0, 0)))
+    model.fit(
+        list(dealt(train, 4)), TrainingRecipe(TrainingSpec(), ModelSpec(), preparing, (0, 0, 0))
+    )
     return lambda some: model.predict(some)[:, 1]
 
 

@@ -29,7 +29,7 @@ from crosstype.features.formats.open import write_features  # noqa: E402
 from crosstype.io.files import write_text  # noqa: E402
 from crosstype.models.spec import ModelSpec  # noqa: E402
 from crosstype.protocol import protocol_named  # noqa: E402  after the hook
-from crosstype.training.classifier import Recipe, Split  # noqa: E402
+from crosstype.training.classifier import Split, TrainingRecipe  # noqa: E402
 from crosstype.training.patients import Bags, Patients  # noqa: E402
 from crosstype.training.preprocessing import Preparing  # noqa: E402
 from crosstype.training.spec import TrainingSpec  # noqa: E402
@@ -236,12 +236,12 @@ def make_patients(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
 
 
 @pytest.fixture(scope="session")
-def make_recipe() -> Callable[..., Recipe]:
+def make_recipe() -> Callable[..., TrainingRecipe]:
     """Make the settings of a tiny fit."""
 
-    def make(protocol: str = "strict", seed: int = 0, **training: Any) -> Recipe:
+    def make(protocol: str = "strict", seed: int = 0, **training: Any) -> TrainingRecipe:
         quick: dict[str, Any] = {"max_epochs": 3, "patience": 3, "batch_size": 8}
-        return Recipe(
+        return TrainingRecipe(
             TrainingSpec(**(quick | training)),
             ModelSpec(width=8, n_gene_tokens=2, n_heads=2),
             Preparing(ExpressionSpec(), protocol_named(protocol), "linear"),

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 
 @runtime_checkable
-class Watcher(Protocol):
+class Progress(Protocol):
     """Someone who wants to know how far a stage is."""
 
     def start(self, stage: str, total: int, done: int = 0) -> None:
@@ -22,7 +22,7 @@ class Watcher(Protocol):
         """Something worth a line happened."""
 
 
-class Silence:
+class NoProgress:
     """Nobody watches."""
 
     def start(self, stage: str, total: int, done: int = 0) -> None:

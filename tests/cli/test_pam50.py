@@ -34,9 +34,9 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 
 def write_cohort(path: Path, n: int = 60, first: int = 0) -> Path:
-    chance = np.random.default_rng(9)
-    level = chance.uniform(4, 14, 50)[:, None]
-    values = level + CENTROIDS.values[:, np.arange(n) % 5] + chance.normal(0, 0.2, (50, n))
+    rng = np.random.default_rng(9)
+    level = rng.uniform(4, 14, 50)[:, None]
+    values = level + CENTROIDS.values[:, np.arange(n) % 5] + rng.normal(0, 0.2, (50, n))
     lines = ["\t".join(["gene", *(f"S{i}" for i in range(first, n))])]
     for gene, row in zip(CENTROIDS.genes, values, strict=True):
         lines.append("\t".join([gene, *(f"{one:.3f}" for one in row[first:])]))

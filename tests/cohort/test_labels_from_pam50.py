@@ -33,9 +33,9 @@ def patient(i: int) -> str:
 
 def spec_of(folder: Path, n: int = 60) -> CohortSpec:
     """Write log2 expression of n patients, every fifth of each subtype, and a normal tissue."""
-    chance = np.random.default_rng(4)
-    level = chance.uniform(4, 14, 50)[:, None]
-    values = level + CENTROIDS.values[:, np.arange(n) % 5] + chance.normal(0, 0.2, (50, n))
+    rng = np.random.default_rng(4)
+    level = rng.uniform(4, 14, 50)[:, None]
+    values = level + CENTROIDS.values[:, np.arange(n) % 5] + rng.normal(0, 0.2, (50, n))
     ids = [f"{patient(i)}-01A" for i in range(n)]
     ids[-1] = f"{patient(n - 1)}-11A"
     lines = ["\t".join(["gene", *ids])]

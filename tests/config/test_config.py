@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crosstype.cohort.spec import ClassSpec
-from crosstype.config.draft import Given, drafted
-from crosstype.config.read import read_config
+from crosstype.config.draft import UserFiles, draft_config
+from crosstype.config.read import RENAMED, read_config
 from crosstype.config.run_spec import RunSpec
 from crosstype.config.toml import field_docs, resolved_toml, toml
 from crosstype.config.validate import RANGES
@@ -173,7 +173,7 @@ def test_values_are_written_as_toml_reads_them(value: Any) -> None:
 def test_the_commented_config_explains_every_key_and_reads_as_the_defaults(
     tmp_path: Path,
 ) -> None:
-    text = drafted(Given(), Path())[0]
+    text = draft_config(UserFiles(), Path())[0]
     spec = read(tmp_path, text)
     default = RunSpec()
     for section in SECTIONS:
@@ -205,3 +205,13 @@ def test_every_spec_is_frozen_and_every_field_has_a_docstring(kind: type[Any]) -
         docs = field_docs(kind)
         assert {field.name for field in fields(kind)} == set(docs)
         assert all(text.endswith(".") for text in docs.values())
+
+
+@pytest.mark.parametrize(("section", "key"), sorted(RENAMED))
+def test_a_key_of_an_earlier_version_names_the_new_one(
+    section: str, key: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "old.toml"
+    path.write_text(f"[{section}]\n{key} = 1\n")
+    with pytest.raises(ConfigError, match=f"is now called '{RENAMED[section, key]}'"):
+        read_config(path)

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from crosstype.config.draft import Given, drafted
+from crosstype.config.draft import UserFiles, draft_config
 from crosstype.config.read import read_config
 from crosstype.config.run_spec import RunSpec
 from crosstype.errors import ConfigError
 
 
-def draft(folder: Path, given: Given) -> tuple[RunSpec, list[str]]:
-    text, notes = drafted(given, folder)
+def draft(folder: Path, given: UserFiles) -> tuple[RunSpec, list[str]]:
+    text, notes = draft_config(given, folder)
     (folder / "my.toml").write_text(text, encoding="utf-8")
     return read_config(folder / "my.toml"), notes
 
@@ -27,7 +27,7 @@ def labels(folder: Path, text: str) -> Path:
 
 def test_a_drafted_config_runs_as_it_stands(tiny: Any, tmp_path: Path) -> None:
     folder = tiny.folder
-    given = Given(
+    given = UserFiles(
         folder / "labels.csv",
         folder / "expression.tsv",
         features=folder / "features",
@@ -73,7 +73,7 @@ TABLES = {
 @pytest.mark.parametrize("kind", TABLES)
 def test_columns_and_classes_are_found(kind: str, tmp_path: Path) -> None:
     text, (patient, label, classes) = TABLES[kind]
-    spec, notes = draft(tmp_path, Given(labels(tmp_path, text)))
+    spec, notes = draft(tmp_path, UserFiles(labels(tmp_path, text)))
     assert spec.cohort.patient_column == (patient or RunSpec().cohort.patient_column)
     assert spec.cohort.label_column == label
     assert {one.name: set(one.labels) for one in spec.cohort.classes} == classes
@@ -81,7 +81,7 @@ def test_columns_and_classes_are_found(kind: str, tmp_path: Path) -> None:
 
 
 def test_nothing_is_made_up_where_no_label_is_seen(tmp_path: Path) -> None:
-    spec, notes = draft(tmp_path, Given(labels(tmp_path, "PATIENT,age\nA,50\nB,51\n")))
+    spec, notes = draft(tmp_path, UserFiles(labels(tmp_path, "PATIENT,age\nA,50\nB,51\n")))
     assert spec.cohort.label_column is None
     assert "no column looks like a label" in notes[0]
     assert "label_column" in notes[0]
@@ -89,13 +89,13 @@ def test_nothing_is_made_up_where_no_label_is_seen(tmp_path: Path) -> None:
 
 def test_slides_stand_in_place_of_features(tmp_path: Path) -> None:
     (tmp_path / "my slides").mkdir()
-    spec, _ = draft(tmp_path, Given(slides=tmp_path / "my slides"))
+    spec, _ = draft(tmp_path, UserFiles(slides=tmp_path / "my slides"))
     assert spec.slides.folder == tmp_path / "my slides"
     assert (spec.features.folder, spec.cohort.slides) == (None, None)
 
 
 def test_a_file_that_is_not_there_and_two_ways_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--slides-table: found .*absent\.csv"):
-        drafted(Given(slides_table=tmp_path / "absent.csv"), tmp_path)
+        draft_config(UserFiles(slides_table=tmp_path / "absent.csv"), tmp_path)
     with pytest.raises(ConfigError, match="--slides and --features"):
-        drafted(Given(slides=tmp_path, features=tmp_path), tmp_path)
+        draft_config(UserFiles(slides=tmp_path, features=tmp_path), tmp_path)

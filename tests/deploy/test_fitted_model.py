@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from crosstype.deploy.drift import shift_of
 from crosstype.deploy.fitted_model import (
     Artefact,
-    Taught,
+    TrainingSummary,
     fingerprint,
     load_artefact,
     model_card,
@@ -26,9 +26,9 @@ from crosstype.errors import CheckpointError, CohortError
 from crosstype.expression.harmonize import GeneInput
 from crosstype.features.compatibility import FeatureInput
 from crosstype.models.spec import FITTED_BASELINES
-from crosstype.progress import Silence
+from crosstype.progress import NoProgress
 from crosstype.training.checkpoint import make_classifier, save_classifier
-from crosstype.training.classifier import Recipe, Split
+from crosstype.training.classifier import Split, TrainingRecipe
 from crosstype.training.patients import Patients
 from crosstype.types import Modality
 
@@ -40,7 +40,7 @@ N_GENES = 60
 def make_artefact(
     make_patients: Callable[..., Patients],
     make_splits: Callable[..., list[Split]],
-    make_recipe: Callable[..., Recipe],
+    make_recipe: Callable[..., TrainingRecipe],
 ) -> Callable[[str], Artefact]:
     """Fit a model on twelve patients and put it into an artefact."""
 
@@ -59,11 +59,11 @@ def make_artefact(
             else None,
             FeatureInput("uni", 6) if Modality.IMAGE in uses else None,
             None,
-            Taught(
+            TrainingSummary(
                 n_patients=12,
                 classes={"Luminal": 6, "Basal/Her2": 6},
                 sites={"": 12},
-                one_modality={"image": 0, "genes": 0},
+                single_modality={"image": 0, "genes": 0},
                 provenance="unknown",
                 synthetic=True,
                 protocol="strict",
@@ -210,7 +210,7 @@ def test_a_table_of_another_level_is_refused(
 
     def check(values: np.ndarray) -> None:
         offered = NewExpression(values, new.ids, ~np.isnan(values), {}, ())
-        check_level(artefact, offered, rows, Silence())
+        check_level(artefact, offered, rows, NoProgress())
 
     check(new.genes)
     with pytest.raises(CohortError, match="expected at most 1"):

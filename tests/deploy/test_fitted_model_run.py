@@ -83,7 +83,7 @@ def test_fit_twice_gives_the_same_bytes_and_the_models_numbers(tiny: Any, call: 
     work = tiny.folder.parent / "memory"
     one = Run(read_config(tiny.config), work)
     made = fit_artefact(one, work / "x.safetensors")
-    from crosstype.crossval.worker import Bench
+    from crosstype.crossval.worker import WorkerData
 
     out = tiny.folder.parent / "p.csv"
     code, _, err = call(
@@ -97,7 +97,7 @@ def test_fit_twice_gives_the_same_bytes_and_the_models_numbers(tiny: Any, call: 
     from crosstype.workflow.train import make_plan
 
     plan, _ = make_plan(one.spec, one.protocol, work, Ledger(work))
-    patients = Bench(plan).patients
+    patients = WorkerData(plan).patients
     wanted = made.classifier.predict(patients)[:, 1]
     assert [said[p][PROBABILITY] for p in patients.ids] == pytest.approx(wanted, abs=1e-6)
     columns = "patient_id,model,predicted,probability_Luminal,probability_Basal/Her2,modalities"
@@ -298,7 +298,7 @@ def test_patients_with_one_modality_teach(tiny: Any, call: Call) -> None:
     (tiny.folder / "features" / "TCGA-A1-0001 slide.h5").unlink()
     path = fitted(tiny, call, "logistic_genes")
     taught = load_artefact(path).taught
-    assert (taught.n_patients, dict(taught.one_modality)) == (15, {"image": 0, "genes": 1})
+    assert (taught.n_patients, dict(taught.single_modality)) == (15, {"image": 0, "genes": 1})
     assert taught.among(["TCGA-A1-0001"])
     assert sum(taught.classes.values()) == sum(taught.sites.values()) == 16
 
@@ -328,8 +328,8 @@ def test_validation_of_an_external_cohort(tiny: Any, call: Call) -> None:
     assert metrics["value"][0] == pytest.approx(wanted)
     shift = pl.read_csv(out / "shift.csv")
     assert shift.height == 26
-    apart = shift["standardised_difference"].abs().to_list()
-    assert apart == sorted(apart, reverse=True)
+    unlabelled = shift["standardised_difference"].abs().to_list()
+    assert unlabelled == sorted(unlabelled, reverse=True)
     page = (out / "validation.html").read_text()
     assert "taught this model" in page
     assert "Research use only" in page

@@ -21,7 +21,12 @@ from crosstype.evaluation.inference.bootstrap import (
 )
 from crosstype.evaluation.inference.compare import compared_pairs
 from crosstype.evaluation.inference.delong import auroc_interval, class_auroc
-from crosstype.evaluation.inference.paired_tests import COMPARED, Judged, draw_swaps, pair_tests
+from crosstype.evaluation.inference.paired_tests import (
+    COMPARED,
+    ResampledModel,
+    draw_swaps,
+    pair_tests,
+)
 from crosstype.evaluation.metrics.metrics import MetricKey, headline_key, measure
 from crosstype.evaluation.metrics.probability import BIASED_UPWARDS, honest_error
 from crosstype.evaluation.predictions import ModelPredictions, Predictions
@@ -31,8 +36,8 @@ CLASSES = ("other", "case")
 
 def probability_of(raw: np.ndarray, auroc: float, share: float) -> np.ndarray:
     """Return the true probability of a case, given its number."""
-    apart = math.sqrt(2) * norm.ppf(auroc)
-    return 1 / (1 + np.exp(-(apart * raw - apart**2 / 2 + math.log(share / (1 - share)))))
+    unlabelled = math.sqrt(2) * norm.ppf(auroc)
+    return 1 / (1 + np.exp(-(unlabelled * raw - unlabelled**2 / 2 + math.log(share / (1 - share)))))
 
 
 def binormal(
@@ -116,12 +121,12 @@ def two_models(
     return Predictions(CLASSES, ids, tuple(range(n_repeats)), labels, of_model)
 
 
-def judged_models(predictions: Predictions, weights: np.ndarray) -> dict[str, Judged]:
+def evaluated_models(predictions: Predictions, weights: np.ndarray) -> dict[str, ResampledModel]:
     """Return what the tests of pairs need of each model."""
     judged = {}
     for name, model in predictions.of_model.items():
         resampled = resampled_metrics(predictions, model, [weights])
-        judged[name] = Judged(
+        judged[name] = ResampledModel(
             model,
             {metric: resampled[headline_key(metric, CLASSES)] for metric in COMPARED},
             class_auroc(predictions.labels == 1, np.ascontiguousarray(model.probability[:, :, 1])),
@@ -142,7 +147,7 @@ def type_one_errors(
     found: dict[tuple[str, str], int] = {}
     for cohort in range(n_cohorts):
         predictions = two_models(generator, auroc, sizes, n_repeats)
-        judged = judged_models(predictions, draw_weights(predictions.labels, n_drawn, cohort))
+        judged = evaluated_models(predictions, draw_weights(predictions.labels, n_drawn, cohort))
         swaps = draw_swaps(len(predictions.labels), cohort, n_drawn)
         pairs = compared_pairs(judged)
         for row in pair_tests(predictions.labels, CLASSES, judged, pairs, swaps):

@@ -17,7 +17,7 @@ from crosstype.evaluation.inference.paired_tests import draw_swaps, holm, pair_t
 from crosstype.evaluation.predictions import ModelPredictions, Predictions
 from crosstype.evaluation.spec import EvaluationSpec
 
-from .simulated import judged_models
+from .simulated import evaluated_models
 
 LABELS = np.array([0] * 20 + [1])
 
@@ -73,7 +73,7 @@ def compared(shifts, spec=EvaluationSpec()):  # noqa: B008
         of_model[name] = ModelPredictions(fold, both.argmax(axis=2), both)
     ids = tuple(f"P{index:02d}" for index in range(60))
     predictions = Predictions(("other", "case"), ids, (0, 1), labels, of_model)
-    judged = judged_models(predictions, draw_weights(labels, 200, 0))
+    judged = evaluated_models(predictions, draw_weights(labels, 200, 0))
     pairs = compared_pairs(judged)
     tests = pair_tests(labels, predictions.classes, judged, pairs, draw_swaps(60, 0, 200))
     return judged, tests, compare_models(judged, tests, spec)
@@ -144,8 +144,8 @@ def test_holm_holds_among_models_of_one_reference_metric_and_test():
 def test_the_interval_of_auroc_is_the_one_asked_for():
     plain = EvaluationSpec(auroc_interval="bootstrap")
     judged, _, rows = compared({"gene_only": 1.5, "late": 0.5}, plain)
-    apart = judged["late"].headlines["auroc"] - judged["gene_only"].headlines["auroc"]
-    assert (rows[0].low, rows[0].high) == percentile_interval(apart[1:], 0.95)
+    unlabelled = judged["late"].headlines["auroc"] - judged["gene_only"].headlines["auroc"]
+    assert (rows[0].low, rows[0].high) == percentile_interval(unlabelled[1:], 0.95)
     assert rows[0].test == "delong"
 
 

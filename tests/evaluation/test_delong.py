@@ -163,8 +163,8 @@ def test_no_difference_and_a_difference_without_spread():
     perfect, reversed_ = (class_auroc(positive, s * positive[None].astype(float)) for s in (1, -1))
     same = auroc_difference(perfect, perfect, 0.95)
     assert (same.difference, same.statistic, same.p, *same.interval) == (0, 0, 1, 0, 0)
-    apart = auroc_difference(perfect, reversed_, 0.95)
-    assert apart.difference == 1.0
-    assert 0 < apart.p < 0.01
-    assert apart.interval.low > 0
-    assert apart.interval.high == 1.0
+    unlabelled = auroc_difference(perfect, reversed_, 0.95)
+    assert unlabelled.difference == 1.0
+    assert 0 < unlabelled.p < 0.01
+    assert unlabelled.interval.low > 0
+    assert unlabelled.interval.high == 1.0

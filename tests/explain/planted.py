@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from crosstype.crossval.plan import Job
 from crosstype.explain.attention import Attention
 from crosstype.explain.attribution import Attributions
-from crosstype.explain.contributions import logit_parts
+from crosstype.explain.contributions import contributions_of
 from crosstype.explain.out_of_fold import HeldOut
 from crosstype.explain.permutation_importance import permuted
 from crosstype.features.formats.open import write_features
@@ -66,7 +66,7 @@ def explained(
     attributions = Attributions("cross_attention", names, patients)
     attention = Attention("cross_attention")
     for held in held_out(patients, make_recipe, make_splits, how):
-        parts = logit_parts(held.classifier, held.patients)
+        parts = contributions_of(held.classifier, held.patients)
         attributions.add(held, parts)
         attention.add(held, parts.said)
         every = np.arange(N_GENES)

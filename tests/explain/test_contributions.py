@@ -10,14 +10,18 @@ import pytest
 import torch
 
 from crosstype.crossval.plan import Job
-from crosstype.explain.attention import Attention, tile_terms
+from crosstype.explain.attention import Attention, tile_contributions
 from crosstype.explain.attribution import Attributions
-from crosstype.explain.contributions import integrated_gradients, line_terms, logit_parts
+from crosstype.explain.contributions import (
+    base_model_contributions,
+    contributions_of,
+    integrated_gradients,
+)
 from crosstype.explain.out_of_fold import HeldOut
 from crosstype.models.network import Batch, Network, Output, Sizes
 from crosstype.training.fit import Prepared
-from crosstype.training.linear.base_model import fit_line
-from crosstype.training.missingness import Regime
+from crosstype.training.linear.base_model import fit_base_model
+from crosstype.training.missingness import MissingnessPattern
 from crosstype.training.network_classifier import NetworkClassifier
 from crosstype.training.spec import TrainingSpec
 from crosstype.types import Modality
@@ -25,11 +29,13 @@ from crosstype.types import Modality
 BOTH = frozenset({Modality.IMAGE, Modality.GENES})
 
 
-def fitted(name: str, patients: Any, splits: Any, recipe: Any, trust: float) -> NetworkClassifier:
+def fitted(
+    name: str, patients: Any, splits: Any, recipe: Any, residual_weight: float
+) -> NetworkClassifier:
     """Return a classifier whose networks weigh so much, whatever they earned."""
     classifier = NetworkClassifier(name)
     classifier.fit(splits, recipe)
-    classifier.trusts = dict.fromkeys(classifier.trusts, trust)
+    classifier.residual_weights = dict.fromkeys(classifier.residual_weights, residual_weight)
     return classifier
 
 
@@ -52,9 +58,9 @@ def test_the_terms_of_a_line_add_up_to_the_line(
 ) -> None:
     patients = make_patients(24, n_classes)
     preparation = make_recipe().preparing.fit(patients)
-    line = fit_line(patients, preparation, uses, TrainingSpec())
+    line = fit_base_model(patients, preparation, uses, TrainingSpec())
     for one in (patients, lossy(patients)):
-        terms = line_terms(line, one, preparation)
+        terms = base_model_contributions(line, one, preparation)
         said = line.logits(one, preparation)
         if uses == {Modality.IMAGE}:  # nobody knows what an image line says without an image
             terms = replace(terms, bias=terms.bias[2:], image=terms.image[2:], rest=terms.rest[2:],
@@ -66,8 +72,8 @@ def test_the_terms_of_a_line_add_up_to_the_line(
 def test_a_gene_of_a_line_is_weight_times_input(make_patients: Any, make_recipe: Any) -> None:
     patients = make_patients(24)
     preparation = make_recipe().preparing.fit(patients)
-    line = fit_line(patients, preparation, BOTH, TrainingSpec())
-    terms = line_terms(line, patients, preparation)
+    line = fit_base_model(patients, preparation, BOTH, TrainingSpec())
+    terms = base_model_contributions(line, patients, preparation)
     # By differences: a gene set back to its training mean takes away what it added.
     plain = line.logits(patients, preparation)
     steps = preparation.expression
@@ -86,15 +92,15 @@ def test_a_gene_of_a_line_is_weight_times_input(make_patients: Any, make_recipe:
 
 
 @pytest.mark.parametrize("name", ["image_only", "gene_only", "concat", "cross_attention"])
-@pytest.mark.parametrize("trust", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("residual_weight", [0.0, 0.5, 1.0])
 def test_the_parts_of_a_classifier_are_complete(
-    make_patients: Any, make_recipe: Any, make_splits: Any, name: str, trust: float
+    make_patients: Any, make_recipe: Any, make_splits: Any, name: str, residual_weight: float
 ) -> None:
     patients = make_patients(20)
-    classifier = fitted(name, patients, make_splits(patients), make_recipe(), trust)
+    classifier = fitted(name, patients, make_splits(patients), make_recipe(), residual_weight)
     for one in (patients, lossy(patients)):
         shown = one if name != "image_only" else one.take(np.arange(2, 20))
-        parts = logit_parts(classifier, shown)
+        parts = contributions_of(classifier, shown)
         assert parts.gap.max() < 1e-4
         np.testing.assert_allclose(parts.said.logits, classifier.logits(shown).numpy(), atol=1e-5)
         if name == "image_only":
@@ -109,7 +115,7 @@ def test_unmeasured_genes_add_nothing(
     patients = make_patients(20)
     classifier = fitted("concat", patients, make_splits(patients), make_recipe(), 1.0)
     one = lossy(patients)
-    parts = logit_parts(classifier, one)
+    parts = contributions_of(classifier, one)
     missing = np.isnan(one.genes)[:, None, :]
     assert not np.where(missing, parts.genes, 0).any()
 
@@ -158,11 +164,11 @@ def test_integrated_gradients_of_a_straight_network_are_exact() -> None:
 def test_the_tiles_of_a_bag_add_up_to_its_image(make_patients: Any, make_recipe: Any) -> None:
     patients = make_patients(24)
     preparation = make_recipe().preparing.fit(patients)
-    line = fit_line(patients, preparation, BOTH, TrainingSpec())
-    terms = line_terms(line, patients, preparation)
+    line = fit_base_model(patients, preparation, BOTH, TrainingSpec())
+    terms = base_model_contributions(line, patients, preparation)
     for row, patient in enumerate(patients.ids):
         bag = patients.bags.read(patient)
-        heard = tile_terms(bag, terms.image_weight[row, 0], preparation)
+        heard = tile_contributions(bag, terms.image_weight[row, 0], preparation)
         assert heard.shape == (len(bag),)
         np.testing.assert_allclose(heard.sum(), terms.image[row, 0], atol=1e-5)
 
@@ -172,9 +178,9 @@ def test_regimes_have_trusts_of_their_own(
 ) -> None:
     patients = make_patients(20)
     classifier = fitted("cross_attention", patients, make_splits(patients), make_recipe(), 0.0)
-    classifier.trusts[Regime.BARE] = 1.0
-    parts = logit_parts(classifier, lossy(patients))
-    assert parts.said.trust.nonzero()[0].tolist() == [5]
+    classifier.residual_weights[MissingnessPattern.BARE] = 1.0
+    parts = contributions_of(classifier, lossy(patients))
+    assert parts.said.residual_weight.nonzero()[0].tolist() == [5]
     assert parts.gap.max() < 1e-4
 
 
@@ -187,15 +193,17 @@ def test_clinical_covariates_are_the_rest(
     recipe = make_recipe()
     columns: Any = (("age", "number"), ("er", "category"))
     recipe = replace(recipe, preparing=replace(recipe.preparing, covariates=columns))
-    for trust in (0.0, 1.0):
-        classifier = fitted("cross_attention", patients, make_splits(patients), recipe, trust)
-        parts = logit_parts(classifier, patients)
+    for residual_weight in (0.0, 1.0):
+        classifier = fitted(
+            "cross_attention", patients, make_splits(patients), recipe, residual_weight
+        )
+        parts = contributions_of(classifier, patients)
         assert np.abs(parts.rest).max() > 0
         assert parts.gap.max() < 1e-4
         # Nobody's covariates change what genes of a line add.
-        if not trust:
+        if not residual_weight:
             others = replace(patients, covariates=words[::-1].copy())
-            np.testing.assert_array_equal(logit_parts(classifier, others).genes, parts.genes)
+            np.testing.assert_array_equal(contributions_of(classifier, others).genes, parts.genes)
 
 
 def test_of_three_classes_a_patient_is_explained_towards_the_own(
@@ -204,7 +212,7 @@ def test_of_three_classes_a_patient_is_explained_towards_the_own(
     patients = make_patients(30, 3)
     classifier = fitted("cross_attention", patients, make_splits(patients), make_recipe(), 0.5)
     held = HeldOut(Job(0, 0, "cross_attention"), classifier, patients)
-    parts = logit_parts(classifier, patients)
+    parts = contributions_of(classifier, patients)
     names = [f"G{number}" for number in range(20)]
     sums = Attributions("cross_attention", names, patients)
     attention = Attention("cross_attention")

@@ -12,11 +12,11 @@ from PIL import Image
 
 from crosstype.explain.figures.examples import TILE_PX, TileExamples
 from crosstype.explain.tables import write_tables
-from crosstype.explain.tile_locations import Places, SlideTiles
+from crosstype.explain.tile_locations import SlideTiles, TileLocations
 from crosstype.expression.matrix import load_expression
 from crosstype.features.slide_sources import find_sources
 from crosstype.io.tables import read_stage_table
-from crosstype.report.run_tables import Explained
+from crosstype.report.run_tables import ExplanationTables
 from tests.features.fake_slides import FakeEncoder, extract, recipe_of, tissue_pixels, write_svs
 
 
@@ -89,7 +89,7 @@ def test_tiles_and_views_are_those_that_were_encoded(tmp_path: Path, are_cut: bo
     extract(folder, tmp_path / "out", encoder, **parts)
     recipe = recipe_of(folder, **parts)
     sources = {one.slide_id: one for one in find_sources(recipe.slides, None, "PATIENT")}
-    places = Places({}, {}, {}, _known={"P0": [], "P1": [SlideTiles("P1", 0, 2)]})
+    places = TileLocations({}, {}, {}, _known={"P0": [], "P1": [SlideTiles("P1", 0, 2)]})
     examples = TileExamples(recipe, sources, places, "drawn")
     assert examples.first_shown(["P0", "P1"]) == "P1"
     assert examples.first_shown(["P0"]) == "P0"
@@ -115,7 +115,7 @@ def test_what_cannot_be_shown_is_said(tmp_path: Path) -> None:
     (folder / "P1.svs").write_bytes(b"no slide")
     recipe = recipe_of(folder)
     sources = {one.slide_id: one for one in find_sources(recipe.slides, None, "PATIENT")}
-    places = Places({}, {}, {}, _known={"P1": [SlideTiles("P1", 0, 2)]})
+    places = TileLocations({}, {}, {}, _known={"P1": [SlideTiles("P1", 0, 2)]})
     broken = TileExamples(recipe, sources, places, "drawn")
     assert broken.draw("P1", tmp_path)["augmentation"] == "unreadable"
     assert "P1.svs" in broken.faults["P1"]
@@ -126,7 +126,7 @@ def test_what_cannot_be_shown_is_said(tmp_path: Path) -> None:
 
 def test_tables_without_rows_can_be_read(tmp_path: Path) -> None:
     """As those of a run whose models see no genes."""
-    write_tables([], None, Places({}, {}, {}), (tmp_path / "explanation", 1))
+    write_tables([], None, TileLocations({}, {}, {}), (tmp_path / "explanation", 1))
     path = tmp_path / "explanation" / "attributions.csv"
     assert read_stage_table(path, ["model", "gene"]).is_empty()
-    assert Explained(tmp_path).attributions.is_empty()
+    assert ExplanationTables(tmp_path).attributions.is_empty()

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from crosstype.config.read import read_config
-from crosstype.crossval.worker import Bench
+from crosstype.crossval.worker import WorkerData
 from crosstype.errors import ConfigError, TrainingError
 from crosstype.explain.explain import spread_over_ranks
 from crosstype.explain.out_of_fold import fitted_models
@@ -131,22 +131,22 @@ def test_patients_are_explained_out_of_fold_only(explained: tuple[Any, Path]) ->
     from crosstype.protocol import protocol_named
 
     plan, _ = make_plan(spec, protocol_named("strict"), out, Ledger(out))
-    bench = Bench(plan)
+    worker_data = WorkerData(plan)
     folds = pl.read_csv(out / "folds.csv").filter(role="test")
-    for held in fitted_models(bench, "gene_only"):
+    for held in fitted_models(worker_data, "gene_only"):
         own = folds.filter(repeat=held.job.repeat, fold=held.job.fold)["patient_id"]
         assert sorted(held.patients.ids) == sorted(own)
     # A fold that taught a patient is never used for this patient.
     key = (0, 0)
-    fold = bench.folds[key]
+    fold = worker_data.folds[key]
     leaking = replace(fold, train=(*fold.train, fold.test[0]))
-    bench.__dict__["folds"] = {**bench.folds, key: leaking}
+    worker_data.__dict__["folds"] = {**worker_data.folds, key: leaking}
     with pytest.raises(TrainingError, match=f"explanation: {fold.test[0]} taught"):
-        list(fitted_models(bench, "gene_only"))
+        list(fitted_models(worker_data, "gene_only"))
     with pytest.raises(TrainingError, match="logistic_genes is no network"):
-        bench.__dict__["folds"] = {key: fold}
-        plan.checkpoint(next(fitted_models(bench, "gene_only")).job)
-        list(fitted_models(bench, "logistic_genes"))
+        worker_data.__dict__["folds"] = {key: fold}
+        plan.checkpoint(next(fitted_models(worker_data, "gene_only")).job)
+        list(fitted_models(worker_data, "logistic_genes"))
 
 
 def test_slides_with_coordinates_get_maps_and_geojson(tiny: Any, tmp_path: Path) -> None:

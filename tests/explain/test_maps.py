@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crosstype.explain.attention import Looked
+from crosstype.explain.attention import PatientAttention
 from crosstype.explain.maps import (
+    MapLayer,
     Pictures,
-    Shown,
     Subject,
     draw_map,
     draw_tiles,
@@ -27,7 +27,7 @@ from crosstype.explain.maps import (
     write_svg,
 )
 from crosstype.explain.spec import ExplanationSpec
-from crosstype.explain.tile_locations import Places, SlideTiles
+from crosstype.explain.tile_locations import SlideTiles, TileLocations
 from crosstype.features.formats.open import write_features
 
 HOSTILE = '<script>alert(1)</script> $x^2$ "&'
@@ -37,8 +37,8 @@ def slide(xy: list[tuple[float, float]], size: float = 100.0, name: str = "S") -
     return SlideTiles(name, 0, len(xy), np.array(xy, dtype=np.float64), size)
 
 
-def shown(values: list[float], *, diverging: bool = False) -> Shown:
-    return Shown("title", "note", np.array(values), diverging=diverging, unit="")
+def shown(values: list[float], *, diverging: bool = False) -> MapLayer:
+    return MapLayer("title", "note", np.array(values), diverging=diverging, unit="")
 
 
 @pytest.mark.parametrize("scale", [1.0, 2.0, 3.7, 10.0])
@@ -120,7 +120,7 @@ def test_hostile_names_stay_in_their_folder(tmp_path: Path) -> None:
     quoted, outside = '"onmouseover="alert(1)', "../../<img src=x onerror=alert(1)>"
     attention = np.array([0.25, 0.75])
     pictures = Pictures(tmp_path / "in", {}, None, ExplanationSpec(tokens=(outside,)))
-    looked = Looked(attention, attention - 0.5, 1, {outside: attention})
+    looked = PatientAttention(attention, attention - 0.5, 1, {outside: attention})
     for name in (HOSTILE, quoted, outside):
         own = slide([(0, 0), (100, 0)], name=name)
         pictures.draw(Subject("concat", name, 0.5), looked, [own])
@@ -148,7 +148,7 @@ def test_places_follow_the_bag_slide_by_slide(tmp_path: Path) -> None:
     write_features(tmp_path / "a.h5", np.zeros((2, 3), np.float32), first, about)
     write_features(tmp_path / "c.h5", np.zeros((4, 3), np.float32), None, about)
     paths = [tmp_path / f"{name}.h5" for name in "bca"]
-    places = Places({"P": paths}, {path: path.stem.upper() for path in paths}, {})
+    places = TileLocations({"P": paths}, {path: path.stem.upper() for path in paths}, {})
     found = places.of("P")
     assert [(one.slide_id, one.first, one.n_tiles) for one in found] == [
         ("A", 0, 2), ("B", 2, 1), ("C", 3, 4),
@@ -166,7 +166,7 @@ def test_coordinates_that_cannot_be_read_are_told(tmp_path: Path) -> None:
         file["coords"] = np.zeros((2, 2), np.float32)
         file.attrs.update({"unit": "um", "tile_size_um": 256.0, "stamp_version": "2.0.0"})
     path = tmp_path / "a.h5"
-    unknown, known = (Places({"P": [path]}, {path: "A"}, mpps) for mpps in ({}, {"A": 0.5}))
+    unknown, known = (TileLocations({"P": [path]}, {path: "A"}, mpps) for mpps in ({}, {"A": 0.5}))
     assert unknown.of("P")[0].tile_xy_px is None
     assert "mpp" in unknown.faults["A"]
     assert known.of("P")[0].footprint_px == 512

@@ -18,7 +18,7 @@ def test_planted_tiles_and_genes_are_named(
     attributions, attention = explained(planted, make_recipe, make_splits)
     assert n_found(attributions) >= 9
     # The line decides here, and a tile's contribution is what it says.
-    assert attributions.trust == 0
+    assert attributions.residual_weight == 0
     assert tile_auroc(attention, planted, "contribution") >= 0.9
     assert attributions.gap < 1e-6
     # Permutation asks another question (what is lost, not what was added), and by chance would name
@@ -40,9 +40,9 @@ def test_networks_alone_name_planted_genes(
     tmp_path: Path, make_recipe: Any, make_splits: Any
 ) -> None:
     planted = plant(tmp_path, 120)
-    how = {"start": "zero", "damage": 0.0, "learning_rate": 0.003}
+    how = {"start": "zero", "corruption": 0.0, "learning_rate": 0.003}
     attributions, _ = explained(planted, make_recipe, make_splits, **how)
-    assert attributions.trust == 1
+    assert attributions.residual_weight == 1
     assert n_found(attributions) >= 9
     assert attributions.gap < 0.01
 

@@ -13,7 +13,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from crosstype.errors import CohortError
 from crosstype.expression.genes.panels import FORMER_SYMBOLS, PAM50_GENES, pam50_among
-from crosstype.expression.genes.selection import GeneChoice, ZeroGeneDropper, withhold_genes
+from crosstype.expression.genes.selection import GeneChoice, ZeroGeneDropper, exclude_genes
 from crosstype.expression.matrix import AlignedExpression
 from crosstype.expression.pipeline_state import align_genes, pipeline_from_state, pipeline_state
 from crosstype.expression.spec import ExpressionSpec
@@ -123,20 +123,20 @@ def held(genes: list[str]) -> AlignedExpression:
 
 def test_pam50_is_withheld_before_anything_is_fitted() -> None:
     spec = ExpressionSpec(exclude_pam50=True, drop_zero_genes=True)
-    left, notes = withhold_genes(held(["G1", "ESR1", "KNTC2", "G2"]), spec)
+    left, notes = exclude_genes(held(["G1", "ESR1", "KNTC2", "G2"]), spec)
     assert left.genes == ("G1", "G2")
     np.testing.assert_array_equal(left.values, [[0, 3], [4, 7]])
     assert "withheld from every model: 2; not in the table: " in notes[0]
     assert "ERBB2" in notes[0]
     assert "NDC80" not in notes[0]
     assert "1 of 2 genes are 0" in notes[1]
-    none, notes = withhold_genes(held(["G1", "G2"]), ExpressionSpec(exclude_pam50=True))
+    none, notes = exclude_genes(held(["G1", "G2"]), ExpressionSpec(exclude_pam50=True))
     assert none.genes == ("G1", "G2")
     assert "has none of them" in notes[0]
     with pytest.raises(CohortError, match="expected gene symbols"):
-        withhold_genes(held(["ENSG00000091831.24", "ENSG00000141736"]), spec)
+        exclude_genes(held(["ENSG00000091831.24", "ENSG00000141736"]), spec)
     with pytest.raises(CohortError, match="none is left"):
-        withhold_genes(held(["ESR1", "ERBB2"]), spec)
+        exclude_genes(held(["ESR1", "ERBB2"]), spec)
 
 
 @pytest.mark.real

@@ -55,8 +55,8 @@ def test_nobody_known_is_said_with_examples(tmp_path: Path) -> None:
 
 
 def test_units_are_recognised() -> None:
-    chance = np.random.default_rng(0)
-    linear = chance.gamma(1.0, 100.0, (50, 40)).astype(np.float32)
+    rng = np.random.default_rng(0)
+    linear = rng.gamma(1.0, 100.0, (50, 40)).astype(np.float32)
     log = np.log2(linear + 1)
     zscore = (log - log.mean(axis=0)) / log.std(axis=0)
     assert recognise_measure(linear)[0] == "linear"

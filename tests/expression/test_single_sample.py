@@ -26,10 +26,10 @@ def test_scikit_learns_own_suite(estimator: Any, check: Any) -> None:
 
 
 def table(seed: int = 0) -> np.ndarray:
-    chance = np.random.default_rng(seed)
-    values = chance.gamma(1.0, 100.0, (30, 15)).astype(np.float32)
-    values[chance.random(values.shape) < 0.1] = np.nan
-    values[chance.random(values.shape) < 0.2] = 0
+    rng = np.random.default_rng(seed)
+    values = rng.gamma(1.0, 100.0, (30, 15)).astype(np.float32)
+    values[rng.random(values.shape) < 0.1] = np.nan
+    values[rng.random(values.shape) < 0.2] = 0
     return values
 
 

@@ -16,17 +16,17 @@ GENES = tuple(f"GENE{i}" for i in range(120))
 
 
 def make_sets(n: int = 6, seed: int = 1) -> GeneSets:
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     genes = tuple(
-        tuple(chance.choice(GENES, int(chance.integers(5, 30)), replace=False)) for _ in range(n)
+        tuple(rng.choice(GENES, int(rng.integers(5, 30)), replace=False)) for _ in range(n)
     )
     return GeneSets("made.gmt", tuple(f"SET_{i}" for i in range(n)), genes)
 
 
 def make_expression(n: int = 7, zeros: float = 0.3) -> AlignedExpression:
-    chance = np.random.default_rng(4)
-    values = chance.gamma(2.0, 50.0, (n, len(GENES)))
-    values[chance.random(values.shape) < zeros] = 0
+    rng = np.random.default_rng(4)
+    values = rng.gamma(2.0, 50.0, (n, len(GENES)))
+    values[rng.random(values.shape) < zeros] = 0
     ids = tuple(f"P{i}" for i in range(n))
     return AlignedExpression(values.astype(np.float32), ids, GENES, "linear")
 

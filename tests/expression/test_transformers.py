@@ -27,9 +27,9 @@ from crosstype.protocol import protocol_named
 
 
 def table(seed: int = 0) -> np.ndarray:
-    chance = np.random.default_rng(seed)
-    values = chance.gamma(1.0, 100.0, (40, 12)).astype(np.float32)
-    values[chance.random(values.shape) < 0.1] = np.nan
+    rng = np.random.default_rng(seed)
+    values = rng.gamma(1.0, 100.0, (40, 12)).astype(np.float32)
+    values[rng.random(values.shape) < 0.1] = np.nan
     values[:, 3] = np.nan
     values[:, 4] = 7.0
     return values

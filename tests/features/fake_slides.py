@@ -18,9 +18,9 @@ from crosstype.features.extract import extract_slides
 from crosstype.features.slide_sources import Source, find_sources
 from crosstype.features.spec import FeaturesSpec
 from crosstype.features.store import FeatureRow
-from crosstype.features.tile_batches import Recipe
+from crosstype.features.tile_batches import ExtractionRecipe
 from crosstype.io.files import sha256_of
-from crosstype.progress import Silence
+from crosstype.progress import NoProgress
 from crosstype.slides.spec import AugmentationSpec, SlidesSpec, StainSpec, TilesSpec, TissueSpec
 
 SIDE_PX = 1500
@@ -90,9 +90,11 @@ def damage_tile(path: Path, column: int, row: int) -> None:
         handle.write(bytes(n_bytes - n_bytes // 2))
 
 
-def recipe_of(folder: Path | None = None, mpp: float | None = None, **parts: Any) -> Recipe:
+def recipe_of(
+    folder: Path | None = None, mpp: float | None = None, **parts: Any
+) -> ExtractionRecipe:
     """Return settings; `tiles`, `stain`, `augmentation` and `features` as keyword arguments."""
-    return Recipe(
+    return ExtractionRecipe(
         SlidesSpec(folder, mpp),
         TissueSpec(),
         TilesSpec(**parts.get("tiles", {})),
@@ -106,7 +108,7 @@ def extract(
     folder: Path,
     out: Path,
     encoder: Any = None,
-    watcher: Any = None,
+    progress: Any = None,
     fingerprint: Callable[[Path], str] = sha256_of,
     **parts: Any,
 ) -> list[FeatureRow]:
@@ -114,4 +116,4 @@ def extract(
     recipe = recipe_of(folder, parts.pop("mpp", None), **parts)
     sources: list[Source] = find_sources(recipe.slides, None, "PATIENT")
     encoder = FakeEncoder() if encoder is None else encoder
-    return extract_slides(sources, recipe, encoder, out, fingerprint, watcher or Silence())
+    return extract_slides(sources, recipe, encoder, out, fingerprint, progress or NoProgress())

@@ -219,7 +219,7 @@ def test_a_damaged_tile_fails_its_slide_or_is_left_out(
     assert not list((tmp_path / "fail" / "features").rglob("*.h5"))
     listener = Listener()
     parts["features"] = {"damaged_tiles": "skip"}
-    (row,) = extract(svs.parent, tmp_path / "skip", watcher=listener, **parts)
+    (row,) = extract(svs.parent, tmp_path / "skip", progress=listener, **parts)
     skipped = stored(tmp_path / "skip")
     is_kept = ~(whole["tile_xy_px"] == (512, 512)).all(axis=1)
     assert is_kept.sum() == len(is_kept) - 1 == row.n_tiles
@@ -229,7 +229,7 @@ def test_a_damaged_tile_fails_its_slide_or_is_left_out(
     assert skipped["damaged_tile_xy_px"].tolist() == [[512, 512]]
     words = "A slide: 1 damaged tiles were left out, the first at (512,512)"
     assert listener.said[0] == words
-    extract(svs.parent, tmp_path / "skip", watcher=listener, **parts)
+    extract(svs.parent, tmp_path / "skip", progress=listener, **parts)
     assert listener.said.count(words) == 2  # it is said of a finished slide too
 
 

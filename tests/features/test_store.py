@@ -24,8 +24,8 @@ from crosstype.io.files import sha256_of
 
 
 def bag(n_tiles: int, n_features: int = 4, seed: int = 0) -> np.ndarray:
-    chance = np.random.default_rng(seed)
-    return chance.normal(size=(n_tiles, n_features)).astype(np.float32)
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n_tiles, n_features)).astype(np.float32)
 
 
 def test_every_layout_gives_the_same_bag(tmp_path: Path) -> None:

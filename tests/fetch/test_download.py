@@ -22,14 +22,14 @@ from crosstype.errors import FetchError
 from crosstype.fetch import download as crew
 from crosstype.fetch.download import Wanted, checked_name, download, download_all, in_words
 from crosstype.fetch.http import PATIENCE, Patience, Web
-from crosstype.progress import Silence
+from crosstype.progress import NoProgress
 
 from .conftest import Server, md5
 
 DATA = random.Random(5).randbytes(300_000)
 
 
-class Notes(Silence):
+class Notes(NoProgress):
     """Keeps what it was told."""
 
     def __init__(self) -> None:
@@ -313,16 +313,16 @@ def test_many_files_and_a_second_run_asks_for_nothing(
     server: Server, web: Web, tmp_path: Path
 ) -> None:
     wanted, datas = many(server, tmp_path)
-    watcher = Notes()
-    assert download_all(web, wanted, tmp_path, watcher, 3) == []
+    progress = Notes()
+    assert download_all(web, wanted, tmp_path, progress, 3) == []
     assert [one.path.read_bytes() for one in wanted] == datas
-    assert watcher.started == (7, 0)
-    assert sorted(watcher.pieces) == [one.path.name for one in wanted]
-    assert watcher.notes[0].endswith(f" of {in_words(sum(map(len, datas)))}")
+    assert progress.started == (7, 0)
+    assert sorted(progress.pieces) == [one.path.name for one in wanted]
+    assert progress.notes[0].endswith(f" of {in_words(sum(map(len, datas)))}")
     server.log.clear()
-    watcher = Notes()
-    assert download_all(web, wanted, tmp_path, watcher, 3) == []
-    assert watcher.started == (7, 7)
+    progress = Notes()
+    assert download_all(web, wanted, tmp_path, progress, 3) == []
+    assert progress.started == (7, 7)
     (tmp_path / crew.MEMORY).write_text("damaged")
     assert download_all(web, wanted, tmp_path, Notes(), 3) == []
     assert not server.log
@@ -330,10 +330,10 @@ def test_many_files_and_a_second_run_asks_for_nothing(
 
 def test_a_file_that_was_changed_is_fetched_again(server: Server, web: Web, tmp_path: Path) -> None:
     wanted, datas = many(server, tmp_path)
-    download_all(web, wanted, tmp_path, Silence())
+    download_all(web, wanted, tmp_path, NoProgress())
     wanted[2].path.write_bytes(b"?" * len(datas[2]))
     server.log.clear()
-    assert download_all(web, wanted, tmp_path, Silence()) == []
+    assert download_all(web, wanted, tmp_path, NoProgress()) == []
     assert wanted[2].path.read_bytes() == datas[2]
     assert [one[1] for one in server.log] == ["/2.bin"]
 
@@ -349,7 +349,7 @@ def test_files_are_the_originals_or_absent_whatever_happens(
     for number in range(len(wanted)):
         server.faults[f"/{number}.bin"] = rng.choices(kinds, k=rng.randint(0, 9))
     for _ in range(3):
-        faults = download_all(web, wanted, tmp_path, Silence(), rng.randint(1, 5))
+        faults = download_all(web, wanted, tmp_path, NoProgress(), rng.randint(1, 5))
         said = {line.partition(":")[0] for line in faults}
         for one, data in zip(wanted, datas, strict=True):
             if one.path.exists():
@@ -358,7 +358,7 @@ def test_files_are_the_originals_or_absent_whatever_happens(
             else:
                 assert one.path.name in said
     server.faults.clear()
-    assert download_all(web, wanted, tmp_path, Silence()) == []
+    assert download_all(web, wanted, tmp_path, NoProgress()) == []
     assert [one.path.read_bytes() for one in wanted] == datas
     assert not list(tmp_path.glob("*.part"))
 
@@ -366,7 +366,7 @@ def test_files_are_the_originals_or_absent_whatever_happens(
 def test_two_files_of_one_name(server: Server, web: Web, tmp_path: Path) -> None:
     twice = [wanted_at(server, tmp_path, name=name) for name in ("a.bin", "A.bin")]
     with pytest.raises(FetchError, match="two files of this name"):
-        download_all(web, twice, tmp_path, Silence())
+        download_all(web, twice, tmp_path, NoProgress())
 
 
 def test_a_disk_without_room_is_said_before_anything_is_asked(
@@ -374,7 +374,7 @@ def test_a_disk_without_room_is_said_before_anything_is_asked(
 ) -> None:
     one = Wanted(tmp_path / "a.bin", (f"{server.base}/a.bin",), 10**18, "0" * 32)
     with pytest.raises(FetchError, match=r"has room for .* but 1000000\.0 TB are missing"):
-        download_all(web, [one], tmp_path, Silence())
+        download_all(web, [one], tmp_path, NoProgress())
     assert not server.log
 
 
@@ -391,11 +391,11 @@ def test_a_disk_that_fills_up_stops_with_one_line_and_keeps_the_parts(
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(FetchError, match=r"3\.bin: No space left on device\. Stopped; make room"):
-        download_all(web, wanted, tmp_path, Silence(), 1)
+        download_all(web, wanted, tmp_path, NoProgress(), 1)
     assert (tmp_path / "3.bin.part").read_bytes() == datas[3]
     assert not (tmp_path / "3.bin").exists()
     monkeypatch.setattr("os.fsync", real)
-    assert download_all(web, wanted, tmp_path, Silence()) == []
+    assert download_all(web, wanted, tmp_path, NoProgress()) == []
     assert [one.path.read_bytes() for one in wanted] == datas
 
 
@@ -417,7 +417,7 @@ def test_an_interruption_keeps_the_parts_and_what_is_finished(
     n_half = (len(datas[1]) + 1) // 2
     assert wanted[1].part.read_bytes() == datas[1][:n_half]
     server.log.clear()
-    assert download_all(web, wanted, tmp_path, Silence()) == []
+    assert download_all(web, wanted, tmp_path, NoProgress()) == []
     assert [one.path.read_bytes() for one in wanted] == datas
     asked: dict[str, Any] = {one[1]: one[2] for one in server.log}
     assert "/0.bin" not in asked
@@ -444,7 +444,7 @@ def test_a_server_that_is_gone_is_given_up_after_some_files(
     wanted, _ = many(server, tmp_path, 40)
     for number in range(2, 40):
         server.always[f"/{number}.bin"] = "404"
-    faults = download_all(web, wanted, tmp_path, Silence(), 1)
+    faults = download_all(web, wanted, tmp_path, NoProgress(), 1)
     assert len(faults) == 26
     assert faults[-1].startswith("25 files in a row could not be had, so the 13 after them")
 
@@ -455,7 +455,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     one = wanted_at(server, tmp_path)
     (tmp_path / "a.bin.part").mkdir()
     with pytest.raises(FetchError, match=r"a\.bin: .*irectory.*\. Stopped; mend that"):
-        download_all(web, [one], tmp_path, Silence())
+        download_all(web, [one], tmp_path, NoProgress())
 
 
 def test_two_programs_do_not_fetch_into_one_folder(
@@ -466,10 +466,10 @@ def test_two_programs_do_not_fetch_into_one_folder(
     class Second(Notes):
         def step(self, piece: str) -> None:
             with pytest.raises(FetchError, match="another crosstype fetch is at work"):
-                download_all(web, [one], tmp_path, Silence())
+                download_all(web, [one], tmp_path, NoProgress())
 
     assert download_all(web, [one], tmp_path, Second()) == []
-    assert download_all(web, [one], tmp_path, Silence()) == []
+    assert download_all(web, [one], tmp_path, NoProgress()) == []
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

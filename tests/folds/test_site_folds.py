@@ -13,21 +13,21 @@ import pytest
 
 from crosstype.errors import CohortError
 from crosstype.folds import site_folds as solver
-from crosstype.folds.assign import People, deal_inner
+from crosstype.folds.assign import People, assign_inner
 from crosstype.folds.folds import make_folds
-from crosstype.folds.site_folds import FINE, SLACK, deal_sites
+from crosstype.folds.site_folds import FINE, SLACK, assign_sites
 from crosstype.folds.spec import FoldsSpec
 from crosstype.protocol import protocol_named
 
 
 def cohort(seed: int, n_sites: int = 7, n_classes: int = 2) -> tuple[list[str], list[str]]:
     """Return labels and sites of a cohort whose sites differ in size and in classes."""
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     labels, sites = [], []
     for site in range(n_sites):
-        shares = chance.dirichlet(np.ones(n_classes))
-        size = int(chance.integers(2, 25))
-        labels += [f"c{i}" for i in chance.choice(n_classes, size, p=shares)]
+        shares = rng.dirichlet(np.ones(n_classes))
+        size = int(rng.integers(2, 25))
+        labels += [f"c{i}" for i in rng.choice(n_classes, size, p=shares)]
         sites += [f"S{site}"] * size
     labels[:n_classes] = [f"c{i}" for i in range(n_classes)]
     return labels, sites
@@ -55,7 +55,7 @@ def test_no_dealing_is_more_even_and_the_bound_is_none_too_high(
     seed: int, n_folds: int, n_classes: int
 ) -> None:
     labels, sites = cohort(seed, n_classes=n_classes)
-    dealt = deal_sites(labels, sites, n_folds, (seed,))
+    dealt = assign_sites(labels, sites, n_folds, (seed,))
     smallest = evenest(labels, sites, n_folds, dealt.sizes)
     assert dealt.bound <= smallest + 1e-6
     if dealt.best > FINE:
@@ -71,20 +71,20 @@ def test_no_dealing_is_more_even_and_the_bound_is_none_too_high(
 def test_a_site_as_large_as_half_the_cohort_starves_no_fold() -> None:
     labels = ["a", "b"] * 60
     sites = ["big"] * 60 + [f"S{i // 6}" for i in range(60)]
-    dealt = deal_sites(labels, sites, 5, (0,))
+    dealt = assign_sites(labels, sites, 5, (0,))
     assert sorted(Counter(dealt.fold_of.tolist()).values())[0] >= 12
     assert dealt.deviation < 0.01
 
 
 def test_repeats_and_seeds_differ_and_a_seed_gives_the_same_folds_again() -> None:
     labels, sites = cohort(1, n_sites=20)
-    found = [tuple(deal_sites(labels, sites, 4, (seed,)).fold_of) for seed in (0, 1, 2, 0)]
+    found = [tuple(assign_sites(labels, sites, 4, (seed,)).fold_of) for seed in (0, 1, 2, 0)]
     assert found[0] == found[3]
     assert len(set(found)) == 3
 
 
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
-    deal_sites(*cohort(3, n_sites=12), 3, (0,))
+    assign_sites(*cohort(3, n_sites=12), 3, (0,))
     assert capfd.readouterr().out == ""
 
 
@@ -102,11 +102,11 @@ def test_inner_folds_keep_sites_together_where_they_can() -> None:
 
 def test_inner_folds_are_by_class_and_say_so_where_sites_are_too_few() -> None:
     few = People.sorted([*"abcdefgh"], ["x", "y"] * 4, ["S"] * 4 + ["T"] * 4)
-    inner, why = deal_inner(few, np.arange(8), FoldsSpec(n_inner_folds=3), (0, 0), by_site=True)
+    inner, why = assign_inner(few, np.arange(8), FoldsSpec(n_inner_folds=3), (0, 0), by_site=True)
     assert why == "2 sites for 3 inner folds"
     assert sorted(Counter(inner.tolist()).values()) == [2, 3, 3]
     lone = People.sorted([*"abcdefgh"], ["x"] * 2 + ["y"] * 6, ["S"] * 2 + ["T", "U", "V"] * 2)
-    inner, why = deal_inner(lone, np.arange(8), FoldsSpec(n_inner_folds=2), (0, 0), by_site=True)
+    inner, why = assign_inner(lone, np.arange(8), FoldsSpec(n_inner_folds=2), (0, 0), by_site=True)
     assert why == "a class stands in one inner fold only"
     assert set(inner[:2].tolist()) == {0, 1}
 
@@ -134,7 +134,7 @@ def test_a_solver_that_fails_is_asked_again_the_other_way(
     monkeypatch.setattr(solver, "milp", broken)
     labels, sites = cohort(40 + len(failing), n_sites=9)  # not dealt before: answers are kept
     if len(failing) == 1:
-        assert set(deal_sites(labels, sites, 2, (0,)).fold_of.tolist()) == {0, 1}
+        assert set(assign_sites(labels, sites, 2, (0,)).fold_of.tolist()) == {0, 1}
     else:
         with pytest.raises(CohortError, match=r"\(vector::reserve\). Lower"):
-            deal_sites(labels, sites, 2, (0,))
+            assign_sites(labels, sites, 2, (0,))

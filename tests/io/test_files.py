@@ -58,9 +58,9 @@ def test_the_memory_of_hashes_notices_a_change_and_reads_nothing_twice(
     assert HashMemory(memory).sha256_of(path) == first
 
 
-@pytest.mark.parametrize("damage", ["", "{", "\x00"])
-def test_a_damaged_memory_is_an_empty_one(tmp_path: Path, damage: str) -> None:
-    (tmp_path / "memory.json").write_text(damage)
+@pytest.mark.parametrize("corruption", ["", "{", "\x00"])
+def test_a_damaged_memory_is_an_empty_one(tmp_path: Path, corruption: str) -> None:
+    (tmp_path / "memory.json").write_text(corruption)
     (tmp_path / "x").write_bytes(b"x")
     hashes = HashMemory(tmp_path / "memory.json")
     assert hashes.sha256_of(tmp_path / "x") == sha256_of(tmp_path / "x")

@@ -100,8 +100,8 @@ def test_fewer_than_two_tokens_and_empty_sets_are_refused() -> None:
 
 
 def test_fifty_sets_of_twenty_thousand_genes_stay_affordable() -> None:
-    chance = np.random.default_rng(0)
-    sets = tuple(tuple(chance.choice(20_000, 200, replace=False)) for _ in range(50))
+    rng = np.random.default_rng(0)
+    sets = tuple(tuple(rng.choice(20_000, 200, replace=False)) for _ in range(50))
     layer = GeneSetTokens(membership(sets, 20_000), ModelSpec())
     assert sum(one.numel() for one in layer.parameters()) < 120_000
 

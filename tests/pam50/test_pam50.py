@@ -33,10 +33,10 @@ MOSTLY_POSITIVE = (2, 3, 2, 3, 2, 2, 2, 3, 2, 2, 0)
 
 def cohort(n: int = 60, subtypes: tuple[int, ...] = MIXED, noise: float = 0.3) -> Expression:
     """Make log2 expression of known subtypes, each gene at a level of its own."""
-    chance = np.random.default_rng(5)
+    rng = np.random.default_rng(5)
     truth = np.array([subtypes[i % len(subtypes)] for i in range(n)])
-    level = chance.uniform(4, 14, len(CENTROIDS.genes))
-    values = level + 1.5 * CENTROIDS.values.T[truth] + chance.normal(0, noise, (n, len(level)))
+    level = rng.uniform(4, 14, len(CENTROIDS.genes))
+    values = level + 1.5 * CENTROIDS.values.T[truth] + rng.normal(0, noise, (n, len(level)))
     return of(values.round(3), tuple(f"{CENTROIDS.subtypes[k]}_{i}" for i, k in enumerate(truth)))
 
 

@@ -14,11 +14,11 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from crosstype.config.read import read_config
 from crosstype.deploy.fit import fit_artefact
 from crosstype.deploy.fitted_model import Artefact, load_artefact
-from crosstype.deploy.inputs import Offer
-from crosstype.deploy.predict import Served, predict
+from crosstype.deploy.inputs import PredictionInputs
+from crosstype.deploy.predict import PredictedPatients, predict
 from crosstype.deploy.validate import validate_artefact
 from crosstype.errors import CohortError
-from crosstype.progress import Silence
+from crosstype.progress import NoProgress
 from crosstype.workflow.pipeline import Run
 
 pytestmark = pytest.mark.xdist_group("artefact")  # they share fitted models
@@ -88,7 +88,7 @@ def fit(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Fit:
 
 def judged(artefact: Artefact, config: Path, out: Path) -> tuple[np.ndarray, np.ndarray]:
     """Validate; return who is positive, and the probabilities of it."""
-    validate_artefact(artefact, "m", read_config(config), out, Silence())
+    validate_artefact(artefact, "m", read_config(config), out, NoProgress())
     table = pl.read_csv(out / "predictions.csv")
     truth = (table["label"] == "Basal/Her2").to_numpy()
     return truth, table["probability_Basal/Her2"].to_numpy()
@@ -124,13 +124,13 @@ def test_counts_are_refused_by_a_plain_model(fit: Fit, real_data: Path) -> None:
     artefact, _ = fit(model="gene_only")
     counts = real_data / "tcga_brca" / COUNTS
     with pytest.raises(CohortError, match=r'counts per million.*representation = "scaled"'):
-        predict(artefact, Offer(expression=counts), Silence())
+        predict(artefact, PredictionInputs(expression=counts), NoProgress())
     from crosstype.expression.spec import ExpressionSpec
 
     # Stated as another unit they are told by their level.
-    stated = Offer(expression=counts, reading=ExpressionSpec(unit="linear"))
+    stated = PredictionInputs(expression=counts, reading=ExpressionSpec(unit="linear"))
     with pytest.raises(CohortError, match="training standard deviations off"):
-        predict(artefact, stated, Silence())
+        predict(artefact, stated, NoProgress())
 
 
 @pytest.mark.long
@@ -166,8 +166,8 @@ def test_either_modality_serves(fit: Fit, real_data: Path) -> None:
     data = real_data / "tcga_brca"
     expression, features = data / RSEM, data / "features_hipt_vit256"
 
-    def served(**given: Path) -> Served:
-        return predict(artefact, Offer(**given), Silence())  # type: ignore[arg-type]
+    def served(**given: Path) -> PredictedPatients:
+        return predict(artefact, PredictionInputs(**given), NoProgress())  # type: ignore[arg-type]
 
     assert set(served(expression=expression).modalities) == {"genes"}
     assert set(served(features=features).modalities) == {"image"}

@@ -23,7 +23,7 @@ folder = "{data}/features_hipt_vit256"
 [training]
 models = ["gene_only"]
 max_epochs = 5
-damage = 0.0
+corruption = 0.0
 calibration = "temperature"
 threshold = "f1"
 [evaluation]

@@ -116,8 +116,15 @@ def _write_numbers(out: Path, classes: tuple[str, ...], generator: np.random.Gen
         for metric in COMPARED:
             for reference in dict.fromkeys(("gene_only", "logistic_genes", SAME_INPUTS.get(model))):
                 if reference in STRENGTHS and model != reference:
-                    apart = 0.22 * (strength - STRENGTHS[reference])
-                    row = (model, reference, metric, apart, apart - 0.08, apart + 0.08)
+                    unlabelled = 0.22 * (strength - STRENGTHS[reference])
+                    row = (
+                        model,
+                        reference,
+                        metric,
+                        unlabelled,
+                        unlabelled - 0.08,
+                        unlabelled + 0.08,
+                    )
                     comparisons.append((*row, 0.02, 0.12, 60, "delong"))
             for modality in ("image", "genes"):
                 blind = modality == "image" and model in {"gene_only", "paper_concat"}

@@ -23,7 +23,7 @@ from crosstype.report.paper import page as figures_page
 from crosstype.report.paper.maps import plot_vector_maps
 from crosstype.report.paper.page import parts_of, write_figures
 from crosstype.report.report import write_report
-from crosstype.report.run_tables import Explained, RunContent, read_content
+from crosstype.report.run_tables import ExplanationTables, RunTables, read_run_tables
 from crosstype.report.spec import ReportSpec
 from crosstype.report.svg import draw_figure
 
@@ -32,14 +32,14 @@ from .test_report import HOSTILE, LEAK, outline_of
 KEPT = ["cross_attention", "majority"]
 
 
-def svg_of_maps(content: RunContent, explained: Explained) -> str:
+def svg_of_maps(content: RunTables, explained: ExplanationTables) -> str:
     plot = partial(plot_vector_maps, explained=explained, model="cross_attention")
     return draw_figure(content, "map", plot, "A caption.").svg
 
 
-def few_models(out: Path) -> RunContent:
+def few_models(out: Path) -> RunTables:
     """Return a run of two models only, since each is drawn."""
-    content = read_content(out)
+    content = read_run_tables(out)
     return replace(content, metrics=content.metrics.filter(pl.col("model").is_in(KEPT)))
 
 
@@ -118,7 +118,7 @@ def test_names_are_text_and_marks_stand(changed: Path) -> None:
 
 def test_without_explanations_the_page_says_so(finished: tuple[Any, Path], tmp_path: Path) -> None:
     content = few_models(finished[1])
-    parts = {part.anchor: part for part in parts_of(content, Explained(tmp_path))}
+    parts = {part.anchor: part for part in parts_of(content, ExplanationTables(tmp_path))}
     for anchor in ("sample", "standardised", "outliers", "networks", "maps"):
         assert parts[anchor].notes == (figures_page.NOT_MADE,)
         assert not parts[anchor].figures
@@ -130,7 +130,7 @@ def test_without_explanations_the_page_says_so(finished: tuple[Any, Path], tmp_p
 
 
 def test_every_function_returns_a_figure(changed: Path) -> None:
-    content, explained = read_content(changed), Explained(changed)
+    content, explained = read_run_tables(changed), ExplanationTables(changed)
     assert isinstance(paper_examples.plot_sample(content, explained), Figure)
     assert isinstance(paper_examples.plot_views(content, explained), Figure)
     assert isinstance(paper_examples.plot_standardised(content, explained), Figure)
@@ -148,7 +148,7 @@ def test_every_function_returns_a_figure(changed: Path) -> None:
 
 
 def test_folds_are_counted_fold_by_fold(finished: tuple[Any, Path]) -> None:
-    content = read_content(finished[1])
+    content = read_run_tables(finished[1])
     rows = content.predictions.filter(model="cross_attention")
     for fold in paper_folds.folds_of(content):
         own = rows.filter(pl.col("fold") == str(fold))
@@ -165,7 +165,7 @@ def test_folds_are_counted_fold_by_fold(finished: tuple[Any, Path]) -> None:
 def test_boxes_of_a_network_stand_apart_and_below_what_feeds_them(
     finished: tuple[Any, Path],
 ) -> None:
-    explained = Explained(finished[1])
+    explained = ExplanationTables(finished[1])
     for model in paper_architecture.networks_of(explained):
         boxes = paper_architecture.boxes_of(explained, model)
         places = [(box.lane, box.row) for box in boxes]

@@ -13,14 +13,14 @@ import pytest
 from crosstype.protocol import protocol_named
 from crosstype.report.pages.tripod import BY_AUTHORS, ITEMS, TRIPOD, write_tripod
 from crosstype.report.report import write_report
-from crosstype.report.run_tables import read_content
+from crosstype.report.run_tables import read_run_tables
 from crosstype.report.sections.groups import (
-    apart_table,
     group_figures,
     probe_sentences,
     shown_models,
     site_only_sentence,
     subgroup_tables,
+    unlabelled_table,
 )
 from crosstype.report.spec import ReportSpec
 
@@ -67,15 +67,17 @@ def add_groups(out: Path, n_sites: int = 4, word: str = "s") -> None:
     ]
     head = "input metric value low high guessing n_sites n"
     pl.DataFrame(probe, schema=head.split(), orient="row").write_csv(out / "site_probe.csv")
-    classes = read_content(out).classes
-    apart = [
+    classes = read_run_tables(out).classes
+    unlabelled = [
         (f"N{place}", f"label {word} is in no class", model, classes[place % 2], 10, 0.25, 0.75)
         for model in ("late", "gene_only")
         for place in range(3)
     ]
     head = ["patient_id", "reason", "model", "predicted", "n_models"]
     head += [f"probability_{name}" for name in classes]
-    pl.DataFrame(apart, schema=head, orient="row").write_csv(out / "apart_predictions.csv")
+    pl.DataFrame(unlabelled, schema=head, orient="row").write_csv(
+        out / "unlabelled_predictions.csv"
+    )
     tests = [("late", "gene_only", "auroc", "delong", 1.5, 0.13, 0.26, 60)]
     head = "model_a model_b metric test statistic p p_adjusted n"
     pl.DataFrame(tests, schema=head.split(), orient="row").write_csv(out / "tests.csv")
@@ -92,7 +94,7 @@ def checklist(out: Path) -> dict[str, list[str]]:
 
 def test_tables_say_what_subgroups_csv_says(out: Path) -> None:
     add_groups(out)
-    content = read_content(out)
+    content = read_run_tables(out)
     models = shown_models(content)
     assert models == ("gene_only", "image_only", "cross_attention", "logistic_genes")
     (table,) = subgroup_tables(content)
@@ -108,7 +110,7 @@ def test_tables_say_what_subgroups_csv_says(out: Path) -> None:
 
 def test_the_figure_shows_the_best_model_and_at_most_thirty_groups(out: Path) -> None:
     add_groups(out, n_sites=41)
-    (few,) = group_figures(read_content(out))
+    (few,) = group_figures(read_run_tables(out))
     assert few.model == "cross_attention"
     assert few.rows.height == 30
     assert sorted(few.rows["n"]) == list(range(21, 51))  # the largest
@@ -119,7 +121,7 @@ def test_the_figure_shows_the_best_model_and_at_most_thirty_groups(out: Path) ->
 
 def test_the_site_in_plain_words(out: Path) -> None:
     add_groups(out)
-    content = read_content(out)
+    content = read_run_tables(out)
     said = " ".join(probe_sentences(content))
     assert "The site can be told from image features: balanced accuracy 0.800" in said
     assert "guessing would give 0.250" in said
@@ -140,8 +142,8 @@ def test_the_site_in_plain_words(out: Path) -> None:
 
 def test_patients_apart_are_counted_and_listed(out: Path) -> None:
     add_groups(out)
-    content = read_content(out)
-    table = apart_table(content)
+    content = read_run_tables(out)
+    table = unlabelled_table(content)
     assert [[cell.text for cell in row[1:]] for row in table.rows] == [
         ["late", "3", "2", "1"],
         ["gene_only", "3", "2", "1"],
@@ -158,7 +160,7 @@ def test_nothing_of_it_need_be_there(out: Path) -> None:
     assert "needs two sites of 10 patients" in page
     assert "Every patient with slides and expression has a class." in page
     add_groups(out)
-    for name in ("subgroups.csv", "site_probe.csv", "apart_predictions.csv", "tests.csv"):
+    for name in ("subgroups.csv", "site_probe.csv", "unlabelled_predictions.csv", "tests.csv"):
         pl.read_csv(out / name).clear().write_csv(out / name)
     assert "No groups: there is one site" in page_of(out)
 
@@ -223,7 +225,7 @@ def test_the_checklist_says_what_the_tables_say(out: Path) -> None:
     assert "root of the inverse" in said["13"]
     assert "Performance by site" in said["14"]
     assert r"thresholds (f1) chosen on inner" in said["15"]
-    best = read_content(out).headline("auroc").filter(pl.col("model") == "cross_attention")
+    best = read_run_tables(out).headline("auroc").filter(pl.col("model") == "cross_attention")
     assert rf"cross\_attention {best['value'].item():.3f}" in said["23a"]
     assert "in the 3 sites that are large enough" in said["23b"]
     assert "1 of 60 slides had a fault" in said["7"]
@@ -284,7 +286,7 @@ def test_the_checklist_follows_the_settings(out: Path) -> None:
     assert "Age, stage and treatment are not known" in bare["20b"]
     assert "everybody else is listed in left\\_out.csv" in bare["6b"]
     assert "teach" not in bare["6b"] + bare["11"]
-    asked = 'one_modality = "train"\nsubgroups = ["age|y"]\ncovariates = ["stage"]\n'
+    asked = 'single_modality = "train"\nsubgroups = ["age|y"]\ncovariates = ["stage"]\n'
     config = CONFIG.replace("[cohort]\n", f"[cohort]\n{asked}")
     said = said_under(out, f'{config}[evaluation]\nauroc_interval = "bootstrap"\n')
     assert "DeLong" not in said["12e"]

@@ -101,7 +101,7 @@ def _validation(out: Path) -> Path:
     about = {"artefact": QUOTED, "model": HOSTILE, "synthetic": True, "classes": CLASSES}
     about |= {key: [HOSTILE, QUOTED] for key in ("lines", "warnings", "notes", "faults")}
     about |= {key: {HOSTILE: 3, QUOTED: 4} for key in ("taught_classes", "counts")}
-    about |= {"taught_by": 7, "n_left_out": 0, "confidence": 0.95, "crosstype": "0"}
+    about |= {"training_summary": 7, "n_left_out": 0, "confidence": 0.95, "crosstype": "0"}
     (out / "validation.json").write_text(json.dumps(about), encoding="utf-8")
     return write_validation_page(out)
 

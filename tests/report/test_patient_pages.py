@@ -14,7 +14,7 @@ from crosstype.cli.app import app
 from crosstype.expression.matrix import AlignedExpression, save_expression
 from crosstype.report.pages.patient import link_of, patient_page_names, patients_table
 from crosstype.report.report import write_report
-from crosstype.report.run_tables import read_content
+from crosstype.report.run_tables import read_run_tables
 from crosstype.report.spec import ReportSpec
 
 from .conftest import write_run
@@ -70,7 +70,7 @@ def test_the_most_similar_patient_is_the_one_of_the_same_profile(run: Path) -> N
 
 
 def test_the_table_of_patients_is_the_best_models(run: Path) -> None:
-    content = read_content(run)
+    content = read_run_tables(run)
     table = patients_table(content)
     assert content.models[0] in table.caption
     assert len(table.rows) == 60

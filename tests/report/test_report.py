@@ -17,7 +17,7 @@ from crosstype.models.spec import SAME_INPUTS
 from crosstype.report.curves import confusion_counts, curves_of, losses_of
 from crosstype.report.formatting import best_model_sentence, number, p_value
 from crosstype.report.report import write_report
-from crosstype.report.run_tables import read_content
+from crosstype.report.run_tables import read_run_tables
 from crosstype.report.sections.comparisons import SAME, difference_table, gather_differences
 from crosstype.report.sections.probabilities import decision_table
 from crosstype.report.spec import ReportSpec
@@ -186,7 +186,7 @@ def with_difference(out, low: float, high: float, p_adjusted: float) -> str:
     pl.read_csv(path).with_columns(
         low=pl.lit(low), high=pl.lit(high), p_adjusted=pl.lit(p_adjusted)
     ).write_csv(path)
-    return best_model_sentence(read_content(out))
+    return best_model_sentence(read_run_tables(out))
 
 
 def test_sentence_claims_what_the_interval_carries(out):
@@ -201,16 +201,16 @@ def test_sentence_without_anything_above_genes(out):
     pl.read_csv(path).with_columns(
         pl.when(pl.col("model") == "gene_only").then(1.0).otherwise(pl.col("value")).alias("value")
     ).write_csv(path)
-    assert "no model stands above genes alone" in best_model_sentence(read_content(out))
+    assert "no model stands above genes alone" in best_model_sentence(read_run_tables(out))
     pl.read_csv(out / "comparisons.csv").clear().write_csv(out / "comparisons.csv")
     pl.read_csv(path).with_columns(model=pl.lit("late")).write_csv(path)
-    assert best_model_sentence(read_content(out)).endswith("(95% interval 0.694 to 0.824).")
+    assert best_model_sentence(read_run_tables(out)).endswith("(95% interval 0.694 to 0.824).")
     pl.read_csv(path).clear().write_csv(path)
-    assert best_model_sentence(read_content(out)) == "No model was measured."
+    assert best_model_sentence(read_run_tables(out)) == "No model was measured."
 
 
 def test_curves_and_matrices_agree_with_scikit_learn(tmp_path):
-    content = read_content(write_run(tmp_path, n_repeats=1))
+    content = read_run_tables(write_run(tmp_path, n_repeats=1))
     for model in ("late", "majority"):
         rows = content.predictions.filter(pl.col("model") == model)
         truth = (rows["label"] == CLASSES[1]).to_numpy()
@@ -226,7 +226,7 @@ def test_curves_and_matrices_agree_with_scikit_learn(tmp_path):
 
 @pytest.mark.parametrize(("n_repeats", "n_lines"), [(1, 5), (2, 10), (4, 1)])
 def test_training_curves_per_fold_until_there_are_too_many(tmp_path, n_repeats, n_lines):
-    content = read_content(write_run(tmp_path, n_repeats=n_repeats))
+    content = read_run_tables(write_run(tmp_path, n_repeats=n_repeats))
     assert len(losses_of(content, "late")) == n_lines
 
 
@@ -237,7 +237,7 @@ def test_ten_repeats_stay_small(tmp_path):
 
 
 def test_mean_curves_over_repeats_stay_close_to_the_mean_area(out):
-    content = read_content(out)
+    content = read_run_tables(out)
     areas = [
         roc_auc_score(part["label"] == CLASSES[1], part[f"probability_{CLASSES[1]}"])
         for _, part in content.predictions.filter(pl.col("model") == "late").group_by("repeat")
@@ -294,7 +294,7 @@ def test_calibration_and_decisions_are_shown_and_may_be_absent(out):
 
 
 def test_decision_table_writes_what_the_table_says(out):
-    content = read_content(out)
+    content = read_run_tables(out)
     found = decision_table(content, CLASSES[1])
     assert [row[0].text for row in found.rows] == [*content.models, "all treated"]
     late = content.decision_curve.filter(
@@ -310,13 +310,13 @@ def test_a_p_is_never_shown_as_nought():
 
 
 def test_the_test_behind_each_p_is_named(out):
-    first, *_ = gather_differences(read_content(out))
+    first, *_ = gather_differences(read_run_tables(out))
     assert first.reference == "gene_only"
     assert difference_table(first).rows[0][-1].text == "DeLong"
 
 
 def test_each_network_stands_beside_the_line_over_its_own_inputs(out):
-    found = {one.reference: one for one in gather_differences(read_content(out))}
+    found = {one.reference: one for one in gather_differences(read_run_tables(out))}
     assert list(found) == ["gene_only", "logistic_genes", SAME]
     named = {row[0].text for row in difference_table(found[SAME]).rows}
     expected = {f"{a} - {b}" for a, b in SAME_INPUTS.items()}

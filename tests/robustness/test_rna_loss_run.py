@@ -12,7 +12,12 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from crosstype.config.read import read_config
 from crosstype.errors import CohortError, ConfigError
-from crosstype.evaluation.robustness import BETTER_UNIMODAL, LossPredictions, read_losses, rna_loss
+from crosstype.evaluation.robustness import (
+    BETTER_UNIMODAL,
+    PerturbedPredictions,
+    read_perturbed,
+    rna_loss,
+)
 from crosstype.evaluation.spec import EvaluationSpec
 from crosstype.expression.matrix import load_expression
 from crosstype.robustness.study import MIXED, NOISE, PATTERNS, SHARES, WITHHELD
@@ -21,7 +26,7 @@ CLASSES = ("Luminal", "Basal/Her2")
 
 
 @pytest.fixture
-def found() -> LossPredictions:
+def found() -> PerturbedPredictions:
     """Sixty patients, two repeats, two levels of which one has three draws."""
     rng = np.random.default_rng(0)
     labels = (np.arange(60) % 3 == 0).astype(np.int64)
@@ -31,10 +36,10 @@ def found() -> LossPredictions:
         said = rng.normal(size=(4, 2, 60)) + strength * labels
         positive = 1 / (1 + np.exp(-said))
         models[name] = np.stack([1 - positive, positive], axis=3).astype(np.float32)
-    return LossPredictions(labels, keys, models)
+    return PerturbedPredictions(labels, keys, models)
 
 
-def test_the_curve_is_the_mean_auroc_over_draws_and_repeats(found: LossPredictions) -> None:
+def test_the_curve_is_the_mean_auroc_over_draws_and_repeats(found: PerturbedPredictions) -> None:
     weights = np.ones((60, 30))
     spec = EvaluationSpec(n_bootstrap=100, rna_loss=True)
     curves, gaps = rna_loss(found, CLASSES, spec, weights, 0)
@@ -55,12 +60,14 @@ def test_the_curve_is_the_mean_auroc_over_draws_and_repeats(found: LossPredictio
     assert gap["difference"][0] == pytest.approx(expected)
 
 
-def test_all_models_are_judged_on_the_patients_whom_a_loss_reaches(found: LossPredictions) -> None:
+def test_all_models_are_judged_on_the_patients_whom_a_loss_reaches(
+    found: PerturbedPredictions,
+) -> None:
     there = np.arange(60) % 2 == 0
     said = {name: one.copy() for name, one in found.of_model.items()}
     for one in said.values():
         one[1:, :, ~there] = np.nan
-    partly = LossPredictions(found.labels, found.losses, said, {"each": "half of them"})
+    partly = PerturbedPredictions(found.labels, found.losses, said, {"each": "half of them"})
     spec = EvaluationSpec(n_bootstrap=100, rna_loss=True)
     curves, gaps = rna_loss(partly, CLASSES, spec, np.ones((60, 30)), 0)
     by_key = {(row["model"], row["level"], row["metric"]): row for row in curves.to_dicts()}
@@ -132,7 +139,7 @@ def test_a_study_of_the_tiny_cohort(tiny: Any, tmp_path: Path) -> None:
         "Only 21 genes drawn at random (stand-in for a panel): the table does not have",
     ):
         assert words in page
-    held = read_losses(tmp_path / "a" / "rna_loss.npz")
+    held = read_perturbed(tmp_path / "a" / "rna_loss.npz")
     plain = pl.read_csv(tmp_path / "a" / "predictions.csv").sort("patient_id")
     for model, said in held.of_model.items():
         whole = plain.filter(model=model)["probability_Basal/Her2"].to_numpy().astype(np.float32)
@@ -180,10 +187,10 @@ def test_a_changed_other_assay_is_predicted_anew(tiny: Any, tmp_path: Path) -> N
     write_other_assay(tiny.folder, 12)
     study(tiny, 'other_expression = "other.tsv"\n')
     tiny.run(tmp_path / "out", "train")
-    before = read_losses(tmp_path / "out" / "rna_loss.npz").of_model["gene_only"]
+    before = read_perturbed(tmp_path / "out" / "rna_loss.npz").of_model["gene_only"]
     write_other_assay(tiny.folder, 10)
     tiny.run(tmp_path / "out", "train")
-    after = read_losses(tmp_path / "out" / "rna_loss.npz").of_model["gene_only"]
+    after = read_perturbed(tmp_path / "out" / "rna_loss.npz").of_model["gene_only"]
     assert np.isnan(after).any(axis=(0, 1, 3)).sum() == 6
     both = ~np.isnan(after) & ~np.isnan(before)
     np.testing.assert_array_equal(before[both], after[both])

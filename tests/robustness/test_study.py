@@ -11,8 +11,8 @@ import pytest
 from crosstype.expression.genes.panels import PAM50_GENES, PANEL_GENES, panel_among
 from crosstype.expression.matrix import AlignedExpression
 from crosstype.expression.units import Unit
-from crosstype.robustness.perturbations import ORDER, Known, Loss, LossTables
-from crosstype.robustness.study import PATTERNS, SHARES, Study, lose, make_study
+from crosstype.robustness.perturbations import ORDER, Known, Perturbation, PerturbationTables
+from crosstype.robustness.study import PATTERNS, SHARES, RobustnessStudy, lose, make_study
 from crosstype.training.patients import Patients
 
 SEED = (0, 0, 0)
@@ -33,7 +33,7 @@ def patients(make_patients: Any) -> Patients:
 
 
 @pytest.fixture
-def tables(patients: Patients) -> LossTables:
+def tables(patients: Patients) -> PerturbationTables:
     """Everything that a table can have; the other assay measured every third patient."""
     genes = names_of(())
     rng = np.random.default_rng(5)
@@ -44,10 +44,10 @@ def tables(patients: Patients) -> LossTables:
     values = patients.genes[::3] * 7
     values[:, 4] = np.nan
     other = AlignedExpression(values, measured, genes, "linear")
-    return LossTables(genes, "linear", normal, other)
+    return PerturbationTables(genes, "linear", normal, other)
 
 
-def known_of(patients: Patients, tables: LossTables) -> Known:
+def known_of(patients: Patients, tables: PerturbationTables) -> Known:
     """Return what is known in a fold that trains on all but the first eight."""
     return Known(patients.take(np.arange(8, len(patients))), tables)
 
@@ -62,29 +62,31 @@ def test_the_patterns_are_those_that_seeds_count() -> None:
 
 
 def test_each_patient_loses_as_many_genes_of_its_own(
-    patients: Patients, tables: LossTables
+    patients: Patients, tables: PerturbationTables
 ) -> None:
     known = known_of(patients, tables)
-    lost = np.isnan(lose(patients, Loss("each", 0.9, 0), known, SEED).genes)
+    lost = np.isnan(lose(patients, Perturbation("each", 0.9, 0), known, SEED).genes)
     assert (lost.sum(axis=1) == 18).all()
     assert len({row.tobytes() for row in lost}) > 1
-    again = np.isnan(lose(patients, Loss("each", 0.9, 0), known, SEED).genes)
+    again = np.isnan(lose(patients, Perturbation("each", 0.9, 0), known, SEED).genes)
     np.testing.assert_array_equal(lost, again)
-    other = np.isnan(lose(patients, Loss("each", 0.9, 1), known, SEED).genes)
+    other = np.isnan(lose(patients, Perturbation("each", 0.9, 1), known, SEED).genes)
     assert (lost != other).any()
 
 
-def test_all_lose_the_same_genes_whatever_the_fold(patients: Patients, tables: LossTables) -> None:
+def test_all_lose_the_same_genes_whatever_the_fold(
+    patients: Patients, tables: PerturbationTables
+) -> None:
     known = known_of(patients, tables)
-    lost = np.isnan(lose(patients, Loss("same", 0.5, 3), known, (0, 1, 0)).genes)
+    lost = np.isnan(lose(patients, Perturbation("same", 0.5, 3), known, (0, 1, 0)).genes)
     assert (lost == lost[0]).all()
-    elsewhere = np.isnan(lose(patients, Loss("same", 0.5, 3), known, (0, 1, 4)).genes)
+    elsewhere = np.isnan(lose(patients, Perturbation("same", 0.5, 3), known, (0, 1, 4)).genes)
     np.testing.assert_array_equal(lost, elsewhere)
-    assert not np.isnan(lose(patients, Loss("same", 0.0, 0), known, (0, 1, 0)).genes).any()
-    assert np.isnan(lose(patients, Loss("same", 1.0, 0), known, (0, 1, 0)).genes).all()
+    assert not np.isnan(lose(patients, Perturbation("same", 0.0, 0), known, (0, 1, 0)).genes).any()
+    assert np.isnan(lose(patients, Perturbation("same", 1.0, 0), known, (0, 1, 0)).genes).all()
 
 
-def test_where_nothing_is_chance_one_draw_is_enough(tables: LossTables) -> None:
+def test_where_nothing_is_chance_one_draw_is_enough(tables: PerturbationTables) -> None:
     made = make_study(tables, 20, "")
     assert not made.left_out
     n = {name: sum(one.pattern == name for one in made.ways) for name in ORDER}
@@ -100,7 +102,7 @@ def test_where_nothing_is_chance_one_draw_is_enough(tables: LossTables) -> None:
 
 @pytest.mark.parametrize("unit", ["linear", "log"])
 def test_nothing_lost_is_nothing_changed(
-    patients: Patients, tables: LossTables, unit: Unit
+    patients: Patients, tables: PerturbationTables, unit: Unit
 ) -> None:
     tables = replace(tables, unit=unit)
     patients = in_unit(patients, unit)
@@ -115,11 +117,11 @@ def test_nothing_lost_is_nothing_changed(
 
 @pytest.mark.parametrize("name", ORDER)
 def test_a_loss_knows_no_label_of_a_test_patient_and_nothing_of_the_others(
-    patients: Patients, tables: LossTables, name: str
+    patients: Patients, tables: PerturbationTables, name: str
 ) -> None:
     known = known_of(patients, tables)
     test = patients.take(np.arange(8))
-    loss = Loss(name, PATTERNS[name].levels[-1], 0)
+    loss = Perturbation(name, PATTERNS[name].levels[-1], 0)
     expected = lose(test, loss, known, SEED)
     relabelled = replace(test, targets=1 - test.targets)
     np.testing.assert_array_equal(lose(relabelled, loss, known, SEED).genes, expected.genes)
@@ -132,29 +134,29 @@ def test_a_loss_knows_no_label_of_a_test_patient_and_nothing_of_the_others(
 
 
 def test_noise_has_the_size_that_it_should_on_the_linear_scale(
-    patients: Patients, tables: LossTables
+    patients: Patients, tables: PerturbationTables
 ) -> None:
     """By hand: what was added, over the gene's mean in training patients, is a standard normal."""
     many = patients.take(np.repeat(np.arange(8), 500))
     means = patients.genes[8:].astype(np.float64).mean(axis=0)
     for unit, offset in (("linear", 0.0), ("log", 1.0)):
         known = known_of(in_unit(patients, unit), replace(tables, unit=unit))
-        found = lose(in_unit(many, unit), Loss("noise", 0.05, 0), known, SEED).genes
+        found = lose(in_unit(many, unit), Perturbation("noise", 0.05, 0), known, SEED).genes
         amounts = np.exp2(found.astype(np.float64)) - offset if unit == "log" else found
         added = (amounts - many.genes) / means
         # Clipping at 0 reaches few values at this level: look at genes and patients far above it.
         free = many.genes > 0.3 * means
         assert abs(added[free].mean()) < 0.001
         assert added[free].std() == pytest.approx(0.05, rel=0.02)
-        strong = lose(in_unit(many, unit), Loss("noise", 4.0, 0), known, SEED).genes
+        strong = lose(in_unit(many, unit), Perturbation("noise", 4.0, 0), known, SEED).genes
         assert strong.min() == 0
         assert (strong == 0).mean() == pytest.approx(0.4, abs=0.05)
 
 
 def test_noise_of_a_logarithm_is_that_of_its_amounts(
-    patients: Patients, tables: LossTables
+    patients: Patients, tables: PerturbationTables
 ) -> None:
-    loss = Loss("noise", 1.0, 1)
+    loss = Perturbation("noise", 1.0, 1)
     linear = lose(patients, loss, known_of(patients, tables), SEED).genes.astype(np.float64)
     logs = in_unit(patients, "log")
     known = known_of(logs, replace(tables, unit="log"))
@@ -165,7 +167,7 @@ def test_noise_of_a_logarithm_is_that_of_its_amounts(
 
 @pytest.mark.parametrize("unit", ["linear", "log"])
 def test_mixing_is_an_average_of_amounts(
-    patients: Patients, tables: LossTables, unit: Unit
+    patients: Patients, tables: PerturbationTables, unit: Unit
 ) -> None:
     assert tables.normal_like is not None
     profile = tables.normal_like.values.astype(np.float64).mean(axis=0)
@@ -175,13 +177,15 @@ def test_mixing_is_an_average_of_amounts(
         normal = replace(tables.normal_like, values=values, unit="log")
         tables, expected = replace(tables, normal_like=normal, unit="log"), np.log2(expected + 1)
     known = known_of(in_unit(patients, unit), tables)
-    found = lose(in_unit(patients, unit), Loss("normal_like", 0.75, 0), known, SEED)
+    found = lose(in_unit(patients, unit), Perturbation("normal_like", 0.75, 0), known, SEED)
     np.testing.assert_allclose(found.genes, expected, rtol=1e-4)
 
 
-def test_a_panel_leaves_its_genes_and_no_other(patients: Patients, tables: LossTables) -> None:
+def test_a_panel_leaves_its_genes_and_no_other(
+    patients: Patients, tables: PerturbationTables
+) -> None:
     tables = replace(tables, genes=names_of(PANEL))
-    found = lose(patients, Loss("panel", 1.0, 0), known_of(patients, tables), SEED).genes
+    found = lose(patients, Perturbation("panel", 1.0, 0), known_of(patients, tables), SEED).genes
     kept = {tables.genes[i] for i in np.flatnonzero(~np.isnan(found).any(axis=0))}
     assert kept == set(PANEL)
     assert (np.isnan(found).sum(axis=1) == 14).all()
@@ -196,10 +200,11 @@ def test_the_panel_is_that_of_the_paper() -> None:
 
 def test_a_stand_in_for_the_panel_is_drawn_and_said_to_be_one(make_patients: Any) -> None:
     patients = make_patients(6, n_genes=60)
-    tables = LossTables(names_of((), 60), "linear")
+    tables = PerturbationTables(names_of((), 60), "linear")
     known = Known(patients, tables)
     first, second = (
-        np.isnan(lose(patients, Loss("panel", 1.0, draw), known, SEED).genes) for draw in (0, 1)
+        np.isnan(lose(patients, Perturbation("panel", 1.0, draw), known, SEED).genes)
+        for draw in (0, 1)
     )
     assert (first.sum(axis=1) == 60 - 21).all()
     assert (first == first[0]).all()
@@ -208,7 +213,7 @@ def test_a_stand_in_for_the_panel_is_drawn_and_said_to_be_one(make_patients: Any
 
 
 def test_pam50_goes_first_then_what_follows_it_in_training(
-    patients: Patients, tables: LossTables
+    patients: Patients, tables: PerturbationTables
 ) -> None:
     tables = replace(tables, genes=names_of(PAM50))
     known = known_of(patients, tables)
@@ -216,7 +221,7 @@ def test_pam50_goes_first_then_what_follows_it_in_training(
     logs = np.log1p(patients.genes[8:].astype(np.float64))
     correlation = np.abs(np.corrcoef(logs.T))[columns].max(axis=0)
     for level, n_lost in ((0.05, 5), (0.25, 5), (0.5, 10), (0.9, 18)):
-        lost = np.isnan(lose(patients, Loss("pam50_withheld", level, 0), known, SEED).genes)
+        lost = np.isnan(lose(patients, Perturbation("pam50_withheld", level, 0), known, SEED).genes)
         assert (lost == lost[0]).all()
         assert lost[0].sum() == n_lost
         assert lost[0][columns].all()
@@ -227,10 +232,10 @@ def test_pam50_goes_first_then_what_follows_it_in_training(
 
 
 def test_without_pam50_the_genes_that_tell_the_label_go_first(
-    patients: Patients, tables: LossTables
+    patients: Patients, tables: PerturbationTables
 ) -> None:
     known = known_of(patients, tables)
-    found = lose(patients, Loss("pam50_withheld", 0.25, 0), known, SEED).genes
+    found = lose(patients, Perturbation("pam50_withheld", 0.25, 0), known, SEED).genes
     logs = np.log1p(patients.genes[8:].astype(np.float64))
     correlation = np.abs(np.corrcoef(logs.T, patients.targets[8:])[-1, :-1])
     expected = set(np.argsort(-correlation)[:5].tolist())
@@ -241,17 +246,17 @@ def test_without_pam50_the_genes_that_tell_the_label_go_first(
 
 
 def test_another_assay_gives_its_own_patients_and_genes(
-    patients: Patients, tables: LossTables
+    patients: Patients, tables: PerturbationTables
 ) -> None:
     known = known_of(patients, tables)
-    found = lose(patients, Loss("other_assay", 1.0, 0), known, SEED)
+    found = lose(patients, Perturbation("other_assay", 1.0, 0), known, SEED)
     assert found.ids == patients.ids[::3]
     assert found.bag_of == found.ids
     expected = patients.genes[::3] * 7
     expected[:, 4] = np.nan
     np.testing.assert_allclose(found.genes, expected)
     # Seven times the amounts is what one number per patient takes away, but for where he lies.
-    scaled = lose(patients, Loss("other_assay_scaled", 1.0, 0), known, SEED).genes
+    scaled = lose(patients, Perturbation("other_assay_scaled", 1.0, 0), known, SEED).genes
     medians = np.median(patients.genes[8:].astype(np.float64), axis=0)
     for row, own in enumerate(expected.astype(np.float64)):
         factor = np.median(np.delete(medians / own, 4))
@@ -259,18 +264,18 @@ def test_another_assay_gives_its_own_patients_and_genes(
 
 
 def test_another_assay_is_brought_to_the_unit_of_the_cohort(
-    patients: Patients, tables: LossTables
+    patients: Patients, tables: PerturbationTables
 ) -> None:
     logs = in_unit(patients, "log")
     known = known_of(logs, replace(tables, unit="log"))
-    found = lose(logs, Loss("other_assay", 1.0, 0), known, SEED).genes
+    found = lose(logs, Perturbation("other_assay", 1.0, 0), known, SEED).genes
     expected = np.log2(patients.genes[::3].astype(np.float64) * 7 + 1)
     expected[:, 4] = np.nan
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_what_cannot_be_made_is_said(tables: LossTables) -> None:
-    def left_out(study: Study) -> set[str]:
+def test_what_cannot_be_made_is_said(tables: PerturbationTables) -> None:
+    def left_out(study: RobustnessStudy) -> set[str]:
         return {line.split(" ")[2] for line in study.left_out}
 
     zscores = make_study(replace(tables, unit="zscore"), 2, "")
@@ -285,7 +290,7 @@ def test_what_cannot_be_made_is_said(tables: LossTables) -> None:
     }  # fmt: skip
 
 
-def test_the_fingerprint_holds_draws_patterns_and_tables(tables: LossTables) -> None:
+def test_the_fingerprint_holds_draws_patterns_and_tables(tables: PerturbationTables) -> None:
     whole = make_study(tables, 2, "a").fingerprint
     assert whole == make_study(tables, 2, "a").fingerprint
     others = (

@@ -188,12 +188,12 @@ def test_tiles_lie_on_the_grid_in_order_and_on_tissue(slide):
 
 def test_overlap_and_minimum_tissue(slide):
     tissue = find_tissue(slide, TissueSpec())
-    apart = choose_tiles(tissue, slide, SPEC)
+    unlabelled = choose_tiles(tissue, slide, SPEC)
     overlapping = choose_tiles(tissue, slide, TilesSpec(size_px=32, mpp=4.0, overlap_px=16))
     assert (overlapping.tile_xy_px % 16 == 0).all()
-    assert len(overlapping.tile_xy_px) > 3.5 * len(apart.tile_xy_px)
+    assert len(overlapping.tile_xy_px) > 3.5 * len(unlabelled.tile_xy_px)
     full = choose_tiles(tissue, slide, TilesSpec(size_px=32, mpp=4.0, minimum_tissue=1.0))
-    assert 0 < len(full.tile_xy_px) < len(apart.tile_xy_px)
+    assert 0 < len(full.tile_xy_px) < len(unlabelled.tile_xy_px)
 
 
 def test_shares_are_exact_between_mask_pixels():

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from crosstype.cli.app import app
 from crosstype.config.read import read_config
 from crosstype.errors import UsageError
-from crosstype.progress import Silence
+from crosstype.progress import NoProgress
 from crosstype.report.pages.study import write_study_page
 from crosstype.studies.ablation import ablation
 from crosstype.studies.label_shuffles import SHUFFLES, run_label_shuffles, summarised
@@ -25,7 +25,7 @@ from crosstype.studies.table import METRICS, judge
 from crosstype.studies.variants import FOLDER, Study, run_variants
 
 CLASSES = ("Luminal", "Basal/Her2")
-HOW = (1, Silence())
+HOW = (1, NoProgress())
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_studys_values_are_those_of_scikit_learn(tiny: Any, tmp_path: Path) ->
 @pytest.mark.usefixtures("_inline")
 def test_the_replay_mends_each_fault_and_marks_what_leaks(tiny: Any, tmp_path: Path) -> None:
     spec = read_config(tiny.config)
-    table = judged(replay(spec, tmp_path / "out", Silence()), spec)
+    table = judged(replay(spec, tmp_path / "out", NoProgress()), spec)
     leaks = dict(table.unique("row").select("row", "protocol").iter_rows())
     assert "early stopping looks at the fold" in leaks["paper: paper_concat"]
     assert "early stopping" not in leaks["validation: paper_concat"]

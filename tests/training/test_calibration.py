@@ -24,15 +24,15 @@ from crosstype.training.calibration import (
     fit_temperature,
 )
 from crosstype.training.checkpoint import load_classifier, make_classifier, save_classifier
-from crosstype.training.classifier import Recipe, Split
+from crosstype.training.classifier import Split, TrainingRecipe
 from crosstype.training.fit import probabilities_of
-from crosstype.training.missingness import Regime
+from crosstype.training.missingness import MissingnessPattern
 from crosstype.training.patients import Patients
 from crosstype.training.spec import TrainingSpec, published
 
 Make = Callable[..., Patients]
 Deal = Callable[..., list[Split]]
-Cook = Callable[..., Recipe]
+Cook = Callable[..., TrainingRecipe]
 
 
 def drawn(n: int, n_classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -129,20 +129,25 @@ def test_calls_follow_the_offsets_and_ties_go_to_the_earlier_class() -> None:
 
 def test_each_regime_has_its_own_temperature() -> None:
     logits = torch.tensor([[2.0], [2.0], [2.0]])
-    known = Calibration({Regime.WHOLE: 2.0, Regime.BARE: 4.0})
-    regimes = [Regime.WHOLE, Regime.BARE, Regime.THIN]
-    assert known.apply(logits, regimes)[:, 0].tolist() == [1.0, 0.5, 2.0]
-    assert Calibration().apply(logits, regimes) is logits
+    known = Calibration({MissingnessPattern.WHOLE: 2.0, MissingnessPattern.BARE: 4.0})
+    patterns = [MissingnessPattern.WHOLE, MissingnessPattern.BARE, MissingnessPattern.THIN]
+    assert known.apply(logits, patterns)[:, 0].tolist() == [1.0, 0.5, 2.0]
+    assert Calibration().apply(logits, patterns) is logits
 
 
 def test_too_few_patients_teach_nothing() -> None:
     spec = TrainingSpec(calibration="temperature", threshold="f1")
     logits, targets = drawn(LEAST_PATIENTS, 2)
-    assert calibrate({Regime.WHOLE: torch.from_numpy(logits)}, targets, spec).n == len(targets)
-    fewer = {Regime.WHOLE: torch.from_numpy(logits[1:])}
+    assert calibrate({MissingnessPattern.WHOLE: torch.from_numpy(logits)}, targets, spec).n == len(
+        targets
+    )
+    fewer = {MissingnessPattern.WHOLE: torch.from_numpy(logits[1:])}
     assert calibrate(fewer, targets[1:], spec) == Calibration()
     alike = np.zeros_like(targets)
-    assert calibrate({Regime.WHOLE: torch.from_numpy(logits)}, alike, spec) == Calibration()
+    assert (
+        calibrate({MissingnessPattern.WHOLE: torch.from_numpy(logits)}, alike, spec)
+        == Calibration()
+    )
 
 
 def test_the_published_training_learns_nothing_from_its_test_patients() -> None:
@@ -174,7 +179,7 @@ def test_probabilities_keep_their_order_and_a_checkpoint_its_calls(
         said[key], calls[key] = one.predict(test), one.calibration.choose(one.predict(test))
     assert one.calibration.n == 36
     assert one.calibration.temperature != 1.0
-    assert set(one.calibration.temperatures) >= {Regime.WHOLE, Regime.BARE}
+    assert set(one.calibration.temperatures) >= {MissingnessPattern.WHOLE, MissingnessPattern.BARE}
     np.testing.assert_array_equal(said["warm"], said["both"])
     np.testing.assert_array_equal(calls["plain"], calls["warm"])
     assert np.abs(said["plain"] - said["warm"]).max() > 1e-4

@@ -18,7 +18,7 @@ from crosstype.training.checkpoint import (
     read_header,
     save_classifier,
 )
-from crosstype.training.classifier import Recipe, Split
+from crosstype.training.classifier import Split, TrainingRecipe
 from crosstype.training.patients import Patients
 
 
@@ -27,7 +27,7 @@ def checkpoint(
     tmp_path_factory: pytest.TempPathFactory,
     make_patients: Callable[..., Patients],
     make_splits: Callable[..., list[Split]],
-    make_recipe: Callable[..., Recipe],
+    make_recipe: Callable[..., TrainingRecipe],
 ) -> Path:
     path = tmp_path_factory.mktemp("checkpoint") / "model.safetensors"
     classifier, recipe = make_classifier("gene_only"), make_recipe()
@@ -58,9 +58,9 @@ def test_a_flipped_bit_is_noticed(checkpoint: Path, tmp_path: Path, part: str) -
     whole = checkpoint.read_bytes()
     header = 8 + int.from_bytes(whole[:8], "little")
     low, high = {"length": (0, 8), "header": (8, header), "weights": (header, len(whole))}[part]
-    chance = np.random.default_rng(4)
+    rng = np.random.default_rng(4)
     for _ in range(20):
-        place, bit = int(chance.integers(low, high)), int(chance.integers(8))
+        place, bit = int(rng.integers(low, high)), int(rng.integers(8))
         damaged = bytearray(whole)
         damaged[place] ^= 1 << bit
         refused(tmp_path / "x.safetensors", bytes(damaged))

@@ -21,8 +21,8 @@ from crosstype.training.checkpoint import (
 from crosstype.training.classifier import (
     BaselineClassifier,
     Classifier,
-    Recipe,
     Split,
+    TrainingRecipe,
     training_patients,
 )
 from crosstype.training.late_fusion import PARENTS, LateClassifier
@@ -32,18 +32,18 @@ from crosstype.training.patients import Patients
 EVERYONE = (*MODEL_NAMES, *ALWAYS_RUN)
 Make = Callable[..., Patients]
 Deal = Callable[..., list[Split]]
-Cook = Callable[..., Recipe]
+Cook = Callable[..., TrainingRecipe]
 
 each_classifier = pytest.mark.parametrize("name", EVERYONE)
 
 
-def fitted(name: str, splits: list[Split], recipe: Recipe) -> Classifier:
+def fitted(name: str, splits: list[Split], recipe: TrainingRecipe) -> Classifier:
     classifier = make_classifier(name)
     classifier.fit(splits, recipe)
     return classifier
 
 
-def fingerprint(classifier: Classifier, recipe: Recipe, path: Path) -> str:
+def fingerprint(classifier: Classifier, recipe: TrainingRecipe, path: Path) -> str:
     """Return the checkpoint's own checksum, which covers every array and setting."""
     save_classifier(classifier, path, recipe.model)
     return str(read_header(path)["sha256"])
@@ -118,7 +118,9 @@ def test_there_is_no_place_for_a_test_patient_in_anything_that_fits() -> None:
     functions: list[Callable[..., object]] = [kind.fit for kind in kinds]
     functions += [one for name, one in vars(fitting).items() if inspect.isfunction(one)]
     names = {name for one in functions for name in inspect.signature(one).parameters}
-    names |= {name for kind in (Split, Recipe) for name in inspect.signature(kind).parameters}
+    names |= {
+        name for kind in (Split, TrainingRecipe) for name in inspect.signature(kind).parameters
+    }
     assert {"splits", "recipe", "train", "validation"} <= names
     assert not [name for name in names if "test" in name]
 

@@ -18,13 +18,13 @@ from crosstype.training.checkpoint import (
     read_header,
     save_classifier,
 )
-from crosstype.training.classifier import Recipe, Split
+from crosstype.training.classifier import Split, TrainingRecipe
 from crosstype.training.patients import Patients
 from crosstype.training.preprocessing import FittedCovariates, fit_covariates
 
 Make = Callable[..., Patients]
 Deal = Callable[..., list[Split]]
-Cook = Callable[..., Recipe]
+Cook = Callable[..., TrainingRecipe]
 
 SEEING = ("logistic_clinical", "concat", "cross_attention")
 COLUMNS: Any = (("age", "number"), ("er", "category"))
@@ -83,7 +83,7 @@ def planted(make_patients: Make, n: int = 24) -> Patients:
     return with_words(patients, words)
 
 
-def seeing(recipe: Recipe) -> Recipe:
+def seeing(recipe: TrainingRecipe) -> TrainingRecipe:
     return replace(recipe, preparing=replace(recipe.preparing, covariates=COLUMNS))
 
 

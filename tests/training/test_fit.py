@@ -9,7 +9,7 @@ import torch
 
 from crosstype.models.catalog import make_network
 from crosstype.models.network import Sizes
-from crosstype.training.classifier import Recipe, Split
+from crosstype.training.classifier import Split, TrainingRecipe
 from crosstype.training.fit import (
     Prepared,
     learning_rate_at,
@@ -18,7 +18,7 @@ from crosstype.training.fit import (
     probabilities_of,
 )
 from crosstype.training.network_classifier import NetworkClassifier
-from crosstype.training.patients import Patients, deal, make_batch, part_by_size
+from crosstype.training.patients import Patients, make_batch, part_by_size, shuffled_batches
 from crosstype.training.spec import TrainingSpec, published
 
 
@@ -64,7 +64,7 @@ def test_learning_rates() -> None:
 
 def test_everyone_is_dealt_once_and_nobody_alone() -> None:
     for n in range(2, 70):
-        hands = list(deal(n, 16, np.random.default_rng(n)))
+        hands = list(shuffled_batches(n, 16, np.random.default_rng(n)))
         assert sorted(np.concatenate(hands).tolist()) == list(range(n))
         assert min(map(len, hands)) >= 2
 
@@ -108,7 +108,7 @@ def test_patients_are_selected_by_name(make_patients: Callable[..., Patients]) -
 def test_training_stops_early_and_the_best_weights_are_restored(
     make_patients: Callable[..., Patients],
     make_splits: Callable[..., list[Split]],
-    make_recipe: Callable[..., Recipe],
+    make_recipe: Callable[..., TrainingRecipe],
 ) -> None:
     patients = make_patients(16, signal=0.0)
     recipe = make_recipe(max_epochs=200, patience=4, learning_rate=0.05, start="zero")
@@ -124,7 +124,7 @@ def test_training_stops_early_and_the_best_weights_are_restored(
 def test_validation_at_the_best_epoch_is_what_the_kept_networks_say(
     make_patients: Callable[..., Patients],
     make_splits: Callable[..., list[Split]],
-    make_recipe: Callable[..., Recipe],
+    make_recipe: Callable[..., TrainingRecipe],
 ) -> None:
     splits = make_splits(make_patients(16, signal=3.0))
     recipe = make_recipe(max_epochs=15, learning_rate=0.02, start="zero", patience=15)
@@ -142,11 +142,11 @@ def test_validation_at_the_best_epoch_is_what_the_kept_networks_say(
 
 
 def test_batches_are_cut_by_padded_size() -> None:
-    chance = np.random.default_rng(3)
+    rng = np.random.default_rng(3)
     for _ in range(50):
-        rows = chance.permutation(20)[: chance.integers(1, 20)]
-        n_tiles = chance.integers(0, 30, len(rows))
-        most = int(chance.integers(1, 120))
+        rows = rng.permutation(20)[: rng.integers(1, 20)]
+        n_tiles = rng.integers(0, 30, len(rows))
+        most = int(rng.integers(1, 120))
         length = dict(zip(rows.tolist(), n_tiles.tolist(), strict=True))
         batches = part_by_size(rows, n_tiles, most)
         np.testing.assert_array_equal(np.concatenate(batches), rows)
@@ -158,7 +158,7 @@ def test_batches_are_cut_by_padded_size() -> None:
 @pytest.mark.parametrize("name", ["cross_attention", "paper_cross_attention"])
 def test_logits_do_not_depend_on_how_many_are_predicted_at_once(
     make_patients: Callable[..., Patients],
-    make_recipe: Callable[..., Recipe],
+    make_recipe: Callable[..., TrainingRecipe],
     name: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crosstype.training.linear.gene_factors import GenePrograms, _regress, learn_programs
+from crosstype.training.linear.gene_factors import GeneFactors, _regress, fit_gene_factors
 
 
 def made(n: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -19,7 +19,7 @@ def made(n: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 def test_missing_genes_are_the_gaussian_conditional_mean() -> None:
     genes, _, _ = made()
-    learned = learn_programs(genes, np.zeros((200, 0)))
+    learned = fit_gene_factors(genes, np.zeros((200, 0)))
     covariance = learned.weight @ learned.weight.T + np.diag(learned.noise)
     lost = np.random.default_rng(1).random(30) < 0.6
     shown = genes[:5].copy()
@@ -35,7 +35,7 @@ def test_missing_genes_are_the_gaussian_conditional_mean() -> None:
 
 def test_the_variance_of_the_line_is_that_of_the_conditional() -> None:
     genes, _, _ = made()
-    learned = learn_programs(genes, np.zeros((200, 0)))
+    learned = fit_gene_factors(genes, np.zeros((200, 0)))
     covariance = learned.weight @ learned.weight.T + np.diag(learned.noise)
     lost = np.arange(30) % 3 > 0
     line = np.random.default_rng(2).normal(size=(2, 30))
@@ -55,7 +55,7 @@ def test_the_variance_of_the_line_is_that_of_the_conditional() -> None:
 
 def test_with_every_gene_the_line_says_what_it_says() -> None:
     genes, images, _ = made()
-    learned = learn_programs(genes, images)
+    learned = fit_gene_factors(genes, images)
     line = np.ones((1, 30))
     expected, variance = learned.logits(line, genes, images)
     np.testing.assert_allclose(expected, genes @ line.T)
@@ -64,7 +64,7 @@ def test_with_every_gene_the_line_says_what_it_says() -> None:
 
 def test_without_any_gene_the_image_speaks() -> None:
     genes, images, programs = made(400)
-    learned = learn_programs(genes[:300], images[:300])
+    learned = fit_gene_factors(genes[:300], images[:300])
     nothing = np.full((100, 30), np.nan)
     found, covariance = learned.infer(nothing, images[300:])
     blind, _ = learned.infer(nothing, np.zeros((100, 8)) + images[:300].mean(axis=0))
@@ -83,9 +83,9 @@ def test_without_any_gene_the_image_speaks() -> None:
 @pytest.mark.parametrize("n_patients", [6, 12])
 def test_few_patients_make_few_programs(n_patients: int) -> None:
     genes, images, _ = made(n_patients)
-    learned = learn_programs(genes, images)
+    learned = fit_gene_factors(genes, images)
     assert 1 <= learned.weight.shape[1] <= n_patients
-    again = GenePrograms.from_arrays(learned.arrays())
+    again = GeneFactors.from_arrays(learned.arrays())
     shown = np.where(np.arange(30) < 4, genes, np.nan)
     np.testing.assert_array_equal(again.infer(shown, images)[0], learned.infer(shown, images)[0])
 

@@ -17,7 +17,7 @@ from crosstype.training.checkpoint import (
     read_header,
     save_classifier,
 )
-from crosstype.training.classifier import Recipe, Split
+from crosstype.training.classifier import Split, TrainingRecipe
 from crosstype.training.network_classifier import NetworkClassifier
 from crosstype.training.patients import Patients
 
@@ -26,20 +26,20 @@ SETS = GeneSets("s.gmt", ("FIRST", "SECOND", "THIRD"), (GENES[:8], GENES[6:14], 
 
 
 @pytest.fixture
-def recipe(make_recipe: Callable[..., Recipe]) -> Recipe:
+def recipe(make_recipe: Callable[..., TrainingRecipe]) -> TrainingRecipe:
     made = make_recipe()
     model = replace(made.model, least_genes=3)
     return replace(made, model=model, gene_sets=SETS.matched(GENES, 3))
 
 
-def fitted(name: str, splits: list[Split], recipe: Recipe) -> NetworkClassifier:
+def fitted(name: str, splits: list[Split], recipe: TrainingRecipe) -> NetworkClassifier:
     classifier = make_classifier(name)
     assert isinstance(classifier, NetworkClassifier)
     classifier.fit(splits, recipe)
     return classifier
 
 
-def with_n_genes(recipe: Recipe, n_genes: int, **model: int) -> Recipe:
+def with_n_genes(recipe: TrainingRecipe, n_genes: int, **model: int) -> TrainingRecipe:
     expression = replace(recipe.preparing.expression, n_genes=n_genes)
     preparing = replace(recipe.preparing, expression=expression)
     return replace(recipe, preparing=preparing, model=replace(recipe.model, **model))
@@ -48,7 +48,7 @@ def with_n_genes(recipe: Recipe, n_genes: int, **model: int) -> Recipe:
 def test_saved_and_loaded_it_says_the_same_and_names_its_tokens(
     make_patients: Callable[..., Patients],
     make_splits: Callable[..., list[Split]],
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     tmp_path: Path,
 ) -> None:
     patients = make_patients(12)
@@ -67,7 +67,7 @@ def test_saved_and_loaded_it_says_the_same_and_names_its_tokens(
 def test_membership_follows_the_genes_that_a_fold_keeps(
     make_patients: Callable[..., Patients],
     make_splits: Callable[..., list[Split]],
-    recipe: Recipe,
+    recipe: TrainingRecipe,
 ) -> None:
     splits = make_splits(make_patients(12))
     chosen = fitted("cross_attention", splits, with_n_genes(recipe, 12, least_genes=2))
@@ -82,7 +82,7 @@ def test_membership_follows_the_genes_that_a_fold_keeps(
 def test_zero_genes_that_a_fold_drops_leave_their_sets(
     make_patients: Callable[..., Patients],
     make_splits: Callable[..., list[Split]],
-    recipe: Recipe,
+    recipe: TrainingRecipe,
 ) -> None:
     patients = make_patients(12)
     genes = patients.genes.copy()
@@ -100,7 +100,7 @@ def test_zero_genes_that_a_fold_drops_leave_their_sets(
 def test_too_few_sets_after_a_folds_choice_are_refused(
     make_patients: Callable[..., Patients],
     make_splits: Callable[..., list[Split]],
-    recipe: Recipe,
+    recipe: TrainingRecipe,
 ) -> None:
     with pytest.raises(TrainingError, match=r"0 of 3 gene sets keep at least 3 of the 2 genes"):
         fitted("cross_attention", make_splits(make_patients(12)), with_n_genes(recipe, 2))
@@ -111,7 +111,7 @@ def test_other_networks_are_the_same_with_and_without_gene_sets(
     name: str,
     make_patients: Callable[..., Patients],
     make_splits: Callable[..., list[Split]],
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     tmp_path: Path,
 ) -> None:
     splits = make_splits(make_patients(12))

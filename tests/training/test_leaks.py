@@ -18,12 +18,12 @@ from crosstype.features.formats.open import write_features
 from crosstype.models.baselines import ALWAYS_RUN
 from crosstype.models.spec import MODEL_NAMES
 from crosstype.training.checkpoint import make_classifier, read_header
-from crosstype.training.classifier import Recipe, Split
+from crosstype.training.classifier import Split, TrainingRecipe
 from crosstype.training.patients import Patients
 
 Make = Callable[..., Patients]
 Deal = Callable[..., list[Split]]
-Cook = Callable[..., Recipe]
+Cook = Callable[..., TrainingRecipe]
 
 FAIR = [name for name in (*MODEL_NAMES, *ALWAYS_RUN) if name != "majority"]
 CHEAP = ["logistic_genes", "logistic_image", "logistic_both", "best_gene", "cross_attention"]
@@ -73,7 +73,9 @@ def test_poison_in_a_test_patient_reaches_nothing_fitted(
     assert {n for n in before if n not in tested and "majority" not in n} <= changed
 
 
-def auroc(name: str, patients: Patients, test: np.ndarray, deal: Deal, recipe: Recipe) -> float:
+def auroc(
+    name: str, patients: Patients, test: np.ndarray, deal: Deal, recipe: TrainingRecipe
+) -> float:
     classifier = make_classifier(name)
     classifier.fit(deal(patients, np.setdiff1d(np.arange(len(patients)), test)), recipe)
     held = patients.take(test)

@@ -10,10 +10,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from crosstype.training.linear.base_model import fit_line
+from crosstype.training.linear.base_model import fit_base_model
 from crosstype.training.linear.logistic import (
-    fit_image_line,
-    fit_joint_line,
+    fit_image_ridge,
+    fit_joint_logistic,
     fit_logistic,
     grade_labels,
 )
@@ -79,7 +79,7 @@ def test_graded_labels_teach_more_than_labels_where_expression_knows_the_degree(
         images /= 60**0.5
         graded = grade_labels(genes[teach], targets[teach], np.ones(2))
         assert graded is not None
-        lines = [fit_image_line(images[teach], graded, targets[teach], np.ones(2))]
+        lines = [fit_image_ridge(images[teach], graded, targets[teach], np.ones(2))]
         lines += [fit_logistic(images[teach], targets[teach], c, np.ones(2)) for c in strengths]
         said = [(images[test] @ weight.T + bias)[:, 0] for weight, bias in lines]
         found.append([np.corrcoef(one, degree[test])[0, 1] for one in said])
@@ -93,7 +93,7 @@ def test_an_image_that_says_nothing_is_not_turned_round() -> None:
     for _ in range(20):
         images = rng.normal(size=(40, 6))
         graded = (targets - 0.5)[:, None] + 0.1 * rng.normal(size=(40, 1))
-        weight, _ = fit_image_line(images, graded, targets, np.ones(2))
+        weight, _ = fit_image_ridge(images, graded, targets, np.ones(2))
         follows = np.corrcoef(images @ weight[0], graded[:, 0])[0, 1]
         assert follows > 0
 
@@ -102,12 +102,14 @@ def test_the_setting_is_obeyed(make_patients: Any, make_recipe: Any) -> None:
     patients = make_patients(40)
     preparation = make_recipe().preparing.fit(patients)
     given = TrainingSpec(image_labels="given")
-    plain = fit_line(patients, preparation, IMAGE, given)
-    graded = fit_line(patients, preparation, IMAGE, TrainingSpec())
+    plain = fit_base_model(patients, preparation, IMAGE, given)
+    graded = fit_base_model(patients, preparation, IMAGE, TrainingSpec())
     assert not np.allclose(plain.weight, graded.weight)
     # Labels alone: expression can be anything.
     other = replace(patients, genes=patients.genes[::-1].copy())
-    np.testing.assert_array_equal(fit_line(other, preparation, IMAGE, given).weight, plain.weight)
+    np.testing.assert_array_equal(
+        fit_base_model(other, preparation, IMAGE, given).weight, plain.weight
+    )
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -120,10 +122,10 @@ def test_the_image_speaks_louder_where_genes_say_nothing(n_classes: int) -> None
     telling = noise.copy()
     telling[:, :n_classes] += np.eye(n_classes)[targets]
     one = np.ones(n_classes)
-    weight, _ = fit_joint_line(noise, shown, targets, 20.0, one)
+    weight, _ = fit_joint_logistic(noise, shown, targets, 20.0, one)
     usual, _ = fit_logistic(np.c_[noise, shown], targets, 20.0, one)
     assert np.abs(weight[:, 80:]).max() > 1.5 * np.abs(usual[:, 80:]).max()
     # Where the image says nothing it is the plain line.
-    weight, _ = fit_joint_line(telling, blank, targets, 20.0, one)
+    weight, _ = fit_joint_logistic(telling, blank, targets, 20.0, one)
     usual, _ = fit_logistic(np.c_[telling, blank], targets, 20.0, one)
     np.testing.assert_array_equal(weight, usual)

@@ -11,25 +11,27 @@ from sklearn.metrics import roc_auc_score
 
 from crosstype.training.checkpoint import load_classifier, make_classifier, save_classifier
 from crosstype.training.classifier import Split, together
-from crosstype.training.missingness import Regime, damaged, regime_of, regimes_of
-from crosstype.training.network_classifier import make_practice, practised_regimes
+from crosstype.training.missingness import MissingnessPattern, corrupted, pattern_of, patterns_of
+from crosstype.training.network_classifier import corrupt_training, trained_patterns
 from crosstype.types import Modality
 
 BOTH = frozenset(Modality)
 
 
-@pytest.mark.parametrize("regime", [Regime.THIN, Regime.BARE])
+@pytest.mark.parametrize("pattern", [MissingnessPattern.THIN, MissingnessPattern.BARE])
 @pytest.mark.parametrize("unit", ["linear", "log", "zscore"])
 def test_damage_loses_genes_and_noises_the_rest(
-    make_patients: Any, regime: Regime, unit: Any
+    make_patients: Any, pattern: MissingnessPattern, unit: Any
 ) -> None:
     patients = make_patients(40, n_genes=2000)
-    found = damaged(patients, regime, unit, np.random.default_rng(0))
+    found = corrupted(patients, pattern, unit, np.random.default_rng(0))
     share = (~np.isnan(found.genes)).mean(axis=1)
-    low, high = {Regime.THIN: (0.009, 0.32), Regime.BARE: (0, 0.0101)}[regime]
+    low, high = {MissingnessPattern.THIN: (0.009, 0.32), MissingnessPattern.BARE: (0, 0.0101)}[
+        pattern
+    ]
     assert share.min() >= low
     assert share.max() <= high
-    assert (share == 0).any() == (regime is Regime.BARE)
+    assert (share == 0).any() == (pattern is MissingnessPattern.BARE)
     kept = ~np.isnan(found.genes)
     assert (found.genes[kept] != patients.genes[kept]).mean() > 0.9
     if unit != "zscore":
@@ -40,9 +42,16 @@ def test_damage_loses_genes_and_noises_the_rest(
 def test_regimes_are_recognised_from_what_was_measured(make_patients: Any) -> None:
     patients = replace(make_patients(4), bag_of=("P000", "P001", "P002", None))
     measured = np.array([1.0, 0.1, 0.001, 1.0])
-    found = regime_of(patients, measured, regimes_of(BOTH))
-    assert found.tolist() == [Regime.WHOLE, Regime.THIN, Regime.BARE, Regime.NO_IMAGE]
-    assert set(regime_of(patients, measured, (Regime.WHOLE,))) == {Regime.WHOLE}
+    found = pattern_of(patients, measured, patterns_of(BOTH))
+    assert found.tolist() == [
+        MissingnessPattern.WHOLE,
+        MissingnessPattern.THIN,
+        MissingnessPattern.BARE,
+        MissingnessPattern.NO_IMAGE,
+    ]
+    assert set(pattern_of(patients, measured, (MissingnessPattern.WHOLE,))) == {
+        MissingnessPattern.WHOLE
+    }
 
 
 def test_damage_is_the_same_for_all_models_and_starts_are_honest(
@@ -51,14 +60,14 @@ def test_damage_is_the_same_for_all_models_and_starts_are_honest(
     patients = make_patients(24)
     recipe, splits = make_recipe(), make_splits(patients)
     preparation = recipe.preparing.fit(patients)
-    regimes = practised_regimes(BOTH, recipe)
-    one, other = (make_practice(splits, preparation, None, regimes, recipe) for _ in range(2))
-    for regime in regimes:
-        np.testing.assert_array_equal(one.of[regime].genes, other.of[regime].genes)
+    patterns = trained_patterns(BOTH, recipe)
+    one, other = (corrupt_training(splits, preparation, None, patterns, recipe) for _ in range(2))
+    for pattern in patterns:
+        np.testing.assert_array_equal(one.of[pattern].genes, other.of[pattern].genes)
     for number, split in enumerate(splits):
         assert one.training(number)[0].patients.ids == split.train.ids
         assert one.held(number)[0].patients.ids == split.validation.ids
-    assert practised_regimes(BOTH, make_recipe(damage=0.0)) == (Regime.WHOLE,)
+    assert trained_patterns(BOTH, make_recipe(corruption=0.0)) == (MissingnessPattern.WHOLE,)
 
 
 @pytest.mark.parametrize("start", ["linear", "zero"])
@@ -93,7 +102,7 @@ def test_without_an_image_fusion_says_what_genes_alone_say(
     fitted = {}
     for name in ("gene_only", "cross_attention"):
         fitted[name] = make_classifier(name)
-        fitted[name].fit(make_splits(patients), make_recipe(damage=0.0))
+        fitted[name].fit(make_splits(patients), make_recipe(corruption=0.0))
     blind = patients.without_images()
     lines = [one.start.logits(blind, one.preparation) for one in fitted.values()]
     np.testing.assert_allclose(lines[0], lines[1], atol=1e-9)

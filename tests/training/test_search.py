@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from crosstype.training import search
-from crosstype.training.missingness import Regime
+from crosstype.training.missingness import MissingnessPattern
 from crosstype.training.network_classifier import NetworkClassifier
 from crosstype.training.search import inner_loss, own_values, searched
 
@@ -72,9 +72,9 @@ def test_several_seeds_are_averaged(make_patients: Any, make_recipe: Any, make_s
     patients = make_patients(24)
     splits = make_splits(patients)
     both = NetworkClassifier("concat")
-    both.fit(splits, make_recipe(start="zero", n_seeds=2, damage=0.0))
+    both.fit(splits, make_recipe(start="zero", n_seeds=2, corruption=0.0))
     assert len(both.networks) == 4
     weights = [net.state_dict()["image.pool.content.weight"] for net in both.networks]
     assert not any(torch.equal(weights[0], other) for other in weights[1:])
-    assert len(both.inner_logits[Regime.WHOLE]) == len(patients)
+    assert len(both.inner_logits[MissingnessPattern.WHOLE]) == len(patients)
     assert np.isfinite(both.predict(patients)).all()

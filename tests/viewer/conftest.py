@@ -82,7 +82,7 @@ def _explain(out: Path) -> None:
         weights += [(patient, HOSTILE, 0.25), (patient, "image_only", 0.75)]
     tables = {"attention.csv": (ATTENTION_SCHEMA, attention)}
     tables |= {"gene_set_attention.csv": (TOKEN_SCHEMA, sets)}
-    tables |= {"patients.csv": (["patient_id", "model", "trust"], weights)}
+    tables |= {"patients.csv": (["patient_id", "model", "residual_weight"], weights)}
     for name, (schema, rows) in tables.items():
         table = pl.DataFrame(rows, schema=schema, orient="row")
         table.with_columns(pl.col(pl.Float64).round(6)).write_csv(out / "explanation" / name)

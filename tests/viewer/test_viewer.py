@@ -20,7 +20,7 @@ from crosstype.errors import FetchError, SlideError, UsageError
 from crosstype.viewer.app import make_app
 from crosstype.viewer.assets import fetch_assets, need_assets
 from crosstype.viewer.deepzoom import OVERLAP_PX, TILE_PX, DeepZoom, ImagePyramid
-from crosstype.viewer.run_data import Content
+from crosstype.viewer.run_data import RunData
 
 from ..browsing import HOSTILE, QUOTED
 from .conftest import TOKEN
@@ -75,7 +75,7 @@ def test_patients_slides_and_genes_are_those_of_the_run(client: TestClient, out:
 
 
 def test_pictures_are_the_slides_pixels(client: TestClient, out: Path) -> None:
-    name, path = next(iter(Content(out).slide_paths.items()))
+    name, path = next(iter(RunData(out).slide_paths.items()))
     name = quote(name, safe="")
     size = client.get(f"/api/slides/{name}").json()["size"]
     level = max(size["width"], size["height"] - 1).bit_length()
@@ -84,9 +84,9 @@ def test_pictures_are_the_slides_pixels(client: TestClient, out: Path) -> None:
     shown = Image.open(io.BytesIO(answer.content)).convert("RGB")
     with Image.open(path) as whole:
         original = whole.convert("RGB").crop((0, 0, *shown.size))
-    apart = [abs(a - b) for a, b in zip(shown.resize((1, 1)).getpixel((0, 0)),
+    unlabelled = [abs(a - b) for a, b in zip(shown.resize((1, 1)).getpixel((0, 0)),
              original.resize((1, 1)).getpixel((0, 0)), strict=True)]  # fmt: skip
-    assert max(apart) <= 3
+    assert max(unlabelled) <= 3
     for place in (f"{level}/999_0", f"{level + 9}/0_0"):
         assert client.get(f"/api/slides/{name}/{place}.jpg").status_code == 404
 
@@ -108,7 +108,7 @@ def test_paths_outside_the_run_are_refused(client: TestClient, path: str) -> Non
 
 def test_a_folder_that_is_no_run_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"found no config.toml and cohort.csv"):
-        Content(tmp_path)
+        RunData(tmp_path)
     done = CliRunner().invoke(cli, ["view", str(tmp_path)])
     assert isinstance(done.exception, UsageError)
 
@@ -150,8 +150,8 @@ def test_a_plain_image_has_the_pyramid_that_openslide_makes_of_it(tmp_path: Path
             assert max(abs(a - b) for a, b in zip(mine.size, theirs.size, strict=True)) <= 1
             if level == expected.level_count - 1:
                 assert mine.size == theirs.size
-                apart = np.asarray(mine, float) - np.asarray(theirs.convert("RGB"), float)
-                assert abs(apart).mean() < 5
+                unlabelled = np.asarray(mine, float) - np.asarray(theirs.convert("RGB"), float)
+                assert abs(unlabelled).mean() < 5
     assert zoom.picture(path, expected.level_count, 0, 0) is None
     for place in range(3):  # older images are let go
         image.save(tmp_path / f"{place}.png")

@@ -19,7 +19,7 @@ COLUMNS = {
     "features.csv": "slide_id patient_id n_tiles n_features encoder sha256 fault",
     "cohort.csv": "patient_id label site n_slides n_tiles",
     "left_out.csv": "patient_id step reason",
-    "one_modality.csv": "patient_id label site modality n_slides n_tiles",
+    "single_modality.csv": "patient_id label site modality n_slides n_tiles",
     "folds.csv": "patient_id repeat fold role inner_fold",
     "outliers.csv": "gene class n n_removed share",
     "predictions.csv": "patient_id model repeat fold label predicted",
@@ -31,8 +31,8 @@ COLUMNS = {
     "training.csv": "model repeat fold epoch train_loss validation_loss",
     "calibration.csv": "model repeat fold n temperature class offset threshold",
     "coverage.csv": "model coverage threshold accuracy low high n",
-    "apart.csv": "patient_id reason",
-    "apart_predictions.csv": "patient_id reason model predicted n_models",
+    "unlabelled.csv": "patient_id reason",
+    "unlabelled_predictions.csv": "patient_id reason model predicted n_models",
     "site_probe.csv": "input metric value low high guessing n_sites n",
     "subgroups_of.csv": "patient_id column group",
     "subgroups.csv": "column group model metric value low high n n_positive note",
@@ -44,8 +44,8 @@ OTHERS = {
     "explanation",
     "expression.npz",
     "normal_like.npz",
-    "one_modality.npz",
-    "apart.npz",
+    "single_modality.npz",
+    "unlabelled.npz",
     "run.json",
     "report.html",
     "figures.html",
@@ -264,7 +264,7 @@ def test_a_config_that_cannot_run_is_one_line_and_leaves_nothing_trained(
 def test_everybody_who_watches_hears_of_every_stage(tiny: Any, tmp_path: Path) -> None:
     heard: list[str] = []
 
-    class Watcher:
+    class Progress:
         def start(self, stage: str, total: int, done: int = 0) -> None:
             heard.append(stage)
             assert 0 <= done <= total
@@ -275,7 +275,7 @@ def test_everybody_who_watches_hears_of_every_stage(tiny: Any, tmp_path: Path) -
         def say(self, line: str) -> None: ...
 
     tiny.run(tmp_path / "out", last="report")
-    run(Run(read_config(tiny.config), tmp_path / "out", 1, Watcher()))
+    run(Run(read_config(tiny.config), tmp_path / "out", 1, Progress()))
     assert [stage for stage in heard if stage != "train"] == [
         "features",
         "cohort",

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from crosstype.crossval.worker import Bench
+from crosstype.crossval.worker import WorkerData
 
 
 def take_away(tiny: Any) -> tuple[str, str]:
@@ -33,18 +33,18 @@ def test_they_teach_and_are_never_tested(
     tiny.change(protocol=protocol)
     with_setting(tiny.config, "train")
     taught: list[tuple[frozenset[str], frozenset[str], frozenset[str]]] = []
-    plain = Bench.splits
+    plain = WorkerData.splits
 
-    def splits(bench: Bench, fold: Any) -> Any:
-        found = plain(bench, fold)
+    def splits(worker_data: WorkerData, fold: Any) -> Any:
+        found = plain(worker_data, fold)
         for one in found:
             beside = frozenset(one.beside.ids) if one.beside else frozenset()
             taught.append((frozenset(one.train.ids), beside, frozenset(fold.test)))
         return found
 
-    monkeypatch.setattr(Bench, "splits", splits)
+    monkeypatch.setattr(WorkerData, "splits", splits)
     tiny.run(tmp_path / "out")
-    beside = pl.read_csv(tmp_path / "out" / "one_modality.csv", infer_schema=False)
+    beside = pl.read_csv(tmp_path / "out" / "single_modality.csv", infer_schema=False)
     found = dict(beside.select("patient_id", "modality").iter_rows())
     assert found == {blind: "genes", bare: "image"}
     for name in ("cohort.csv", "folds.csv", "predictions.csv", "left_out.csv"):
@@ -64,4 +64,4 @@ def test_left_out_is_the_default(tiny: Any, tmp_path: Path) -> None:
     tiny.run(tmp_path / "out", last="cohort")
     left_out = pl.read_csv(tmp_path / "out" / "left_out.csv", infer_schema=False)
     assert set(left_out["patient_id"]) == {blind, bare}
-    assert pl.read_csv(tmp_path / "out" / "one_modality.csv", infer_schema=False).is_empty()
+    assert pl.read_csv(tmp_path / "out" / "single_modality.csv", infer_schema=False).is_empty()

@@ -47,23 +47,23 @@ def checksums(out: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def with_apart(tiny: Any) -> Any:
+def with_unlabelled(tiny: Any) -> Any:
     add(tiny.folder, NORMAL_LIKE, "BRCA.Normal")
     add(tiny.folder, UNLABELLED, None)
     return tiny
 
 
-def test_they_are_predicted_by_the_mean_of_all_folds(with_apart: Any, tmp_path: Path) -> None:
+def test_they_are_predicted_by_the_mean_of_all_folds(with_unlabelled: Any, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with_apart.change(repeats=2)
-    with_apart.run(out, last="report")
-    reasons = dict(pl.read_csv(out / "apart.csv").iter_rows())
+    with_unlabelled.change(repeats=2)
+    with_unlabelled.run(out, last="report")
+    reasons = dict(pl.read_csv(out / "unlabelled.csv").iter_rows())
     assert reasons[NORMAL_LIKE] == "label 'BRCA.Normal' is in no class"
     assert set(reasons) == {NORMAL_LIKE, UNLABELLED}
     assert not set(pl.read_csv(out / "predictions.csv")["patient_id"]) & set(reasons)
 
-    held = load_expression(out / "apart.npz")
-    paths = {one: (with_apart.folder / "features" / f"{one} slide.h5",) for one in reasons}
+    held = load_expression(out / "unlabelled.npz")
+    paths = {one: (with_unlabelled.folder / "features" / f"{one} slide.h5",) for one in reasons}
     people = Patients(
         tuple(reasons),
         np.zeros(2, dtype=np.int64),
@@ -72,7 +72,7 @@ def test_they_are_predicted_by_the_mean_of_all_folds(with_apart: Any, tmp_path: 
         Bags(paths),
         tuple(reasons),
     )
-    table = pl.read_csv(out / "apart_predictions.csv")
+    table = pl.read_csv(out / "unlabelled_predictions.csv")
     for model in MODELS:
         folds = sorted((out / "models" / model).glob("*.safetensors"))
         said = [load_classifier(path).predict(people) for path in folds]
@@ -100,14 +100,14 @@ def test_nothing_fitted_changes_when_one_is_added_or_poisoned(tiny: Any, tmp_pat
     own = (tmp_path / "without" / "predictions.csv").read_bytes()
     for name in ("with", "poisoned"):
         assert (tmp_path / name / "predictions.csv").read_bytes() == own
-    said = pl.read_csv(tmp_path / "poisoned" / "apart_predictions.csv")
+    said = pl.read_csv(tmp_path / "poisoned" / "unlabelled_predictions.csv")
     assert set(said["patient_id"]) == {NORMAL_LIKE, UNLABELLED}
 
 
-def test_a_site_that_is_not_asked_for_stays_out(with_apart: Any, tmp_path: Path) -> None:
-    text = with_apart.config.read_text(encoding="utf-8")
+def test_a_site_that_is_not_asked_for_stays_out(with_unlabelled: Any, tmp_path: Path) -> None:
+    text = with_unlabelled.config.read_text(encoding="utf-8")
     text = text.replace("[cohort]\n", '[cohort]\nexclude_sites = ["A1"]\n', 1)
-    write_text(with_apart.config, text)
-    with_apart.run(tmp_path / "out", "cohort")
-    left = pl.read_csv(tmp_path / "out" / "apart.csv")["patient_id"].to_list()
+    write_text(with_unlabelled.config, text)
+    with_unlabelled.run(tmp_path / "out", "cohort")
+    left = pl.read_csv(tmp_path / "out" / "unlabelled.csv")["patient_id"].to_list()
     assert left == [UNLABELLED]

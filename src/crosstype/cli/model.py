@@ -125,12 +125,12 @@ def predict(
     """Predict new patients from slides, expression or both. Who cannot be served is listed."""
     from crosstype.cli.progress_bars import Bars
     from crosstype.deploy.fitted_model import load_artefact
-    from crosstype.deploy.inputs import Offer
+    from crosstype.deploy.inputs import PredictionInputs
     from crosstype.deploy.predict import predict as predict_patients
-    from crosstype.deploy.predict import write_served
+    from crosstype.deploy.predict import write_predicted
     from crosstype.expression.spec import ExpressionSpec
 
-    offer = Offer(
+    inputs = PredictionInputs(
         expression=expression,
         reading=ExpressionSpec(unit=unit, gene_names=gene_names),
         features=features,
@@ -143,12 +143,12 @@ def predict(
     )
     with Bars() as bars:
         artefact = load_artefact(model)
-        served = predict_patients(artefact, offer, bars)
-        write_served(served, artefact, out)
+        served = predict_patients(artefact, inputs, bars)
+        write_predicted(served, artefact, out)
         if pages is not None:
-            from crosstype.deploy.pages import write_served_pages
+            from crosstype.deploy.pages import write_predicted_pages
 
-            write_served_pages(served, artefact, pages)
+            write_predicted_pages(served, artefact, pages)
     typer.echo(
         f"{len(served.patients)} patients predicted in {out}; {len(served.left_out)} left out, see "
         f"{out.name}.left_out.csv"

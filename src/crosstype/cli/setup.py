@@ -50,13 +50,13 @@ def init(
     Every setting is there with its explanation. Of the files that you name, paths, columns and
     classes are filled in; without any it is an example.
     """
-    from crosstype.config.draft import Given, drafted
+    from crosstype.config.draft import UserFiles, draft_config
     from crosstype.io.files import write_text
 
     if file.exists():
         raise UsageError(f"{file}: exists already. Name another file, or remove it first.")
-    given = Given(labels, expression, slides, features, slides_table)
-    text, notes = drafted(given, file.parent)
+    given = UserFiles(labels, expression, slides, features, slides_table)
+    text, notes = draft_config(given, file.parent)
     write_text(file, text)
     for note in notes:
         typer.echo(note)

@@ -13,7 +13,7 @@ from crosstype.errors import UsageError
 
 if TYPE_CHECKING:
     from crosstype.config.run_spec import RunSpec
-    from crosstype.progress import Watcher
+    from crosstype.progress import Progress
     from crosstype.studies.variants import Study
 
 
@@ -107,15 +107,15 @@ def _read(config: Path, out: Path | None, kind: str, workers: int) -> tuple[RunS
 
 
 def _finish(
-    study: Study, spec: RunSpec, kind: str, how: tuple[int, Watcher], claims: list[str]
+    study: Study, spec: RunSpec, kind: str, how: tuple[int, Progress], claims: list[str]
 ) -> None:
     """Run the study, write its table and its page, and say where they are."""
     from crosstype.report.pages.study import write_study_page
     from crosstype.studies.table import judge
     from crosstype.studies.variants import run_variants
 
-    n_workers, watcher = how
-    run_variants(study, n_workers, watcher)
+    n_workers, progress = how
+    run_variants(study, n_workers, progress)
     classes = tuple(one.name for one in spec.cohort.classes)
     table = judge(study, study.out / f"{kind}.csv", spec.evaluation, classes, spec.folds.seed)
     page, confidence = study.out / f"{kind}.html", spec.evaluation.confidence

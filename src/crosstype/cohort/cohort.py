@@ -11,18 +11,22 @@ from typing import Literal
 
 import polars as pl
 
-from crosstype.cohort.labels import Labels, dealt_labels, normal_like_rows, read_labels
+from crosstype.cohort.labels import Labels, normal_like_rows, read_labels, shuffled_labels
 from crosstype.cohort.labels_from_pam50 import labels_from_calls
-from crosstype.cohort.single_modality import OneModality, join_one_modality, one_modality_patients
+from crosstype.cohort.single_modality import (
+    SingleModality,
+    join_single_modality,
+    single_modality_patients,
+)
 from crosstype.cohort.slide_selection import SlideRow, usable_slides
 from crosstype.cohort.spec import CohortSpec
-from crosstype.cohort.unlabelled import Apart, apart_of
+from crosstype.cohort.unlabelled import Unlabelled, unlabelled_patients
 from crosstype.errors import CohortError, ConfigError
-from crosstype.expression.genes.selection import withhold_genes
+from crosstype.expression.genes.selection import exclude_genes
 from crosstype.expression.matrix import AlignedExpression, load_expression, save_expression
 from crosstype.expression.pipeline_state import align_genes
 from crosstype.expression.read import Expression, read_expression
-from crosstype.expression.sample_selection import chosen_samples
+from crosstype.expression.sample_selection import select_samples
 from crosstype.expression.spec import ExpressionSpec
 from crosstype.io.tables import write_table
 
@@ -67,7 +71,7 @@ class Cohort:
         left_out: everyone else of any table, sorted by patient.
         provenance: where the labels come from, as far as they show it.
         normal_like: normal-like samples of the table, of nobody in the cohort, same genes.
-        one_modality: patients beside the cohort, with one modality, who may teach; same genes.
+        single_modality: patients beside the cohort, with one modality, who may teach; same genes.
         apart: patients with slides and expression and without a class; same genes.
     """
 
@@ -81,8 +85,8 @@ class Cohort:
     left_out: tuple[LeftOut, ...]
     provenance: str
     normal_like: AlignedExpression | None = None
-    one_modality: OneModality | None = None
-    apart: Apart | None = None
+    single_modality: SingleModality | None = None
+    unlabelled: Unlabelled | None = None
 
 
 def build_cohort(
@@ -111,13 +115,13 @@ def build_cohort(
     people = {row.patient_id for row in slides} | (_labelled(labels) if labels else set())
     expression = read(_table_of(spec), expression_spec, people)
     usable, slide_reasons, notes = usable_slides(slides)
-    samples, sample_reasons, sample_notes = chosen_samples(expression)
+    samples, sample_reasons, sample_notes = select_samples(expression)
     labels = labels or labels_from_calls(spec, expression, samples)
     everyone, reasons = people.union(samples, sample_reasons), (slide_reasons, sample_reasons)
     kept = _complete(spec, labels, usable, samples)
     classes, dealt = _classes(spec, labels, kept, n_folds)
     own = {patient: samples[patient] for patient in kept}
-    aligned, gene_notes = withhold_genes(_aligned(expression, own), expression_spec)
+    aligned, gene_notes = exclude_genes(_aligned(expression, own), expression_spec)
     same_genes = partial(_of_same_genes, expression, aligned)
     beside = _beside(spec, labels, usable, samples, same_genes)
     return Cohort(
@@ -131,8 +135,8 @@ def build_cohort(
         left_out=_left_out(everyone.difference(kept, beside.patient_ids), labels, reasons, usable),
         provenance=labels.provenance,
         normal_like=_normal_like(expression, samples, labels, aligned),
-        one_modality=beside,
-        apart=apart_of(spec, labels, usable, samples, same_genes),
+        single_modality=beside,
+        unlabelled=unlabelled_patients(spec, labels, usable, samples, same_genes),
     )
 
 
@@ -146,7 +150,7 @@ def _classes(
     spec: CohortSpec, labels: Labels, kept: Sequence[str], n_folds: int
 ) -> tuple[tuple[str, ...], list[str]]:
     """Return each patient's class, and a warning if labels were shuffled; check their sizes."""
-    classes, dealt = dealt_labels([labels.class_of[patient] for patient in kept], spec)
+    classes, dealt = shuffled_labels([labels.class_of[patient] for patient in kept], spec)
     check_class_sizes(classes, [one.name for one in spec.classes], n_folds)
     return classes, dealt
 
@@ -175,12 +179,12 @@ def _beside(
     usable: Mapping[str, Sequence[SlideRow]],
     samples: Mapping[str, int],
     of_same_genes: Callable[[Mapping[str, int]], AlignedExpression],
-) -> OneModality:
+) -> SingleModality:
     """Return the patients with one modality, as far as they may teach."""
-    may_teach = spec.one_modality == "train"
-    found = one_modality_patients(labels, usable, samples) if may_teach else {}
+    may_train = spec.single_modality == "train"
+    found = single_modality_patients(labels, usable, samples) if may_train else {}
     rows = {patient: samples[patient] for patient in found if patient in samples}
-    return join_one_modality(found, labels, usable, of_same_genes(rows))
+    return join_single_modality(found, labels, usable, of_same_genes(rows))
 
 
 def _of_same_genes(

@@ -161,7 +161,7 @@ def provenance_of(labels: Collection[str]) -> str:
     return FROM_IHC if n_receptors >= 2 and n_receptors * 2 >= len(distinct) else "unknown"
 
 
-def dealt_labels(labels: Sequence[str], spec: CohortSpec) -> tuple[tuple[str, ...], list[str]]:
+def shuffled_labels(labels: Sequence[str], spec: CohortSpec) -> tuple[tuple[str, ...], list[str]]:
     """Return the patients' labels, dealt anew if `shuffle_labels` is set, and a warning if so."""
     if not spec.shuffle_labels:
         return tuple(labels), []

@@ -11,7 +11,7 @@ from crosstype.cohort.cohort import ReadExpression
 from crosstype.errors import CohortError
 from crosstype.expression.matrix import AlignedExpression
 from crosstype.expression.pipeline_state import align_genes
-from crosstype.expression.sample_selection import chosen_samples
+from crosstype.expression.sample_selection import select_samples
 from crosstype.expression.spec import ExpressionSpec
 from crosstype.expression.units import Unit, linear_scale_of
 
@@ -48,7 +48,7 @@ def read_other_assay(
     where = f"[evaluation] other_expression: {path.name}"
     found = read(path, replace(spec, unit="auto", counts="auto"), labels)
     _check_unit(where, found.unit, cohort.unit)
-    samples, _, _ = chosen_samples(found)
+    samples, _, _ = select_samples(found)
     patients = [patient for patient in cohort.patient_ids if patient in samples]
     _check_classes(where, patients, labels)
     values, share = align_genes(

@@ -18,7 +18,7 @@ COLUMNS = ("patient_id", "label", "site", "modality", "n_slides", "n_tiles")
 
 
 @dataclass(frozen=True)
-class OneModality:
+class SingleModality:
     """Patients with one modality; all sequences share one order.
 
     Attributes:
@@ -38,7 +38,7 @@ class OneModality:
     expression: AlignedExpression
 
 
-def one_modality_patients(
+def single_modality_patients(
     labels: Labels, usable: Collection[str], samples: Collection[str]
 ) -> dict[str, Modality]:
     """Return who has a class and an image or expression, but not both, and which it is."""
@@ -49,14 +49,14 @@ def one_modality_patients(
     return found
 
 
-def join_one_modality(
+def join_single_modality(
     found: Mapping[str, Modality],
     labels: Labels,
     usable: Mapping[str, Sequence[SlideRow]],
     expression: AlignedExpression,
-) -> OneModality:
+) -> SingleModality:
     """Return these patients with what is known of them."""
-    return OneModality(
+    return SingleModality(
         tuple(found),
         tuple(labels.class_of[patient] for patient in found),
         tuple(labels.site_of[patient] for patient in found),
@@ -66,8 +66,8 @@ def join_one_modality(
     )
 
 
-def write_one_modality(path: Path, patients: OneModality) -> None:
-    """Write one_modality.csv: patient_id, label, site, modality, n_slides, n_tiles."""
+def write_single_modality(path: Path, patients: SingleModality) -> None:
+    """Write single_modality.csv: patient_id, label, site, modality, n_slides, n_tiles."""
     columns = (
         patients.patient_ids,
         patients.labels,
@@ -81,6 +81,6 @@ def write_one_modality(path: Path, patients: OneModality) -> None:
     write_table(path, pl.DataFrame(dict(zip(COLUMNS, columns, strict=True)), schema=schema))
 
 
-def read_one_modality(path: Path) -> pl.DataFrame:
-    """Read what `write_one_modality` wrote; every column as text."""
+def read_single_modality(path: Path) -> pl.DataFrame:
+    """Read what `write_single_modality` wrote; every column as text."""
     return read_stage_table(path, list(COLUMNS))

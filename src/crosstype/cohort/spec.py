@@ -66,7 +66,7 @@ class CohortSpec:
     exclude_sites: tuple[str, ...] = ()
     """No patients of these tissue source sites."""
 
-    one_modality: Literal["leave_out", "train"] = "leave_out"
+    single_modality: Literal["leave_out", "train"] = "leave_out"
     """Patients with a label and slides or expression, but not both. leave_out: listed and left out;
     train: they teach every fold what they have and are never tested, so that all models are tested
     on the same patients. Under protocol site not where their site is tested."""

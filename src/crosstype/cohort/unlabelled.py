@@ -14,12 +14,12 @@ from crosstype.expression.matrix import AlignedExpression
 from crosstype.io.tables import read_stage_table, write_table
 from crosstype.tcga import site_of
 
-APART, APART_EXPRESSION = "apart.csv", "apart.npz"
+UNLABELLED, UNLABELLED_EXPRESSION = "unlabelled.csv", "unlabelled.npz"
 COLUMNS = ("patient_id", "reason")
 
 
 @dataclass(frozen=True)
-class Apart:
+class Unlabelled:
     """Patients without a class.
 
     Attributes:
@@ -31,13 +31,13 @@ class Apart:
     expression: AlignedExpression
 
 
-def apart_of(
+def unlabelled_patients(
     spec: CohortSpec,
     labels: Labels,
     usable: Collection[str],
     samples: Mapping[str, int],
     of_same_genes: Callable[[Mapping[str, int]], AlignedExpression],
-) -> Apart:
+) -> Unlabelled:
     """Return who has slides and expression and no class, and why.
 
     Normal-like patients, where no class has them, are among these; patients of a site that is not
@@ -49,15 +49,15 @@ def apart_of(
         site = labels.site_of.get(patient, site_of(patient) or "")
         if step == "labels" and is_asked_for(site, spec):
             reasons[patient] = reason
-    return Apart(reasons, of_same_genes({one: samples[one] for one in reasons}))
+    return Unlabelled(reasons, of_same_genes({one: samples[one] for one in reasons}))
 
 
-def write_apart(path: Path, reasons: dict[str, str]) -> None:
-    """Write apart.csv: patient_id, reason."""
+def write_unlabelled(path: Path, reasons: dict[str, str]) -> None:
+    """Write unlabelled.csv: patient_id, reason."""
     rows = list(reasons.items())
     write_table(path, pl.DataFrame(rows, schema=dict.fromkeys(COLUMNS, pl.String), orient="row"))
 
 
-def read_apart(path: Path) -> dict[str, str]:
-    """Return what `write_apart` wrote."""
+def read_unlabelled(path: Path) -> dict[str, str]:
+    """Return what `write_unlabelled` wrote."""
     return dict(read_stage_table(path, list(COLUMNS)).select(COLUMNS).iter_rows())

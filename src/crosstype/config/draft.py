@@ -31,7 +31,7 @@ LABEL_COLUMNS = ("label", "subtype", "class", "pam50", "pam50_subtype", "molecul
 
 
 @dataclass(frozen=True)
-class Given:
+class UserFiles:
     """The user's files, each as far as it was named.
 
     Attributes:
@@ -49,7 +49,7 @@ class Given:
     slides_table: Path | None = None
 
 
-def drafted(given: Given, folder: Path) -> tuple[str, list[str]]:
+def draft_config(given: UserFiles, folder: Path) -> tuple[str, list[str]]:
     """Return a commented config with what the files show filled in, and what was found in words.
 
     Args:
@@ -82,7 +82,7 @@ def drafted(given: Given, folder: Path) -> tuple[str, list[str]]:
     return commented_toml(values, classes), notes
 
 
-def _check(given: Given) -> None:
+def _check(given: UserFiles) -> None:
     """Raise for a file that is not there, and for two ways to the same features."""
     if given.slides is not None and given.features is not None:
         raise ConfigError(
@@ -95,7 +95,7 @@ def _check(given: Given) -> None:
             raise ConfigError(f"--{name}: found {str(path)!r}, which is not there.")
 
 
-def _answered(given: Given) -> set[tuple[str, str]]:
+def _answered(given: UserFiles) -> set[tuple[str, str]]:
     """Return the lines of the example that are of no use beside the given files."""
     answered = set()
     if given.labels is not None:

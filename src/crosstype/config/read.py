@@ -13,6 +13,13 @@ from crosstype.config.run_spec import RunSpec
 from crosstype.config.validate import check_run
 from crosstype.errors import ConfigError
 
+RENAMED = {
+    ("cohort", "one_modality"): "single_modality",
+    ("training", "damage"): "corruption",
+    ("evaluation", "n_losses"): "n_perturbations",
+}
+"""Keys of earlier versions, by section, and what each is called now."""
+
 
 def read_config(path: Path) -> RunSpec:
     """Read a config file; its paths are relative to the file.
@@ -72,6 +79,9 @@ def _build(kind: type[Any], values: object, section: str, place: _Place) -> Any:
 
 
 def _unknown_key(key: str, section: str, known: list[str], place: _Place) -> ConfigError:
+    new = RENAMED.get((section, key))
+    if new is not None:
+        return ConfigError(f"{place.name}: key {key!r} in [{section}] is now called {new!r}.")
     near = get_close_matches(key, known, n=1, cutoff=0.5)
     hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
     where = f"key {key!r} in [{section}]" if section else f"section [{key}]"

@@ -15,7 +15,7 @@ from crosstype.io.files import hash_of
 from crosstype.models.catalog import NETWORKS
 from crosstype.models.spec import ModelSpec
 from crosstype.protocol import Protocol
-from crosstype.robustness.study import Study
+from crosstype.robustness.study import RobustnessStudy
 from crosstype.training.spec import TrainingSpec
 
 
@@ -57,7 +57,7 @@ class Plan:
     training: TrainingSpec
     seed: int
     n_shuffles: int
-    study: Study | None
+    study: RobustnessStudy | None
     inputs: str
     gene_sets: GeneSets | None = None
     has_covariates: bool = False
@@ -89,5 +89,5 @@ class Plan:
         specs: list[Any] = [self.classes, self.protocol, self.expression, self.model, training]
         network = NETWORKS.get(job.model)
         specs.append(self.gene_sets if network and network.sees_gene_sets else None)
-        chance = [self.n_shuffles, self.study.fingerprint if self.study else None]
-        return hash_of([__version__, specs, self.seed, chance, self.inputs, job, fold])
+        draws = [self.n_shuffles, self.study.fingerprint if self.study else None]
+        return hash_of([__version__, specs, self.seed, draws, self.inputs, job, fold])

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from crosstype.cohort.unlabelled import APART, read_apart
+from crosstype.cohort.unlabelled import UNLABELLED, read_unlabelled
 from crosstype.crossval.plan import Job, Plan
 from crosstype.io.tables import write_table
 
 
-def write_apart_predictions(
+def write_unlabelled_predictions(
     plan: Plan, records: Sequence[tuple[Job, dict[str, Any]]], path: Path
 ) -> None:
     """Write what each model says of patients without a class; none of its folds knows them.
@@ -25,10 +25,10 @@ def write_apart_predictions(
     Columns: patient_id, reason (why there is no class), model, predicted (the class of highest
     mean probability), n_models (folds and repeats averaged), probability_<class>: the mean.
     """
-    reasons = read_apart(plan.out / APART)
+    reasons = read_unlabelled(plan.out / UNLABELLED)
     said: dict[str, list[list[list[float]]]] = {}
     for job, record in records:
-        said.setdefault(job.model, []).append(record["apart"])
+        said.setdefault(job.model, []).append(record["unlabelled"])
     frames = [_frame(plan, reasons, model, np.array(each)) for model, each in said.items()]
     write_table(path, pl.concat(frames))
 

@@ -22,13 +22,13 @@ import polars as pl
 from crosstype.crossval.plan import Job, Plan
 from crosstype.crossval.prediction_table import prediction_rows
 from crosstype.crossval.site_probe import site_only_rows
-from crosstype.crossval.worker import Bench, is_done, keep_freed_memory, run_job
+from crosstype.crossval.worker import WorkerData, is_done, keep_freed_memory, run_job
 from crosstype.errors import TrainingError
 from crosstype.io.files import replacing
 from crosstype.io.tables import write_table
 from crosstype.models.baselines import ALWAYS_RUN, BASELINES
-from crosstype.progress import Watcher
-from crosstype.robustness.study import join_losses
+from crosstype.progress import Progress
+from crosstype.robustness.study import join_perturbed
 from crosstype.training.calibration import Calibration
 
 LAST = "late"  # stacks image_only and gene_only, so it runs once they are saved
@@ -41,16 +41,16 @@ def plan_jobs(plan: Plan, folds: Sequence[tuple[int, int]]) -> list[Job]:
     return [Job(repeat, fold, model) for model in models for repeat, fold in folds]
 
 
-def cross_validate(plan: Plan, n_workers: int, watcher: Watcher) -> list[Job]:
+def cross_validate(plan: Plan, n_workers: int, progress: Progress) -> list[Job]:
     """Run every job that is not done; return all jobs. Ctrl-C loses only those under way.
 
     Raises:
         TrainingError: a model could not be fitted, or a worker died.
     """
-    bench = Bench(plan)
-    jobs = plan_jobs(plan, sorted(bench.folds))
-    todo = [job for job in jobs if not is_done(plan, job, bench.folds[job.repeat, job.fold])]
-    watcher.start("train", len(jobs), len(jobs) - len(todo))
+    worker_data = WorkerData(plan)
+    jobs = plan_jobs(plan, sorted(worker_data.folds))
+    todo = [job for job in jobs if not is_done(plan, job, worker_data.folds[job.repeat, job.fold])]
+    progress.start("train", len(jobs), len(jobs) - len(todo))
     waves = ([j for j in todo if j.model != LAST], [j for j in todo if j.model == LAST])
     if not todo:
         return jobs
@@ -62,7 +62,7 @@ def cross_validate(plan: Plan, n_workers: int, watcher: Watcher) -> list[Job]:
     )
     try:
         for wave in waves:
-            _run_wave(executor, sorted(wave, key=_longest_first), watcher)
+            _run_wave(executor, sorted(wave, key=_longest_first), progress)
     except BaseException:
         _stop(executor)
         raise
@@ -94,7 +94,9 @@ def write_predictions(plan: Plan, records: Sequence[tuple[Job, dict[str, Any]]])
         ]
         for member, curve in enumerate(record["curves"]):
             place = {"model": job.model, "repeat": job.repeat, "fold": job.fold, "member": member}
-            curves += [place | epoch | {"trust": record["trust"]} for epoch in curve]
+            curves += [
+                place | epoch | {"residual_weight": record["residual_weight"]} for epoch in curve
+            ]
     write_table(plan.out / "predictions.csv", pl.concat([*plain, *site_only_rows(plan)]))
     if stressed:
         write_table(plan.out / "stressed_predictions.csv", pl.concat(stressed))
@@ -105,7 +107,7 @@ def write_predictions(plan: Plan, records: Sequence[tuple[Job, dict[str, Any]]])
     write_table(plan.out / "calibration.csv", calibration)
 
 
-def write_losses(plan: Plan, records: Sequence[tuple[Job, dict[str, Any]]], path: Path) -> None:
+def write_perturbed(plan: Plan, records: Sequence[tuple[Job, dict[str, Any]]], path: Path) -> None:
     """Write what every model says under every loss of genes."""
     label_of = {
         patient: plan.classes.index(label)
@@ -116,7 +118,7 @@ def write_losses(plan: Plan, records: Sequence[tuple[Job, dict[str, Any]]], path
     folds = [(job.model, job.repeat, one["patients"], plan.losses(job)) for job, one in records]
     labels = [label_of[patient] for patient in patients]
     assert plan.study is not None
-    joined = join_losses(folds, patients, labels, plan.study)
+    joined = join_perturbed(folds, patients, labels, plan.study)
     with replacing(path) as temporary, temporary.open("wb") as handle:
         np.savez(handle, **joined)  # type: ignore[arg-type]
 
@@ -133,7 +135,7 @@ CURVE_SCHEMA = {
     "train_loss": pl.Float64,
     "validation_loss": pl.Float64,
     "learning_rate": pl.Float64,
-    "trust": pl.Float64,
+    "residual_weight": pl.Float64,
 }
 CALIBRATION_SCHEMA = {
     "model": pl.String,
@@ -179,7 +181,7 @@ def start_worker(plan: Plan) -> None:
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     use_one_thread()
-    _WORKER["bench"] = Bench(plan)
+    _WORKER["bench"] = WorkerData(plan)
 
 
 def _end_with(parent: Any) -> None:
@@ -200,7 +202,7 @@ def use_one_thread() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
-_WORKER: dict[str, Bench] = {}
+_WORKER: dict[str, WorkerData] = {}
 
 
 def _work(job: Job) -> Job:
@@ -213,7 +215,7 @@ def _longest_first(job: Job) -> tuple[bool, int, int, bool]:
     return (job.model in BASELINES, job.repeat, job.fold, job.model != "cross_attention")
 
 
-def _run_wave(executor: ProcessPoolExecutor, jobs: Sequence[Job], watcher: Watcher) -> None:
+def _run_wave(executor: ProcessPoolExecutor, jobs: Sequence[Job], progress: Progress) -> None:
     pending: set[Future[Job]] = {executor.submit(_work, job) for job in jobs}
     while pending:
         finished, pending = wait(pending, return_when=FIRST_COMPLETED)
@@ -225,7 +227,7 @@ def _run_wave(executor: ProcessPoolExecutor, jobs: Sequence[Job], watcher: Watch
                     "A training process died, most likely for want of memory. Finished folds are "
                     "kept; run the same command again, with fewer --workers."
                 ) from fault
-            watcher.step(f"{job.model} repeat {job.repeat + 1} fold {job.fold + 1}")
+            progress.step(f"{job.model} repeat {job.repeat + 1} fold {job.fold + 1}")
 
 
 def _stop(executor: ProcessPoolExecutor) -> None:

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int
 
 from crosstype.crossval.plan import Job, Plan
 from crosstype.crossval.prediction_table import prediction_rows
-from crosstype.crossval.worker import Bench
+from crosstype.crossval.worker import WorkerData
 from crosstype.folds.folds import Fold, folds_of, read_folds
 from crosstype.io.tables import read_stage_table
 from crosstype.protocol import protocol_named
@@ -185,10 +185,10 @@ def site_only_rows(plan: Plan) -> list[pl.DataFrame]:
 
 def probe_sites(plan: Plan) -> pl.DataFrame:
     """Return how well the cohort's sites are told from features and expression."""
-    bench = Bench(plan)
+    worker_data = WorkerData(plan)
     sites = read_stage_table(plan.out / "cohort.csv", ["patient_id", "site"])["site"].to_list()
-    preparing = Preparing(plan.expression, protocol_named("strict"), bench.unit)
-    return site_probe(bench.patients, sites, preparing, plan.seed)
+    preparing = Preparing(plan.expression, protocol_named("strict"), worker_data.unit)
+    return site_probe(worker_data.patients, sites, preparing, plan.seed)
 
 
 def _rows(

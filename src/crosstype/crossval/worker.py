@@ -19,8 +19,8 @@ import numpy as np
 import polars as pl
 
 from crosstype.cohort.covariates import COVARIATES, Covariates, load_covariates
-from crosstype.cohort.single_modality import read_one_modality
-from crosstype.cohort.unlabelled import APART, APART_EXPRESSION, read_apart
+from crosstype.cohort.single_modality import read_single_modality
+from crosstype.cohort.unlabelled import UNLABELLED, UNLABELLED_EXPRESSION, read_unlabelled
 from crosstype.crossval.plan import Job, Plan
 from crosstype.errors import CheckpointError
 from crosstype.expression.genes.sets import MatchedSets
@@ -31,11 +31,11 @@ from crosstype.io.files import write_text
 from crosstype.io.tables import read_stage_table
 from crosstype.models.baselines import BASELINES
 from crosstype.models.catalog import NETWORKS
-from crosstype.robustness.modality_shuffle import stresses
-from crosstype.robustness.perturbations import Known, LossTables, read_loss_tables
-from crosstype.robustness.study import predict_losses, save_losses
+from crosstype.robustness.modality_shuffle import shuffled_conditions
+from crosstype.robustness.perturbations import Known, PerturbationTables, read_perturbation_tables
+from crosstype.robustness.study import predict_perturbed, save_perturbed
 from crosstype.training.checkpoint import load_classifier, make_classifier, save_classifier
-from crosstype.training.classifier import Classifier, Recipe, Split, together
+from crosstype.training.classifier import Classifier, Split, TrainingRecipe, together
 from crosstype.training.late_fusion import PARENTS, LateClassifier
 from crosstype.training.network_classifier import NetworkClassifier
 from crosstype.training.patients import Bags, Patients
@@ -46,7 +46,7 @@ from crosstype.types import Modality
 TEXT = {"patient_id": pl.String}
 
 
-class Bench:
+class WorkerData:
     """The cohort in memory, as a worker holds it while it does jobs."""
 
     def __init__(self, plan: Plan) -> None:
@@ -62,17 +62,17 @@ class Bench:
     @cached_property
     def beside(self) -> tuple[Patients, Mapping[str, str]]:
         """Return the patients with one modality, who only ever teach, and the site of each."""
-        table = read_one_modality(self.plan.out / "one_modality.csv")
-        patients = self._patients(table, load_expression(self.plan.out / "one_modality.npz"))
+        table = read_single_modality(self.plan.out / "single_modality.csv")
+        patients = self._patients(table, load_expression(self.plan.out / "single_modality.npz"))
         return patients, dict(zip(patients.ids, table["site"], strict=True))
 
     @cached_property
-    def apart(self) -> Patients:
+    def unlabelled(self) -> Patients:
         """Return the patients without a class, who are predicted and teach nothing."""
-        ids = list(read_apart(self.plan.out / APART))
+        ids = list(read_unlabelled(self.plan.out / UNLABELLED))
         nobody = pl.Series([self.plan.classes[0]] * len(ids), dtype=pl.String)  # never looked at
         table = pl.DataFrame({"patient_id": ids, "label": nobody}, schema_overrides=TEXT)
-        return self._patients(table, load_expression(self.plan.out / APART_EXPRESSION))
+        return self._patients(table, load_expression(self.plan.out / UNLABELLED_EXPRESSION))
 
     def _patients(self, table: pl.DataFrame, expression: AlignedExpression) -> Patients:
         """Return these patients; who is not among the expression or slides has none."""
@@ -122,23 +122,23 @@ class Bench:
         return {(one.repeat, one.fold): one for one in folds_of(table, self.plan.protocol)}
 
     @cached_property
-    def loss_tables(self) -> LossTables:
+    def perturbation_tables(self) -> PerturbationTables:
         """Return the tables that losses of expression draw on."""
-        return read_loss_tables(self.plan.out, self.plan.expression)
+        return read_perturbation_tables(self.plan.out, self.plan.expression)
 
     def known(self, fold: Fold) -> Known:
         """Return what losses of expression may know in this fold: nothing of test patients."""
         inner = tuple(patient for part in fold.inner for patient in part)
         train = fold.train if self.plan.protocol.validation_is_test or not inner else inner
-        return Known(self.patients.select(sorted(train)), self.loss_tables)
+        return Known(self.patients.select(sorted(train)), self.perturbation_tables)
 
-    def recipe(self, job: Job) -> Recipe:
+    def recipe(self, job: Job) -> TrainingRecipe:
         """Return the settings and the seed of a job."""
         seen = self.covariates if _sees_clinical(job.model) else None
         columns = tuple(zip(seen.names, seen.kinds, strict=True)) if seen else ()
         preparing = Preparing(self.plan.expression, self.plan.protocol, self.unit, columns)
         seed = (self.plan.seed, job.repeat, job.fold)
-        return Recipe(self.plan.training, self.plan.model, preparing, seed, self.gene_sets)
+        return TrainingRecipe(self.plan.training, self.plan.model, preparing, seed, self.gene_sets)
 
     def splits(self, fold: Fold) -> list[Split]:
         """Return one split per inner fold, or the leaking one of a protocol that leaks."""
@@ -146,7 +146,7 @@ class Bench:
             train, validation = fold.train, fold.validation
             everyone = self.patients if self.plan.protocol.preprocessing_on_everyone else None
             return [Split(self.patients.select(train), self.patients.select(validation), everyone)]
-        beside = self._teachers(fold)
+        beside = self._single_modality_training(fold)
         inner = np.arange(len(beside)) % len(fold.inner)
         splits = []
         for number, validation in enumerate(fold.inner):
@@ -164,7 +164,7 @@ class Bench:
         # The published notebook trains one network, whoever validates it.
         return splits[:1] if self.plan.protocol.published_training else splits
 
-    def _teachers(self, fold: Fold) -> Patients:
+    def _single_modality_training(self, fold: Fold) -> Patients:
         """Return who of the patients with one modality may teach in a fold."""
         patients, site_of = self.beside
         if not self.plan.protocol.grouped_by_site or not len(patients):
@@ -213,29 +213,33 @@ def is_done(plan: Plan, job: Job, fold: Fold) -> bool:
     return all(path.exists() for path in there) and bool(is_same)
 
 
-def run_job(bench: Bench, job: Job) -> None:
+def run_job(worker_data: WorkerData, job: Job) -> None:
     """Fit on the training patients, save, then predict the test patients."""
-    plan, fold = bench.plan, bench.folds[job.repeat, job.fold]
+    plan, fold = worker_data.plan, worker_data.folds[job.repeat, job.fold]
     classifier = make_classifier(job.model)
     if isinstance(classifier, LateClassifier):
-        classifier.adopt(_parents(bench, job))
-    splits, recipe = bench.splits(fold), bench.recipe(job)
+        classifier.adopt(_parents(worker_data, job))
+    splits, recipe = worker_data.splits(fold), worker_data.recipe(job)
     if plan.training.search_minutes and job.model in NETWORKS:
         recipe = searched(job.model, splits, recipe, plan.journal(job, fold))
     classifier.fit(splits, recipe)
     save_classifier(classifier, plan.checkpoint(job), recipe.model)
-    test = bench.patients.select(fold.test)
+    test = worker_data.patients.select(fold.test)
     if plan.study:
-        seed, known = (plan.seed, job.repeat, job.fold), bench.known(fold)
-        save_losses(plan.losses(job), predict_losses(classifier, test, plan.study, known, seed))
+        seed, known = (plan.seed, job.repeat, job.fold), worker_data.known(fold)
+        save_perturbed(
+            plan.losses(job), predict_perturbed(classifier, test, plan.study, known, seed)
+        )
     record = {
         "hash": plan.hash_of(job, fold),
         "patients": list(test.ids),
         "labels": [plan.classes[target] for target in test.targets],
         **_said(classifier, test),
-        "apart": _said(classifier, bench.apart)["probabilities"] if len(bench.apart) else [],
+        "unlabelled": _said(classifier, worker_data.unlabelled)["probabilities"]
+        if len(worker_data.unlabelled)
+        else [],
         "stressed": _stressed(classifier, test, plan, job),
-        "trust": classifier.trust,
+        "residual_weight": classifier.residual_weight,
         "chosen": own_values(recipe) if plan.training.search_minutes else {},
         "calibration": classifier.calibration.state(),
         "curves": [[asdict(epoch) for epoch in curve] for curve in classifier.curves],
@@ -243,15 +247,15 @@ def run_job(bench: Bench, job: Job) -> None:
     write_text(plan.record(job), json.dumps(record))
 
 
-def _parents(bench: Bench, job: Job) -> list[NetworkClassifier]:
+def _parents(worker_data: WorkerData, job: Job) -> list[NetworkClassifier]:
     """Return the unimodal models of this fold that were saved; those missing are fitted anew."""
     found = []
     for name in PARENTS:
         parent = Job(job.repeat, job.fold, name)
-        if not is_done(bench.plan, parent, bench.folds[job.repeat, job.fold]):
+        if not is_done(worker_data.plan, parent, worker_data.folds[job.repeat, job.fold]):
             continue
         try:
-            loaded = load_classifier(bench.plan.checkpoint(parent))
+            loaded = load_classifier(worker_data.plan.checkpoint(parent))
         except CheckpointError:
             continue
         if isinstance(loaded, NetworkClassifier):
@@ -275,7 +279,7 @@ def _stressed(classifier: Classifier, test: Patients, plan: Plan, job: Job) -> l
             "draw": one.draw,
             **_said(classifier, one.patients),
         }
-        for one in stresses(test, plan.n_shuffles, (plan.seed, job.repeat, job.fold))
+        for one in shuffled_conditions(test, plan.n_shuffles, (plan.seed, job.repeat, job.fold))
     ]
 
 

@@ -63,7 +63,7 @@ def _rows(
     n_there = there.sum(axis=0)
     filled = np.where(there, standardised, 0).astype(np.float64)
     difference = filled.sum(axis=0) / np.maximum(n_there, 1)
-    apart = np.where(there, (filled - difference) ** 2, 0).sum(axis=0) / np.maximum(n_there, 1)
+    unlabelled = np.where(there, (filled - difference) ** 2, 0).sum(axis=0) / np.maximum(n_there, 1)
     known = (n_there > 0) & (spread > 0)
     here = mean + difference * spread
     return {
@@ -72,7 +72,7 @@ def _rows(
         "mean_training": mean.tolist(),
         "sd_training": spread.tolist(),
         "mean_here": _known(here, known),
-        "sd_here": _known(np.sqrt(apart) * spread, known),
+        "sd_here": _known(np.sqrt(unlabelled) * spread, known),
         "standardised_difference": _known(difference, known),
         "share_missing": (1 - n_there / max(1, len(standardised))).tolist(),
     }

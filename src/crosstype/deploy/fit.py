@@ -16,8 +16,8 @@ from crosstype.workflow.train import make_plan
 
 if TYPE_CHECKING:
     from crosstype.crossval.plan import Job
-    from crosstype.crossval.worker import Bench
-    from crosstype.deploy.fitted_model import Artefact, Taught
+    from crosstype.crossval.worker import WorkerData
+    from crosstype.deploy.fitted_model import Artefact, TrainingSummary
     from crosstype.expression.harmonize import GeneInput
     from crosstype.features.compatibility import FeatureInput
     from crosstype.folds.folds import Fold
@@ -80,7 +80,7 @@ def fit_artefact(one: Run, path: Path) -> Artefact:
 def _fitted(one: Run, name: str, records: dict[str, dict[str, Any]]) -> Artefact:
     from crosstype.crossval.plan import Job
     from crosstype.crossval.run import use_one_thread
-    from crosstype.crossval.worker import Bench
+    from crosstype.crossval.worker import WorkerData
     from crosstype.deploy.fitted_model import Artefact, uses_of
     from crosstype.models.catalog import NETWORKS
     from crosstype.training.checkpoint import make_classifier
@@ -90,27 +90,27 @@ def _fitted(one: Run, name: str, records: dict[str, dict[str, Any]]) -> Artefact
     spec, out = one.spec, one.out
     unstudied = replace(spec.evaluation, rna_loss=False, other_expression=None, n_shuffles=0)
     plan, notes = make_plan(replace(spec, evaluation=unstudied), one.protocol, out, Ledger(out))
-    bench, job = Bench(plan), Job(0, spec.folds.n_folds, name)
+    worker_data, job = WorkerData(plan), Job(0, spec.folds.n_folds, name)
     use_one_thread()
-    one.watcher.start("fit", 1)
+    one.progress.start("fit", 1)
     fold = _everyone(job, one)
-    splits, recipe = bench.splits(fold), bench.recipe(job)
+    splits, recipe = worker_data.splits(fold), worker_data.recipe(job)
     for note in notes:
-        one.watcher.say(note)
+        one.progress.say(note)
     if plan.training.search_minutes and name in NETWORKS:
         recipe = searched(name, splits, recipe, plan.journal(job, fold))
     classifier = make_classifier(name)
     classifier.fit(splits, recipe)
-    one.watcher.step(f"{name} on {len(bench.patients)} patients")
+    one.progress.step(f"{name} on {len(worker_data.patients)} patients")
     uses = uses_of(name)
     return Artefact(
         classifier=classifier,
         model=recipe.model,
         classes=one.classes,
         genes=_gene_input(one) if Modality.GENES in uses else None,
-        features=_feature_input(bench, one) if Modality.IMAGE in uses else None,
+        features=_feature_input(worker_data, one) if Modality.IMAGE in uses else None,
         extraction=_extraction(spec) if Modality.IMAGE in uses else None,
-        taught=_taught(bench, one, records["cohort"]),
+        taught=_taught(worker_data, one, records["cohort"]),
     )
 
 
@@ -118,7 +118,7 @@ def _everyone(job: Job, one: Run) -> Fold:
     """Return a fold that tests nobody: all patients, dealt into inner folds."""
     import numpy as np
 
-    from crosstype.folds.assign import People, check_sites, deal_inner
+    from crosstype.folds.assign import People, assign_inner, check_sites
     from crosstype.folds.folds import Fold
     from crosstype.io.tables import read_stage_table
 
@@ -129,9 +129,9 @@ def _everyone(job: Job, one: Run) -> Fold:
         check_sites(people, 1)
     everyone = np.arange(len(people.ids))
     key = (job.repeat, job.fold)
-    numbers, why = deal_inner(people, everyone, one.spec.folds, key, by_site=by_site)
+    numbers, why = assign_inner(people, everyone, one.spec.folds, key, by_site=by_site)
     if why:
-        one.watcher.say(f"inner folds are dealt by class, not by site: {why}")
+        one.progress.say(f"inner folds are dealt by class, not by site: {why}")
     inner = tuple(
         tuple(people.ids[i] for i in np.flatnonzero(numbers == number))
         for number in range(one.spec.folds.n_inner_folds)
@@ -143,7 +143,7 @@ def _everyone(job: Job, one: Run) -> Fold:
 def _gene_input(one: Run) -> GeneInput:
     """Return what the model was given of expression, of the table as the cohort stage read it."""
     from crosstype.expression.cache import ExpressionCache
-    from crosstype.expression.genes.selection import withhold_genes
+    from crosstype.expression.genes.selection import exclude_genes
     from crosstype.expression.genes.sets import read_gene_sets
     from crosstype.expression.harmonize import gene_input_of
     from crosstype.expression.matrix import AlignedExpression, load_expression
@@ -156,7 +156,7 @@ def _gene_input(one: Run) -> GeneInput:
     if spec.representation != "spectrum" or spec.gene_sets is None:
         return gene_input_of(found, load_expression(one.out / "expression.npz").genes, spec)
     first = AlignedExpression(found.values[:1], found.sample_ids[:1], found.genes, found.unit)
-    genes = withhold_genes(first, spec)[0].genes
+    genes = exclude_genes(first, spec)[0].genes
     matched = read_gene_sets(spec.gene_sets).matched(genes, spec.least_genes)
     members = tuple(
         tuple(gene for gene, inside in zip(genes, row, strict=True) if inside)
@@ -165,13 +165,13 @@ def _gene_input(one: Run) -> GeneInput:
     return gene_input_of(found, genes, spec, (matched.names, members))
 
 
-def _feature_input(bench: Bench, one: Run) -> FeatureInput:
+def _feature_input(worker_data: WorkerData, one: Run) -> FeatureInput:
     """Return what the model was given of slides, as the feature files state it."""
     from crosstype.features.compatibility import feature_input_of
     from crosstype.features.store import read_feature_rows
 
     rows = [row for row in read_feature_rows(one.out / "features.csv") if not row.fault]
-    paths = [path for _, some in sorted(bench.plan.slides.items()) for path in some]
+    paths = [path for _, some in sorted(worker_data.plan.slides.items()) for path in some]
     return feature_input_of(rows[0].encoder, rows[0].n_features, paths)
 
 
@@ -186,13 +186,13 @@ def _extraction(spec: RunSpec) -> dict[str, Any] | None:
     return found
 
 
-def _taught(bench: Bench, one: Run, record: dict[str, Any]) -> Taught:
+def _taught(worker_data: WorkerData, one: Run, record: dict[str, Any]) -> TrainingSummary:
     """Return the training cohort in short."""
-    from crosstype.deploy.fitted_model import taught_by
+    from crosstype.deploy.fitted_model import training_summary
     from crosstype.io.tables import read_stage_table
 
     table = read_stage_table(one.out / "cohort.csv", ["patient_id", "site"])
-    beside, site_of = bench.beside
+    beside, site_of = worker_data.beside
     sites = dict(table.select("patient_id", "site").iter_rows()) | dict(site_of)
     synthetic = one.spec.cohort.synthetic
     about = {
@@ -202,4 +202,4 @@ def _taught(bench: Bench, one: Run, record: dict[str, Any]) -> Taught:
         "seed": one.spec.folds.seed,
         "inputs": record["inputs"],
     }
-    return taught_by([bench.patients, beside], sites, about)
+    return training_summary([worker_data.patients, beside], sites, about)

@@ -31,21 +31,21 @@ from crosstype.training.patients import Patients
 from crosstype.training.preprocessing import Preparation
 from crosstype.types import Modality
 
-FORMAT, VERSION = "crosstype artefact", "1"
+FORMAT, VERSION = "crosstype artefact", "2"
 REMEDY = "Copy the file again, or fit the model anew"
 OF_PATIENTS = "inner_logits."
 """Arrays of which each row is about a training patient; prediction needs none of them."""
 
 
 @dataclass(frozen=True)
-class Taught:
+class TrainingSummary:
     """The training cohort in short.
 
     Attributes:
         n_patients: patients with slides and expression.
         classes: patients of each class, those with one modality included.
         sites: patients of each tissue source site, the same; empty for an unknown one.
-        one_modality: patients who have only that modality.
+        single_modality: patients who have only that modality.
         provenance: where the labels come from.
         synthetic: whether the patients are made up.
         protocol: under which inner folds were dealt.
@@ -57,7 +57,7 @@ class Taught:
     n_patients: int
     classes: Mapping[str, int]
     sites: Mapping[str, int]
-    one_modality: Mapping[str, int]
+    single_modality: Mapping[str, int]
     provenance: str
     synthetic: bool
     protocol: str
@@ -93,7 +93,7 @@ class Artefact:
     genes: GeneInput | None
     features: FeatureInput | None
     extraction: Mapping[str, Mapping[str, Any]] | None
-    taught: Taught
+    taught: TrainingSummary
     crosstype: str = __version__
 
     @property
@@ -188,7 +188,7 @@ def _restored(arrays: Arrays, header: Mapping[str, Any]) -> Artefact:
         genes=genes,
         features=None if features is None else FeatureInput(**features),
         extraction=header["extraction"],
-        taught=Taught(**(taught | {"patients": tuple(taught["patients"])})),
+        taught=TrainingSummary(**(taught | {"patients": tuple(taught["patients"])})),
         crosstype=str(header["crosstype"]),
     )
 
@@ -197,15 +197,15 @@ def _without_patients(arrays: Arrays) -> Arrays:
     return {key: value for key, value in arrays.items() if OF_PATIENTS not in key}
 
 
-def taught_by(
+def training_summary(
     patients: Collection[Patients], sites: Mapping[str, str], about: Mapping[str, Any]
-) -> Taught:
+) -> TrainingSummary:
     """Return a training cohort in short.
 
     Args:
         patients: those with both modalities, and others beside them.
         sites: tissue source site of each.
-        about: provenance, synthetic, protocol, seed and inputs, as `Taught` has them.
+        about: provenance, synthetic, protocol, seed and inputs, as `TrainingSummary` has them.
     """
     whole, *beside = patients
     everyone = [(p, int(t)) for one in patients for p, t in zip(one.ids, one.targets, strict=True)]
@@ -215,11 +215,11 @@ def taught_by(
         classes[whole.classes[target]] += 1
         counted[sites[patient]] = counted.get(sites[patient], 0) + 1
     shown = [one is not None for some in beside for one in some.bag_of]
-    return Taught(
+    return TrainingSummary(
         n_patients=len(whole),
         classes=classes,
         sites=dict(sorted(counted.items())),
-        one_modality={"image": sum(shown), "genes": len(shown) - sum(shown)},
+        single_modality={"image": sum(shown), "genes": len(shown) - sum(shown)},
         patients=tuple(sorted(fingerprint(patient) for patient, _ in everyone)),
         **about,
     )
@@ -245,10 +245,10 @@ def model_card(artefact: Artefact, path: Path) -> str:
         + (f"; {artefact.classes[1]} is the positive one." if len(artefact.classes) == 2 else "."),
         f"- {_calling(artefact)}",
         "",
-        "## Taught by",
+        "## TrainingSummary by",
         "",
         f"{taught.n_patients} patients with slides and expression"
-        f"{_beside(taught.one_modality)}; {_counts(taught.classes)}.",
+        f"{_beside(taught.single_modality)}; {_counts(taught.classes)}.",
         f"Sites: {_counts({one or 'unknown': n for one, n in taught.sites.items()})}.",
         f"Labels: {taught.provenance}.",
         f"Protocol {taught.protocol}, seed {taught.seed}.",
@@ -281,8 +281,8 @@ def _calling(artefact: Artefact) -> str:
     return f"{said}; an offset per class is added before the highest is called."
 
 
-def _beside(one_modality: Mapping[str, int]) -> str:
-    some = [f"{n} with {one} only" for one, n in one_modality.items() if n]
+def _beside(single_modality: Mapping[str, int]) -> str:
+    some = [f"{n} with {one} only" for one, n in single_modality.items() if n]
     return f", and {', '.join(some)}" if some else ""
 
 

@@ -11,7 +11,7 @@ from crosstype.types import PATIENT_COLUMNS
 
 
 @dataclass(frozen=True)
-class Offer:
+class PredictionInputs:
     """What is given of new patients.
 
     Attributes:
@@ -46,7 +46,7 @@ class Offer:
 
 
 @dataclass(frozen=True)
-class Shown:
+class SlideInputs:
     """Slides of new patients.
 
     Attributes:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crosstype.deploy.inputs import Offer
+from crosstype.deploy.inputs import PredictionInputs
 from crosstype.errors import CohortError, ConfigError
 from crosstype.expression.harmonize import NewExpression, read_new_expression
-from crosstype.progress import Watcher
+from crosstype.progress import Progress
 
 if TYPE_CHECKING:
     from crosstype.deploy.fitted_model import Artefact
@@ -27,26 +27,28 @@ LEAST_GENES_TO_COMPARE = 50
 """Fewer genes say nothing of the level of a table."""
 
 
-def find_measured(artefact: Artefact, offer: Offer, watcher: Watcher) -> NewExpression | None:
+def find_measured(
+    artefact: Artefact, inputs: PredictionInputs, progress: Progress
+) -> NewExpression | None:
     """Return the expression that is offered, as the model may be given it; None if there is none.
 
     Raises:
         ConfigError: the table is not there.
         TableError, CohortError: as `read_new_expression`.
     """
-    path = offer.expression
+    path = inputs.expression
     if path is None or artefact.genes is None:
         if path is not None:
-            watcher.say(f"{artefact.classifier.name} does not look at genes; they are not read")
+            progress.say(f"{artefact.classifier.name} does not look at genes; they are not read")
         return None
     if not path.exists():
         raise ConfigError(f"--expression: found {str(path)!r}, which is not there.")
-    watcher.start("genes", 1)
-    found = read_new_expression(path, offer.reading, artefact.genes)
-    watcher.step(f"{len(found.patient_ids)} patients")
+    progress.start("genes", 1)
+    found = read_new_expression(path, inputs.reading, artefact.genes)
+    progress.step(f"{len(found.patient_ids)} patients")
     for note in found.notes:
-        watcher.say(note if note.startswith(path.name) else f"expression: {note}")
-    kept = {p: why for p, why in found.reasons.items() if offer.concerns(p)}
+        progress.say(note if note.startswith(path.name) else f"expression: {note}")
+    kept = {p: why for p, why in found.reasons.items() if inputs.concerns(p)}
     return replace(found, reasons=kept)
 
 
@@ -59,18 +61,18 @@ def _shares(artefact: Artefact, measured: NewExpression) -> np.ndarray:
 
 
 def enough_genes(
-    artefact: Artefact, offer: Offer, measured: NewExpression | None, watcher: Watcher
+    artefact: Artefact, inputs: PredictionInputs, measured: NewExpression | None, progress: Progress
 ) -> tuple[dict[str, int], dict[str, str]]:
     """Return the rows of patients with enough genes, and why others are not judged by theirs."""
     if measured is None:
         return {}, {}
-    least = offer.least_genes
+    least = inputs.least_genes
     if least is None:
         least = LEAST_MASKED if artefact.masks else LEAST_IMPUTED
     shares = _shares(artefact, measured)
     rows, thin = {}, {}
     for row, (patient, share) in enumerate(zip(measured.patient_ids, shares, strict=True)):
-        if not offer.concerns(patient):
+        if not inputs.concerns(patient):
             continue
         if share >= least and share > 0:
             rows[patient] = row
@@ -80,18 +82,18 @@ def enough_genes(
             )
     if thin:
         said = "they are masked" if artefact.masks else "they would be imputed"
-        watcher.say(f"{len(thin)} patients have too few genes, and {said}: not judged by genes")
+        progress.say(f"{len(thin)} patients have too few genes, and {said}: not judged by genes")
     return rows, thin
 
 
 def check_level(
-    artefact: Artefact, measured: NewExpression, rows: Mapping[str, int], watcher: Watcher
+    artefact: Artefact, measured: NewExpression, rows: Mapping[str, int], progress: Progress
 ) -> None:
     """Raise CohortError if the median gene of the new patients lies far off the training level."""
     shift = level_shift(artefact, measured.values[list(rows.values())])
     if shift is None:
         return
-    watcher.say(f"level: the median gene lies {shift:+.2f} training SD off the training mean")
+    progress.say(f"level: the median gene lies {shift:+.2f} training SD off the training mean")
     assert artefact.genes is not None
     if abs(shift) <= MOST_SHIFT:
         return

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from crosstype.cohort.slide_selection import usable_slides
 from crosstype.config.run_spec import RunSpec
-from crosstype.deploy.inputs import Offer, Shown
+from crosstype.deploy.inputs import PredictionInputs, SlideInputs
 from crosstype.errors import CohortError, ConfigError, UsageError
 from crosstype.features.store import NO_FILE
 from crosstype.io.files import HashMemory
-from crosstype.progress import Watcher
+from crosstype.progress import Progress
 from crosstype.slides.spec import SlidesSpec, StainSpec, TilesSpec, TissueSpec
 from crosstype.workflow.features import load_encoder_of, recipe_of
 
@@ -21,53 +21,53 @@ if TYPE_CHECKING:
     from crosstype.features.compatibility import NewSlides
 
 
-def find_shown(artefact: Artefact, offer: Offer, watcher: Watcher) -> Shown:
+def find_shown(artefact: Artefact, inputs: PredictionInputs, progress: Progress) -> SlideInputs:
     """Return the usable slides that are offered, looked through or extracted.
 
     Raises:
         UsageError: slides and features are both given.
         CrosstypeError: as `look_through` and `extract_new_slides`.
     """
-    if offer.slides is not None and offer.features is not None:
+    if inputs.slides is not None and inputs.features is not None:
         raise UsageError("--slides and --features are both given. Keep one of them.")
-    place = offer.features or offer.slides
+    place = inputs.features or inputs.slides
     if artefact.features is None:
         if place is not None:
-            watcher.say(f"{artefact.classifier.name} does not look at slides; they are not read")
-        return Shown()
+            progress.say(f"{artefact.classifier.name} does not look at slides; they are not read")
+        return SlideInputs()
     if place is None:
-        return Shown()
-    if offer.features is not None:
-        new = _looked_through(artefact, offer, watcher)
+        return SlideInputs()
+    if inputs.features is not None:
+        new = _looked_through(artefact, inputs, progress)
     else:
-        new = extract_new_slides(artefact, offer, watcher)
+        new = extract_new_slides(artefact, inputs, progress)
     usable, reasons, notes = usable_slides(new.rows)
     for note in notes:
-        watcher.say(note)
+        progress.say(note)
     files = {
         p: tuple(new.files[row.slide_id] for row in rows)
         for p, rows in usable.items()
-        if offer.concerns(p)
+        if inputs.concerns(p)
     }
     faults = tuple(
         f"{row.slide_id}: {row.fault}" for row in new.rows if row.fault and row.fault != NO_FILE
     )
-    return Shown(files, {p: why for p, why in reasons.items() if offer.concerns(p)}, faults)
+    return SlideInputs(files, {p: why for p, why in reasons.items() if inputs.concerns(p)}, faults)
 
 
-def _looked_through(artefact: Artefact, offer: Offer, watcher: Watcher) -> NewSlides:
+def _looked_through(artefact: Artefact, inputs: PredictionInputs, progress: Progress) -> NewSlides:
     """Look through existing feature files."""
     from crosstype.features.compatibility import find_new_slides, look_through
 
-    assert offer.features is not None
+    assert inputs.features is not None
     assert artefact.features is not None
-    slides = find_new_slides(offer.features, offer.slides_table, offer.patient_column)
-    watcher.start("features", 1)
-    sha256_of = HashMemory(offer.extracted / "sha256.json").sha256_of
-    new = look_through(slides, offer.encoder, artefact.features, sha256_of)
-    watcher.step(f"{len(slides)} slides")
+    slides = find_new_slides(inputs.features, inputs.slides_table, inputs.patient_column)
+    progress.start("features", 1)
+    sha256_of = HashMemory(inputs.extracted / "sha256.json").sha256_of
+    new = look_through(slides, inputs.encoder, artefact.features, sha256_of)
+    progress.step(f"{len(slides)} slides")
     if not artefact.features.encoder:
-        watcher.say("the model's features name no encoder; only their width was compared")
+        progress.say("the model's features name no encoder; only their width was compared")
     return new
 
 
@@ -100,7 +100,9 @@ def extraction_spec(artefact: Artefact, slides: Path, weights: Path | None) -> R
     )
 
 
-def extract_new_slides(artefact: Artefact, offer: Offer, watcher: Watcher) -> NewSlides:
+def extract_new_slides(
+    artefact: Artefact, inputs: PredictionInputs, progress: Progress
+) -> NewSlides:
     """Extract the offered slides; those that are done stay as they are.
 
     Raises:
@@ -111,12 +113,12 @@ def extract_new_slides(artefact: Artefact, offer: Offer, watcher: Watcher) -> Ne
     from crosstype.features.extract import extract_slides, feature_path
     from crosstype.features.slide_sources import find_sources
 
-    assert offer.slides is not None
+    assert inputs.slides is not None
     assert artefact.features is not None
-    spec = extraction_spec(artefact, offer.slides, offer.weights)
-    sources = find_sources(spec.slides, offer.slides_table, offer.patient_column)
-    if offer.slides.is_file() and offer.slides.suffix != ".zip":
-        sources = [one for one in sources if one.path == offer.slides]
+    spec = extraction_spec(artefact, inputs.slides, inputs.weights)
+    sources = find_sources(spec.slides, inputs.slides_table, inputs.patient_column)
+    if inputs.slides.is_file() and inputs.slides.suffix != ".zip":
+        sources = [one for one in sources if one.path == inputs.slides]
     encoder = load_encoder_of(spec)
     width, name = artefact.features.n_features, encoder.card.name
     own = FeatureInput(name, width, encoder.weights_sha256, encoder.transform)
@@ -125,10 +127,10 @@ def extract_new_slides(artefact: Artefact, offer: Offer, watcher: Watcher) -> Ne
         raise CohortError(
             f"--slides: {odd}. Give --weights, the file that the model's were made by."
         )
-    hashes = HashMemory(offer.extracted / "sha256.json")
+    hashes = HashMemory(inputs.extracted / "sha256.json")
     rows = extract_slides(
-        sources, recipe_of(spec), encoder, offer.extracted, hashes.sha256_of, watcher
+        sources, recipe_of(spec), encoder, inputs.extracted, hashes.sha256_of, progress
     )
     hashes.save()
-    files = {row.slide_id: feature_path(offer.extracted, name, row.slide_id) for row in rows}
+    files = {row.slide_id: feature_path(inputs.extracted, name, row.slide_id) for row in rows}
     return NewSlides(tuple(rows), files)

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from crosstype.deploy.fitted_model import Artefact
-from crosstype.deploy.predict import Served
-from crosstype.report.pages.patient import PatientContent, Vote, write_patient_page
+from crosstype.deploy.predict import PredictedPatients
+from crosstype.report.pages.patient import PatientTables, Vote, write_patient_page
 from crosstype.types import file_name_of
 
 MOST_GENES = 15
 
 
-def write_served_pages(served: Served, artefact: Artefact, folder: Path) -> None:
+def write_predicted_pages(served: PredictedPatients, artefact: Artefact, folder: Path) -> None:
     """Write FOLDER/<patient>.html: the prediction, and what each modality says by itself.
 
     Genes are the patient's most unusual ones against the training patients, as the model
@@ -31,7 +31,7 @@ def write_served_pages(served: Served, artefact: Artefact, folder: Path) -> None
         if standardised is not None and artefact.genes is not None:
             names = [artefact.genes.genes[place] for place in places]
             genes = _unusual(standardised[row], names)
-        content = PatientContent(
+        content = PatientTables(
             patient_id=patient,
             facts=(
                 ("Model", artefact.classifier.name),
@@ -46,7 +46,7 @@ def write_served_pages(served: Served, artefact: Artefact, folder: Path) -> None
         write_patient_page(folder / f"{file_name_of(patient)}.html", content)
 
 
-def _votes(served: Served, artefact: Artefact) -> list[list[Vote]]:
+def _votes(served: PredictedPatients, artefact: Artefact) -> list[list[Vote]]:
     """Return each prediction, and those without either modality where both are there."""
     classifier, patients = artefact.classifier, served.patients
     said = [("as served", served.probabilities, np.ones(len(patients), dtype=bool))]

@@ -11,12 +11,12 @@ import numpy as np
 import polars as pl
 
 from crosstype.cohort.cohort import LeftOut
-from crosstype.deploy.inputs import Offer, Shown
+from crosstype.deploy.inputs import PredictionInputs, SlideInputs
 from crosstype.deploy.new_expression import check_level, enough_genes, find_measured
 from crosstype.deploy.new_slides import find_shown
 from crosstype.errors import CohortError, UsageError
 from crosstype.io.tables import write_table
-from crosstype.progress import Watcher
+from crosstype.progress import Progress
 from crosstype.types import Modality
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ AT_ONCE = 64
 
 
 @dataclass(frozen=True)
-class Served:
+class PredictedPatients:
     """What a model says of new patients.
 
     Attributes:
@@ -50,7 +50,7 @@ class Served:
     faults: tuple[str, ...]
 
 
-def predict(artefact: Artefact, offer: Offer, watcher: Watcher) -> Served:
+def predict(artefact: Artefact, inputs: PredictionInputs, progress: Progress) -> PredictedPatients:
     """Predict every new patient whom the model can serve.
 
     A patient with too few of the model's genes is served by the image alone if the model sees
@@ -60,28 +60,28 @@ def predict(artefact: Artefact, offer: Offer, watcher: Watcher) -> Served:
         UsageError: nothing that the model looks at is offered.
         CrosstypeError: a table or features are of another kind than the model's; nobody is served.
     """
-    _check_offer(artefact, offer)
-    shown = find_shown(artefact, offer, watcher)
-    measured = find_measured(artefact, offer, watcher)
-    return serve(artefact, offer, (measured, shown), watcher)
+    _check_offer(artefact, inputs)
+    shown = find_shown(artefact, inputs, progress)
+    measured = find_measured(artefact, inputs, progress)
+    return serve(artefact, inputs, (measured, shown), progress)
 
 
 def serve(
     artefact: Artefact,
-    offer: Offer,
-    found: tuple[NewExpression | None, Shown],
-    watcher: Watcher,
-) -> Served:
+    inputs: PredictionInputs,
+    found: tuple[NewExpression | None, SlideInputs],
+    progress: Progress,
+) -> PredictedPatients:
     """Predict the patients of tables that were read; as `predict`."""
     measured, shown = found
-    rows, thin = enough_genes(artefact, offer, measured, watcher)
+    rows, thin = enough_genes(artefact, inputs, measured, progress)
     if measured is not None and rows:
-        check_level(artefact, measured, rows, watcher)
+        check_level(artefact, measured, rows, progress)
     left_out = _left_out(artefact, (measured, shown), rows, thin)
     out = {one.patient_id for one in left_out}
     served = sorted(({*rows} | {*shown.files}) - out)
     patients = _patients(artefact, served, measured, (rows, shown.files))
-    probabilities = _probabilities(artefact, patients, watcher)
+    probabilities = _probabilities(artefact, patients, progress)
     parts = [
         "+".join(
             str(one)
@@ -90,12 +90,12 @@ def serve(
         )
         for p in served
     ]
-    _warn_of_teachers(artefact, served, watcher)
+    _warn_of_training_overlap(artefact, served, progress)
     called = artefact.classifier.calibration.choose(probabilities)
-    return Served(patients, probabilities, called, tuple(parts), left_out, shown.faults)
+    return PredictedPatients(patients, probabilities, called, tuple(parts), left_out, shown.faults)
 
 
-def write_served(served: Served, artefact: Artefact, out: Path) -> None:
+def write_predicted(served: PredictedPatients, artefact: Artefact, out: Path) -> None:
     """Write predictions, and who could not be served beside them; raise if that is everyone.
 
     Raises:
@@ -126,11 +126,11 @@ def write_served(served: Served, artefact: Artefact, out: Path) -> None:
 OPTIONS = {Modality.GENES: "--expression", Modality.IMAGE: "--features or --slides"}
 
 
-def _check_offer(artefact: Artefact, offer: Offer) -> None:
+def _check_offer(artefact: Artefact, inputs: PredictionInputs) -> None:
     """Raise UsageError unless something is offered that the model looks at."""
     given = {
-        Modality.IMAGE: offer.features is not None or offer.slides is not None,
-        Modality.GENES: offer.expression is not None,
+        Modality.IMAGE: inputs.features is not None or inputs.slides is not None,
+        Modality.GENES: inputs.expression is not None,
     }
     held = {Modality.IMAGE: artefact.features, Modality.GENES: artefact.genes}
     seen = [one for one, has in held.items() if has is not None]
@@ -143,7 +143,7 @@ def _check_offer(artefact: Artefact, offer: Offer) -> None:
 
 def _left_out(
     artefact: Artefact,
-    found: tuple[NewExpression | None, Shown],
+    found: tuple[NewExpression | None, SlideInputs],
     rows: Mapping[str, int],
     thin: Mapping[str, str],
 ) -> tuple[LeftOut, ...]:
@@ -192,23 +192,23 @@ def _patients(
     )
 
 
-def _probabilities(artefact: Artefact, patients: Patients, watcher: Watcher) -> np.ndarray:
+def _probabilities(artefact: Artefact, patients: Patients, progress: Progress) -> np.ndarray:
     """Return what the model says, some patients at a time; patients x classes."""
     n_parts = -(-len(patients) // AT_ONCE)
-    watcher.start("predict", max(1, n_parts))
+    progress.start("predict", max(1, n_parts))
     found = [np.zeros((0, len(artefact.classes)))]
     for rows in np.array_split(np.arange(len(patients)), range(AT_ONCE, len(patients), AT_ONCE)):
         if len(rows):
             found.append(np.asarray(artefact.classifier.predict(patients.take(rows))))
-            watcher.step(f"{rows[-1] + 1} of {len(patients)} patients")
+            progress.step(f"{rows[-1] + 1} of {len(patients)} patients")
     return np.concatenate(found)
 
 
-def _warn_of_teachers(artefact: Artefact, served: list[str], watcher: Watcher) -> None:
+def _warn_of_training_overlap(artefact: Artefact, served: list[str], progress: Progress) -> None:
     """Say if patients taught the model: what it says of them is no prediction."""
     among = artefact.taught.among(served)
     if among:
-        watcher.say(
+        progress.say(
             f"warning: {len(among)} of {len(served)} patients taught this model, such as "
             f"{among[0]}; what it says of them is recall and flatters it"
         )

@@ -21,29 +21,29 @@ from crosstype.cohort.labels import Labels, read_labels
 from crosstype.cohort.slide_selection import usable_slides
 from crosstype.config.run_spec import RunSpec
 from crosstype.deploy.drift import shift_sentence
-from crosstype.deploy.inputs import Offer
-from crosstype.deploy.predict import Served, predict
+from crosstype.deploy.inputs import PredictionInputs
+from crosstype.deploy.predict import PredictedPatients, predict
 from crosstype.errors import CohortError, ConfigError
 from crosstype.evaluation.evaluate import evaluate
 from crosstype.expression.read import read_expression
-from crosstype.expression.sample_selection import chosen_samples
+from crosstype.expression.sample_selection import select_samples
 from crosstype.features.encoders.catalog import WARNING as SEEN
 from crosstype.features.encoders.catalog import pretraining_cohorts, pretraining_note
 from crosstype.io.files import sha256_of, write_text
 from crosstype.io.tables import write_table
-from crosstype.progress import Watcher
+from crosstype.progress import Progress
 from crosstype.report.pages.validation import write_validation_page
 
 if TYPE_CHECKING:
     from crosstype.deploy.fitted_model import Artefact
 
 
-def judged_patients(
-    artefact: Artefact, spec: RunSpec, served: Served, labels: Labels
+def evaluated_patients(
+    artefact: Artefact, spec: RunSpec, served: PredictedPatients, labels: Labels
 ) -> tuple[list[int], list[LeftOut]]:
     """Return the rows of the patients to be judged, and everyone else of any table."""
     unserved = {one.patient_id: one for one in served.left_out}
-    lacking = {} if spec.cohort.one_modality == "train" else _lacking(artefact, spec, served)
+    lacking = {} if spec.cohort.single_modality == "train" else _lacking(artefact, spec, served)
     place = {patient: row for row, patient in enumerate(served.patients.ids)}
     rows, left_out = [], []
     for patient in sorted({*place, *unserved, *labels.class_of, *labels.left_out}):
@@ -63,7 +63,7 @@ def judged_patients(
     return rows, left_out
 
 
-def _lacking(artefact: Artefact, spec: RunSpec, served: Served) -> dict[str, LeftOut]:
+def _lacking(artefact: Artefact, spec: RunSpec, served: PredictedPatients) -> dict[str, LeftOut]:
     """Return who of the served lacks a modality that the config names, and which."""
     parts = dict(zip(served.patients.ids, served.modalities, strict=True))
     shown = _with_slides(spec) if artefact.features is None else None
@@ -101,7 +101,7 @@ def _with_expression(spec: RunSpec) -> set[str] | None:
     if spec.cohort.expression is None:
         return None
     reading = replace(spec.expression, representation="genes", gene_sets=None)
-    return set(chosen_samples(read_expression(spec.cohort.expression, reading, ()))[0])
+    return set(select_samples(read_expression(spec.cohort.expression, reading, ()))[0])
 
 
 WARNING = "warning: "
@@ -125,7 +125,7 @@ class Validation:
 class _Listener:
     """Passes everything on to a watcher and keeps what was said."""
 
-    watcher: Watcher
+    progress: Progress
     said: list[str] = field(default_factory=list)
 
     @property
@@ -134,26 +134,26 @@ class _Listener:
         return [one for one in self.said if not one.startswith(WARNING)]
 
     def start(self, stage: str, total: int, done: int = 0) -> None:
-        self.watcher.start(stage, total, done)
+        self.progress.start(stage, total, done)
 
     def step(self, piece: str) -> None:
-        self.watcher.step(piece)
+        self.progress.step(piece)
 
     def note(self, text: str) -> None:
-        self.watcher.note(text)
+        self.progress.note(text)
 
     def say(self, line: str) -> None:
         self.said.append(line)
-        self.watcher.say(line)
+        self.progress.say(line)
 
 
 def validate_artefact(
-    artefact: Artefact, name: str, spec: RunSpec, out: Path, watcher: Watcher
+    artefact: Artefact, name: str, spec: RunSpec, out: Path, progress: Progress
 ) -> Validation:
     """Judge a model on the labelled patients of another cohort; write everything into `out`.
 
     A patient must have every modality that the config names, so that models are judged on the same
-    patients; with `one_modality = "train"` everyone counts whom the model can serve.
+    patients; with `single_modality = "train"` everyone counts whom the model can serve.
 
     Writes predictions.csv, left_out.csv, metrics.csv with its companions, shift.csv,
     validation.json and validation.html.
@@ -164,17 +164,17 @@ def validate_artefact(
         spec: `[cohort]`, `[features]` or `[slides]`, units and names of `[expression]`, and
             `[evaluation]`; everything else is the model's own.
         out: folder that receives everything.
-        watcher: who is told how far it is.
+        progress: who is told how far it is.
 
     Raises:
         ConfigError: the classes are not the model's, or labels are not set.
         CohortError: no patient is left, or only one class.
     """
     _check(artefact, spec)
-    listener = _Listener(watcher)
+    listener = _Listener(progress)
     labels = read_labels(spec.cohort)
     served = predict(artefact, _offer(spec, labels.class_of, out), listener)
-    rows, left_out = judged_patients(artefact, spec, served, labels)
+    rows, left_out = evaluated_patients(artefact, spec, served, labels)
     for stale in MADE_BEFORE:
         (out / stale).unlink(missing_ok=True)
     write_left_out(out / "left_out.csv", left_out)
@@ -182,10 +182,10 @@ def validate_artefact(
     _check_classes(artefact, known)
     _write_predictions(artefact, served, rows, known, out / "predictions.csv")
     judging = replace(spec.evaluation, rna_loss=False, other_expression=None)
-    watcher.start("evaluate", 1)
+    progress.start("evaluate", 1)
     evaluate(out, judging, artefact.classes, spec.folds.seed)
     shift = _write_shift(artefact, served, rows, out / "shift.csv")
-    watcher.step("metrics, shift")
+    progress.step("metrics, shift")
     warnings = _warnings(artefact, [served.patients.ids[row] for row in rows], labels.provenance)
     lines = (*_said(artefact, served, rows, known), shift)
     about = _about(artefact, name, spec, known)
@@ -210,9 +210,9 @@ def _check(artefact: Artefact, spec: RunSpec) -> None:
         raise ConfigError("[slides] folder and [features] folder are both set. Keep one of them.")
 
 
-def _offer(spec: RunSpec, labelled: Collection[str], out: Path) -> Offer:
+def _offer(spec: RunSpec, labelled: Collection[str], out: Path) -> PredictionInputs:
     """Return the cohort's tables and slides as patients to be predicted."""
-    return Offer(
+    return PredictionInputs(
         expression=spec.cohort.expression,
         reading=spec.expression,
         features=spec.features.folder,
@@ -238,7 +238,11 @@ def _check_classes(artefact: Artefact, known: Sequence[str]) -> None:
 
 
 def _write_predictions(
-    artefact: Artefact, served: Served, rows: Sequence[int], known: Sequence[str], path: Path
+    artefact: Artefact,
+    served: PredictedPatients,
+    rows: Sequence[int],
+    known: Sequence[str],
+    path: Path,
 ) -> None:
     """Write predictions.csv as a run does: one repeat, one fold."""
     from crosstype.crossval.plan import Job
@@ -250,7 +254,9 @@ def _write_predictions(
     write_table(path, prediction_rows(job, who, said, artefact.classes))
 
 
-def _write_shift(artefact: Artefact, served: Served, rows: Sequence[int], path: Path) -> str:
+def _write_shift(
+    artefact: Artefact, served: PredictedPatients, rows: Sequence[int], path: Path
+) -> str:
     """Write shift.csv, worst input first, and return what it adds up to."""
     from crosstype.deploy.drift import shift_of
 
@@ -284,7 +290,7 @@ def _warnings(artefact: Artefact, ids: Sequence[str], provenance: str) -> list[s
 
 
 def _said(
-    artefact: Artefact, served: Served, rows: Sequence[int], known: Sequence[str]
+    artefact: Artefact, served: PredictedPatients, rows: Sequence[int], known: Sequence[str]
 ) -> list[str]:
     """Return how many were judged by what, and mean probability against prevalence."""
     counts = Counter(served.modalities[row] for row in rows)
@@ -307,7 +313,7 @@ def _about(artefact: Artefact, name: str, spec: RunSpec, known: Sequence[str]) -
         "classes": list(artefact.classes),
         "counts": {one: known.count(one) for one in artefact.classes},
         "confidence": spec.evaluation.confidence,
-        "taught_by": taught.n_patients,
+        "training_summary": taught.n_patients,
         "taught_classes": dict(taught.classes),
         "synthetic": spec.cohort.synthetic or taught.synthetic,
     }

@@ -22,11 +22,11 @@ from crosstype.evaluation.inference.bootstrap import (
     resampled_metrics,
 )
 from crosstype.evaluation.inference.compare import Comparison, compare_models, compared_pairs
-from crosstype.evaluation.inference.intervals import chance_of
+from crosstype.evaluation.inference.intervals import interval_inputs
 from crosstype.evaluation.inference.paired_tests import (
     COMPARED,
-    Judged,
     PairTest,
+    ResampledModel,
     draw_swaps,
     pair_tests,
 )
@@ -36,7 +36,7 @@ from crosstype.evaluation.predictions import (
     read_predictions,
     read_stressed_predictions,
 )
-from crosstype.evaluation.robustness import ModalityUse, modality_use, read_losses, rna_loss
+from crosstype.evaluation.robustness import ModalityUse, modality_use, read_perturbed, rna_loss
 from crosstype.evaluation.selective import coverage_rows
 from crosstype.evaluation.spec import EvaluationSpec
 from crosstype.evaluation.subgroups import subgroup_rows
@@ -87,7 +87,7 @@ def evaluate(out: Path, spec: EvaluationSpec, classes: Sequence[str], seed: int)
         used = modality_use(predictions, stressed, weight_blocks, spec.confidence)
     write_table(out / "modality_use.csv", _frame(used, ModalityUse))
     if spec.rna_loss:
-        found = read_losses(out / "rna_loss.npz")
+        found = read_perturbed(out / "rna_loss.npz")
         weights = draw_weights(found.labels, spec.n_bootstrap, seed)
         curves, differences = rna_loss(found, classes, spec, weights, seed)
         write_table(out / "rna_loss.csv", curves)
@@ -124,24 +124,24 @@ def judge_models(
     predictions: Predictions,
     spec: EvaluationSpec,
     weight_blocks: Sequence[Float[np.ndarray, "n_patients _"]],
-) -> tuple[dict[str, Judged], pl.DataFrame]:
+) -> tuple[dict[str, ResampledModel], pl.DataFrame]:
     """Return what comparisons need of each model, and the rows of metrics.csv."""
-    judged: dict[str, Judged] = {}
+    judged: dict[str, ResampledModel] = {}
     rows: list[tuple[Any, ...]] = []
     for name, model in predictions.of_model.items():
         resampled = resampled_metrics(predictions, model, weight_blocks)
-        chance = chance_of(predictions, model, spec)
+        intervals = interval_inputs(predictions, model, spec)
         folds = fold_values(predictions, model)
         summaries = fold_summaries(folds, predictions.classes)
         for key, values in resampled.items():
-            ends = chance.interval(key, values)
+            ends = intervals.interval(key, values)
             fold = summaries[key]
             n = len(predictions.labels)
             found = (name, key.metric, key.of, float(values[0]), *ends, n)
             rows.append((*found, fold.mean, fold.sd, fold.n, fold.n_skipped))
         of = {metric: headline_key(metric, predictions.classes) for metric in COMPARED}
         headlines = {metric: resampled[key] for metric, key in of.items()}
-        judged[name] = Judged(model, headlines, chance.aurocs[of["auroc"]], folds)
+        judged[name] = ResampledModel(model, headlines, intervals.aurocs[of["auroc"]], folds)
     return judged, pl.DataFrame(rows, schema=METRIC_COLUMNS, orient="row")
 
 

@@ -61,7 +61,7 @@ class Predictions:
 
 
 @dataclass(frozen=True)
-class Stress:
+class ConditionKey:
     """One way in which the inputs were disturbed before predicting.
 
     Attributes:
@@ -100,7 +100,7 @@ def read_predictions(path: Path, classes: Sequence[str]) -> Predictions:
 
 def read_stressed_predictions(
     path: Path, undisturbed: Predictions
-) -> dict[Stress, dict[str, ModelPredictions]]:
+) -> dict[ConditionKey, dict[str, ModelPredictions]]:
     """Read stressed_predictions.csv: the same patients predicted from disturbed inputs.
 
     Args:
@@ -115,7 +115,7 @@ def read_stressed_predictions(
             models, patients, repeats or labels are not those of the undisturbed predictions.
     """
     frame = _read(path, undisturbed.classes, STRESS_COLUMNS)
-    found: dict[Stress, dict[str, ModelPredictions]] = {}
+    found: dict[ConditionKey, dict[str, ModelPredictions]] = {}
     for key, part in frame.partition_by(STRESS_COLUMNS, as_dict=True, maintain_order=True).items():
         stress = _stress_of(key, path.name)
         where = f"{path.name}, {stress.condition} at level {stress.level:g}, draw {stress.draw}"
@@ -249,12 +249,12 @@ def _missing_faults(
     return faults
 
 
-def _stress_of(key: tuple[object, ...], name: str) -> Stress:
+def _stress_of(key: tuple[object, ...], name: str) -> ConditionKey:
     condition, level, draw = str(key[0]), float(str(key[1])), int(str(key[2]))
     if condition.partition("_")[0] not in set(Modality):
         expected = " or ".join(f"{modality}_..." for modality in Modality)
         raise TableError(Fault(name, f"condition {condition!r}", f"Expected {expected}."))
-    return Stress(condition, level, draw)
+    return ConditionKey(condition, level, draw)
 
 
 def _check_same_patients(stressed: Predictions, undisturbed: Predictions, where: str) -> None:

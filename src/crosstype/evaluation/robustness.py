@@ -19,7 +19,7 @@ from crosstype.evaluation.inference.bootstrap import (
     percentile_interval,
 )
 from crosstype.evaluation.metrics.metrics import headline_key, measure
-from crosstype.evaluation.predictions import ModelPredictions, Predictions, Stress
+from crosstype.evaluation.predictions import ConditionKey, ModelPredictions, Predictions
 from crosstype.evaluation.spec import EvaluationSpec
 
 UNIMODAL = ("image_only", "gene_only")
@@ -61,14 +61,14 @@ Key = tuple[str, float]
 
 
 @dataclass(frozen=True)
-class LossPredictions:
+class PerturbedPredictions:
     """Probabilities under every loss, as `training.rna_loss` wrote them.
 
     Attributes:
         labels: class number of each patient.
-        losses: pattern, level and draw of each loss.
-        of_model: (n_losses, n_repeats, n_patients, n_classes) of each model; NaN where a loss
-            cannot be done to a patient, the same in all models.
+        losses: pattern, level and draw of each perturbation.
+        of_model: (n_perturbations, n_repeats, n_patients, n_classes) of each model; NaN where a
+            perturbation cannot be done to a patient, the same in all models.
         notes: how each pattern was made.
     """
 
@@ -78,17 +78,17 @@ class LossPredictions:
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_losses(path: Path) -> LossPredictions:
+def read_perturbed(path: Path) -> PerturbedPredictions:
     """Read `OUT/rna_loss.npz`."""
     with np.load(path, allow_pickle=False) as held:
         keys = zip(*(held[key].tolist() for key in ("pattern", "level", "draw")), strict=True)
         models = {name.removeprefix("model."): held[name] for name in held if "model." in name}
         notes = dict(zip(held["pattern"].tolist(), held["note"].tolist(), strict=True))
-        return LossPredictions(held["label"], tuple(keys), models, notes)
+        return PerturbedPredictions(held["label"], tuple(keys), models, notes)
 
 
 def rna_loss(
-    found: LossPredictions,
+    found: PerturbedPredictions,
     classes: Sequence[str],
     spec: EvaluationSpec,
     weights: Weights,
@@ -136,7 +136,7 @@ def rna_loss(
     )
 
 
-def _there(found: LossPredictions, rows: Sequence[int]) -> Bool[np.ndarray, " n_patients"]:
+def _there(found: PerturbedPredictions, rows: Sequence[int]) -> Bool[np.ndarray, " n_patients"]:
     """Return the patients of whom every model says something under these losses."""
     there = np.ones(len(found.labels), dtype=bool)
     for probabilities in found.of_model.values():
@@ -164,8 +164,8 @@ class _Judge:
         """Return METRICS of every resample, averaged over repeats and over a resample of draws."""
         each = np.stack([np.mean([self._measured(one) for one in draw], axis=0) for draw in said])
         n_draws, _, n_resamples = each.shape
-        chance = np.random.default_rng(list(self.seed))
-        chosen = chance.integers(n_draws, size=(n_draws, n_resamples))
+        rng = np.random.default_rng(list(self.seed))
+        chosen = rng.integers(n_draws, size=(n_draws, n_resamples))
         chosen[:, 0] = np.arange(n_draws)
         drawn: Values = np.take_along_axis(each, chosen[:, None], axis=0).mean(axis=0)
         return drawn
@@ -234,7 +234,7 @@ class ModalityUse:
 
 def modality_use(
     undisturbed: Predictions,
-    stressed: Mapping[Stress, Mapping[str, ModelPredictions]],
+    stressed: Mapping[ConditionKey, Mapping[str, ModelPredictions]],
     weight_blocks: Sequence[Float[np.ndarray, "n_patients _"]],
     confidence: float,
 ) -> list[ModalityUse]:
@@ -249,7 +249,7 @@ def modality_use(
         weight_blocks: resamples, the first column of all being the cohort as it is.
         confidence: level of the intervals.
     """
-    draws: dict[tuple[str, float], list[Stress]] = {}
+    draws: dict[tuple[str, float], list[ConditionKey]] = {}
     for stress in stressed:
         draws.setdefault((stress.condition, stress.level), []).append(stress)
     rows = []
@@ -272,9 +272,9 @@ def modality_use(
 
 
 def _before(
-    stress: Stress,
+    stress: ConditionKey,
     model: str,
-    stressed: Mapping[Stress, Mapping[str, ModelPredictions]],
+    stressed: Mapping[ConditionKey, Mapping[str, ModelPredictions]],
     whole: Known,
 ) -> Known:
     """Return what disturbed predictions are compared with: the same, less the one disturbance.
@@ -283,7 +283,9 @@ def _before(
     """
     if not stress.condition.endswith(UNDER_LOSS):
         return whole
-    return stressed[Stress(UNDER_LOSS.removeprefix("_"), stress.level, stress.draw)][model], None
+    return stressed[ConditionKey(UNDER_LOSS.removeprefix("_"), stress.level, stress.draw)][
+        model
+    ], None
 
 
 def _drop(

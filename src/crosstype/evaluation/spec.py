@@ -32,7 +32,7 @@ class EvaluationSpec:
     """Study what each model says when expression is lost at test time, in several patterns:
     OUT/rna_loss.csv."""
 
-    n_losses: int = 20
+    n_perturbations: int = 20
     """How often expression is lost at each level of that study, where it is lost by chance."""
 
     other_expression: Path | None = None

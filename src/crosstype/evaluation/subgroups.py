@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 
 from crosstype.errors import Fault, TableError
 from crosstype.evaluation.inference.bootstrap import blocks, draw_weights, headline_per_repeat
-from crosstype.evaluation.inference.intervals import Chance, aurocs_of
+from crosstype.evaluation.inference.intervals import IntervalInputs, aurocs_of
 from crosstype.evaluation.metrics.metrics import headline_key
 from crosstype.evaluation.predictions import ModelPredictions, Predictions
 from crosstype.evaluation.spec import EvaluationSpec
@@ -151,10 +151,10 @@ def _values(
 ) -> dict[str, _Row]:
     """Return value and interval of each metric that was asked for."""
     ranked = "auroc" in asked
-    chance = Chance(aurocs_of(inside, model) if ranked else {}, {}, spec)
+    intervals = IntervalInputs(aurocs_of(inside, model) if ranked else {}, {}, spec)
     resampled = headline_per_repeat(inside, model, asked, weight_blocks).mean(axis=0)
     found = {}
     for metric, values in zip(asked, resampled, strict=True):
-        ends = chance.interval(headline_key(metric, inside.classes), values)
+        ends = intervals.interval(headline_key(metric, inside.classes), values)
         found[metric] = _Row(float(values[0]), *ends)
     return found

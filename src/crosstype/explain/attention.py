@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from crosstype.explain.contributions import Said
+from crosstype.explain.contributions import PredictedLogits
 from crosstype.explain.out_of_fold import HeldOut
 from crosstype.training.fit import Prepared
 from crosstype.training.preprocessing import Preparation
@@ -24,7 +24,7 @@ from crosstype.training.preprocessing import Preparation
 Bag = Float[np.ndarray, "tiles features"]
 
 
-def tile_terms(
+def tile_contributions(
     bag: Bag, weight: Float[np.ndarray, " columns"], preparation: Preparation
 ) -> Float[np.ndarray, " tiles"]:
     """Return each tile's share of what a line hears of a bag, in logits; they sum to the whole.
@@ -56,7 +56,7 @@ PerTile = Float[np.ndarray, " tiles"]
 
 
 @dataclass
-class Looked:
+class PatientAttention:
     """Where the models looked on one patient's tiles; sums until `mean`.
 
     Attributes:
@@ -74,13 +74,13 @@ class Looked:
     tokens: dict[str, PerTile] = field(default_factory=dict)
     n_lines: int = 0
 
-    def mean(self) -> Looked:
+    def mean(self) -> PatientAttention:
         """Return means in place of sums; tokens are means already."""
         contribution = self.contribution
         if contribution is not None:
             contribution = contribution / max(1, self.n_lines)
         attention = self.attention / max(1, self.n_models)
-        return Looked(attention, contribution, self.n_models, self.tokens, self.n_lines)
+        return PatientAttention(attention, contribution, self.n_models, self.tokens, self.n_lines)
 
 
 class Attention:
@@ -89,9 +89,9 @@ class Attention:
     def __init__(self, model: str) -> None:
         """Begin with nothing."""
         self.model = model
-        self._looked: dict[str, Looked] = {}
+        self._looked: dict[str, PatientAttention] = {}
 
-    def add(self, held: HeldOut, said: Said) -> None:
+    def add(self, held: HeldOut, said: PredictedLogits) -> None:
         """Add one fold's test patients; those without an image, or of models without attention."""
         classifier, patients = held.classifier, held.patients
         prepared = Prepared(patients, classifier.preparation, imputed=classifier.imputed)
@@ -115,7 +115,7 @@ class Attention:
                     }
                 self._add_contribution(held, said, row)
 
-    def patients(self) -> Iterator[tuple[str, Looked]]:
+    def patients(self) -> Iterator[tuple[str, PatientAttention]]:
         """Give each patient with an image, and where the models looked in the mean."""
         for patient in sorted(self._looked):
             yield patient, self._looked[patient].mean()
@@ -124,10 +124,10 @@ class Attention:
         """Return whether anybody was looked at."""
         return bool(self._looked)
 
-    def _of(self, patient: str, n_tiles: int) -> Looked:
-        return self._looked.setdefault(patient, Looked(np.zeros(n_tiles)))
+    def _of(self, patient: str, n_tiles: int) -> PatientAttention:
+        return self._looked.setdefault(patient, PatientAttention(np.zeros(n_tiles)))
 
-    def _add_contribution(self, held: HeldOut, said: Said, row: int) -> None:
+    def _add_contribution(self, held: HeldOut, said: PredictedLogits, row: int) -> None:
         """Add what the line hears of each tile, towards the patient's class as attributions are."""
         if said.line is None or not said.line.image_weight.shape[2]:
             return
@@ -139,7 +139,7 @@ class Attention:
         shown = held.patients.bag_of[row]
         assert shown is not None
         bag = held.patients.bags.read(shown)
-        found = tile_terms(bag, towards, held.classifier.preparation)
+        found = tile_contributions(bag, towards, held.classifier.preparation)
         one = self._looked[held.patients.ids[row]]
         one.contribution = found if one.contribution is None else one.contribution + found
         one.n_lines += 1

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from crosstype.explain.contributions import LogitParts
+from crosstype.explain.contributions import Contributions
 from crosstype.explain.out_of_fold import HeldOut
 from crosstype.explain.permutation_importance import Permuted
 from crosstype.expression.genes.sets import MatchedSets
@@ -44,19 +44,19 @@ class Attributions:
         self._row = {patient: row for row, patient in enumerate(patients.ids)}
         self._own = np.zeros((len(patients), n_genes), dtype=np.float32)
         self._parts = np.zeros((len(patients), len(SUMMED)))
-        self._trust = np.zeros(len(patients))
+        self._residual_weight = np.zeros(len(patients))
         self._absolute = np.zeros(n_genes)
         self._product, self._square = np.zeros((self.n_logits, n_genes)), np.zeros(n_genes)
         self._permuted = np.zeros((2, n_genes))
         self._n_permuted = np.zeros(n_genes, dtype=np.int64)
         self._n_folds = 0
 
-    def add(self, held: HeldOut, parts: LogitParts) -> None:
+    def add(self, held: HeldOut, parts: Contributions) -> None:
         """Add one fold's test patients."""
         rows = np.array([self._row[patient] for patient in held.patients.ids])
         kept = np.flatnonzero(held.classifier.preparation.kept)
         self.n_models[rows] += 1
-        self._trust[rows] += parts.said.trust
+        self._residual_weight[rows] += parts.said.residual_weight
         self.gap = max(self.gap, float(parts.gap.max()))
         totals = (
             parts.said.logits,
@@ -85,9 +85,9 @@ class Attributions:
         self._n_folds += 1
 
     @property
-    def trust(self) -> float:
+    def residual_weight(self) -> float:
         """Return the mean share of the networks' correction in a prediction, 0 to 1."""
-        return float((self._trust / np.maximum(1, self.n_models)).mean())
+        return float((self._residual_weight / np.maximum(1, self.n_models)).mean())
 
     @property
     def logits(self) -> Float[np.ndarray, " patients"]:
@@ -173,7 +173,7 @@ class Attributions:
             "label": [self.classes[own] for own in self.targets],
             "towards": towards,
             **{name: means[:, place] for place, name in enumerate(SUMMED)},
-            "trust": self._trust / n_models,
+            "residual_weight": self._residual_weight / n_models,
             "n_models": self.n_models,
             "top_genes": [self._top_genes(row) for row in range(len(self.ids))],
         }

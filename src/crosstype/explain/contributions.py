@@ -30,8 +30,8 @@ from crosstype.training.linear.base_model import (
     IMAGE_ALONE_WEIGHT,
     IMAGE_WEIGHT_BESIDE_GENES,
     SPREAD_WEIGHT,
-    LinearStart,
-    line_inputs,
+    RidgeBaseModel,
+    base_model_inputs,
 )
 from crosstype.training.network_classifier import NetworkClassifier
 from crosstype.training.patients import Patients
@@ -40,7 +40,7 @@ from crosstype.types import Modality
 
 
 @dataclass(frozen=True)
-class LineTerms:
+class BaseModelContributions:
     """What a line says of patients, as sums. All in logits.
 
     Attributes:
@@ -67,9 +67,11 @@ class LineTerms:
         return total
 
 
-def line_terms(line: LinearStart, patients: Patients, preparation: Preparation) -> LineTerms:
+def base_model_contributions(
+    line: RidgeBaseModel, patients: Patients, preparation: Preparation
+) -> BaseModelContributions:
     """Take apart what a line says of patients; `logits` is then what `line.logits` returns."""
-    genes, images = line_inputs(patients, preparation, line.uses)
+    genes, images = base_model_inputs(patients, preparation, line.uses)
     blind = np.isnan(images).any(axis=1)
     images = np.nan_to_num(images)
     n_patients, n_genes, n_images = len(patients), genes.shape[1], images.shape[1]
@@ -88,7 +90,7 @@ def line_terms(line: LinearStart, patients: Patients, preparation: Preparation) 
         weight[lacking, :, : n_genes + n_images], bias[lacking], shrinkage = found
         rest[lacking] *= shrinkage
     own = weight[:, :, n_genes : n_genes + n_images]
-    terms = LineTerms(
+    terms = BaseModelContributions(
         weight[:, :, :n_genes] * np.nan_to_num(genes)[:, None, :],
         weight[:, :, :n_genes],
         own * _column_sizes(n_images, beside_genes=Modality.GENES in line.uses),
@@ -100,7 +102,7 @@ def line_terms(line: LinearStart, patients: Patients, preparation: Preparation) 
 
 
 def _inferred(
-    line: LinearStart,
+    line: RidgeBaseModel,
     genes: Float[np.ndarray, "patients genes"],
     images: Float[np.ndarray, "patients columns"],
 ) -> tuple[Float[np.ndarray, "patients logits inputs"], Logits, Logits]:
@@ -146,16 +148,16 @@ def _column_sizes(n_columns: int, *, beside_genes: bool) -> Float[np.ndarray, " 
 
 
 def _of_blind(
-    terms: LineTerms,
+    terms: BaseModelContributions,
     rows: np.ndarray,
-    line: LinearStart,
+    line: RidgeBaseModel,
     seen: tuple[Patients, Preparation],
-) -> LineTerms:
+) -> BaseModelContributions:
     """Put in what the genes say alone of patients without an image."""
     if line.genes_alone is None or not len(rows):
         return terms
     patients, preparation = seen
-    alone = line_terms(line.genes_alone, patients.take(rows), preparation)
+    alone = base_model_contributions(line.genes_alone, patients.take(rows), preparation)
     parts: dict[str, np.ndarray] = {}
     for name in ("genes", "gene_weight", "bias"):
         parts[name] = getattr(terms, name).copy()
@@ -183,22 +185,22 @@ PerGene = Float[np.ndarray, "patients logits genes"]
 
 
 @dataclass(frozen=True)
-class Said:
+class PredictedLogits:
     """What a classifier says of patients, before temperature and threshold.
 
     Attributes:
         logits: of each patient.
-        trust: share of the networks' correction in each patient's logits.
+        residual_weight: share of the networks' correction in each patient's logits.
         line: the line's own part, taken apart; None if there is no line.
     """
 
     logits: Logits
-    trust: Float[np.ndarray, " patients"]
-    line: LineTerms | None
+    residual_weight: Float[np.ndarray, " patients"]
+    line: BaseModelContributions | None
 
 
 @dataclass(frozen=True)
-class LogitParts:
+class Contributions:
     """What a classifier's logits are made of; all in logits.
 
     Attributes:
@@ -209,7 +211,7 @@ class LogitParts:
         rest: what clinical covariates add.
     """
 
-    said: Said
+    said: PredictedLogits
     baseline: Logits
     genes: PerGene
     image: Logits
@@ -223,38 +225,40 @@ class LogitParts:
         return found
 
 
-def what_is_said(classifier: NetworkClassifier, patients: Patients) -> Said:
+def predicted_logits(classifier: NetworkClassifier, patients: Patients) -> PredictedLogits:
     """Return what a classifier says of patients, and how far its networks say it."""
     prepared = Prepared(patients, classifier.preparation, imputed=classifier.imputed)
     if classifier.start is None:
         logits = classifier.logits(patients).numpy().astype(np.float64)
-        return Said(logits, np.ones(len(patients)), None)
-    trust = np.array([classifier.trusts[one] for one in classifier.regime_of(prepared)])
-    line = line_terms(classifier.start, patients, classifier.preparation)
-    if trust.any():
+        return PredictedLogits(logits, np.ones(len(patients)), None)
+    residual_weight = np.array(
+        [classifier.residual_weights[one] for one in classifier.pattern_of(prepared)]
+    )
+    line = base_model_contributions(classifier.start, patients, classifier.preparation)
+    if residual_weight.any():
         logits = classifier.logits(patients).numpy().astype(np.float64)
     else:  # the same in double precision
         logits = classifier.start.logits(patients, classifier.preparation)
-    return Said(logits, trust, line)
+    return PredictedLogits(logits, residual_weight, line)
 
 
-def logit_parts(classifier: NetworkClassifier, patients: Patients) -> LogitParts:
+def contributions_of(classifier: NetworkClassifier, patients: Patients) -> Contributions:
     """Take apart what a classifier says of patients."""
-    said = what_is_said(classifier, patients)
+    said = predicted_logits(classifier, patients)
     prepared = Prepared(patients, classifier.preparation, imputed=classifier.imputed)
     genes = np.zeros((*said.logits.shape, prepared.genes.shape[1]))
     base, image, rest = (np.zeros_like(said.logits) for _ in range(3))
     if said.line is not None:
         base, image, rest = said.line.bias.copy(), said.line.image.copy(), said.line.rest.copy()
         genes = said.line.genes.copy() if said.line.genes.shape[2] else genes
-    trusted = np.flatnonzero(said.trust > 0)
+    trusted = np.flatnonzero(said.residual_weight > 0)
     if len(trusted):
-        shares = said.trust[trusted][:, None]
+        shares = said.residual_weight[trusted][:, None]
         added = _of_networks(classifier, prepared, trusted)
         genes[trusted] += shares[:, :, None] * added[1]
         for held, one in ((base, added[0]), (image, added[2]), (rest, added[3])):
             held[trusted] += shares * one
-    return LogitParts(said, base, genes, image, rest)
+    return Contributions(said, base, genes, image, rest)
 
 
 def _of_networks(

@@ -9,26 +9,30 @@ from typing import Any
 import numpy as np
 
 from crosstype.crossval.run import use_one_thread
-from crosstype.crossval.worker import Bench
+from crosstype.crossval.worker import WorkerData
 from crosstype.explain.attention import Attention
 from crosstype.explain.attribution import Attributions
-from crosstype.explain.contributions import logit_parts, what_is_said
+from crosstype.explain.contributions import contributions_of, predicted_logits
 from crosstype.explain.maps import Pictures, Subject
 from crosstype.explain.out_of_fold import HeldOut, fitted_models
 from crosstype.explain.permutation_importance import permuted
 from crosstype.explain.spec import ExplanationSpec
-from crosstype.explain.tables import Explained, write_tables
-from crosstype.explain.tile_locations import Places
+from crosstype.explain.tables import ModelExplanation, write_tables
+from crosstype.explain.tile_locations import TileLocations
 from crosstype.expression.matrix import load_expression
 from crosstype.io.tables import write_table
-from crosstype.progress import Watcher
+from crosstype.progress import Progress
 
 N_FIRST = 20
 """Genes of highest rank that are always permuted, before the evenly spaced ones."""
 
 
 def explain(
-    bench: Bench, models: Sequence[str], places: Places, pictures: Pictures, watcher: Watcher
+    worker_data: WorkerData,
+    models: Sequence[str],
+    places: TileLocations,
+    pictures: Pictures,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Explain every model and write OUT/explanation anew; return notes.
 
@@ -38,14 +42,14 @@ def explain(
     """
     use_one_thread()
     spec = pictures.spec
-    watcher.start("explain", 2 * len(models) * len(bench.folds) + 1)
+    progress.start("explain", 2 * len(models) * len(worker_data.folds) + 1)
     shutil.rmtree(pictures.folder, ignore_errors=True)
     pictures.folder.mkdir(parents=True)
     done = []
     for model in models:
-        done.append(_explain_model(bench, model, spec, watcher))
+        done.append(_explain_model(worker_data, model, spec, progress))
         _draw(done[-1], places, pictures)
-    write_tables(done, bench.gene_sets, places, (pictures.folder, spec.n_tiles_shown))
+    write_tables(done, worker_data.gene_sets, places, (pictures.folder, spec.n_tiles_shown))
     write_table(pictures.folder / "drawn.csv", pictures.finish())
     notes = [line for one in done for line in in_words(one.attributions)]
     for faults, words in ((pictures.faults, "cannot be shown"), (places.faults, "has no places")):
@@ -54,9 +58,9 @@ def explain(
             notes.append(
                 f"{len(faults)} slides, whose tissue {words}, first {first}: {faults[first]}"
             )
-    watcher.step(f"{len(pictures.drawn)} pictures")
+    progress.step(f"{len(pictures.drawn)} pictures")
     for line in notes:
-        watcher.say(line)
+        progress.say(line)
     return {"models": list(models), "notes": notes, "n_pictures": len(pictures.drawn)}
 
 
@@ -64,7 +68,7 @@ def in_words(one: Attributions) -> list[str]:
     """Return in words how complete a model's attributions are, and whether permutation agrees."""
     lines = [
         f"{one.model}: each logit is the sum of its parts, but for {one.gap:.1g} at most; its "
-        f"networks weigh {one.trust:.0%} in the mean, its line decides the rest"
+        f"networks weigh {one.residual_weight:.0%} in the mean, its line decides the rest"
     ]
     if one.has_genes:
         first = ", ".join(one.genes[place] for place in one.order[:5])
@@ -77,31 +81,33 @@ def in_words(one: Attributions) -> list[str]:
     return lines
 
 
-def _explain_model(bench: Bench, model: str, spec: ExplanationSpec, watcher: Watcher) -> Explained:
+def _explain_model(
+    worker_data: WorkerData, model: str, spec: ExplanationSpec, progress: Progress
+) -> ModelExplanation:
     """Go through a model's folds twice: to take logits apart, then to permute genes."""
-    genes = load_expression(bench.plan.out / "expression.npz").genes
-    attributions, attention = Attributions(model, genes, bench.patients), Attention(model)
-    for held in fitted_models(bench, model):
-        parts = logit_parts(held.classifier, held.patients)
+    genes = load_expression(worker_data.plan.out / "expression.npz").genes
+    attributions, attention = Attributions(model, genes, worker_data.patients), Attention(model)
+    for held in fitted_models(worker_data, model):
+        parts = contributions_of(held.classifier, held.patients)
         attributions.add(held, parts)
         attention.add(held, parts.said)
-        watcher.step(f"{model} repeat {held.job.repeat + 1} fold {held.job.fold + 1}")
-    for held in fitted_models(bench, model):
+        progress.step(f"{model} repeat {held.job.repeat + 1} fold {held.job.fold + 1}")
+    for held in fitted_models(worker_data, model):
         if attributions.has_genes and spec.n_permutations:
-            _permute(held, attributions, spec, bench.plan.seed)
-        watcher.step(f"{model} permuted, repeat {held.job.repeat + 1} fold {held.job.fold + 1}")
-    return Explained(attributions, attention)
+            _permute(held, attributions, spec, worker_data.plan.seed)
+        progress.step(f"{model} permuted, repeat {held.job.repeat + 1} fold {held.job.fold + 1}")
+    return ModelExplanation(attributions, attention)
 
 
 def _permute(held: HeldOut, attributions: Attributions, spec: ExplanationSpec, seed: int) -> None:
     """Permute the genes of one fold: all where the line alone decides everywhere, else some."""
     kept = np.flatnonzero(held.classifier.preparation.kept)
     chosen = np.arange(len(kept))
-    if attributions.trust > 0:
+    if attributions.residual_weight > 0:
         some = spread_over_ranks(attributions.order, spec.n_permuted_genes)
         chosen = np.flatnonzero(np.isin(kept, some))
     rng = np.random.default_rng([seed, held.job.repeat, held.job.fold])
-    said = what_is_said(held.classifier, held.patients)
+    said = predicted_logits(held.classifier, held.patients)
     found = permuted(held, said, chosen, spec.n_permutations, rng)
     attributions.add_permuted(held, chosen, found)
 
@@ -115,7 +121,7 @@ def spread_over_ranks(order: np.ndarray, n: int) -> np.ndarray:
     return found
 
 
-def _draw(one: Explained, places: Places, pictures: Pictures) -> None:
+def _draw(one: ModelExplanation, places: TileLocations, pictures: Pictures) -> None:
     """Draw the patients whose predictions are most certain, until enough slides are drawn."""
     ids, logits = one.attributions.ids, one.attributions.logits
     looked = dict(one.attention.patients())
@@ -126,6 +132,6 @@ def _draw(one: Explained, places: Places, pictures: Pictures) -> None:
         if ids[row] not in looked:
             continue
         slides = places.of(ids[row])
-        who = Subject(one.attributions.model, ids[row], one.attributions.trust)
+        who = Subject(one.attributions.model, ids[row], one.attributions.residual_weight)
         pictures.draw(who, looked[ids[row]], slides[:left])
         left -= max(1, sum(slide.tile_xy_px is not None for slide in slides))

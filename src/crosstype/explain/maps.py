@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from crosstype.errors import SlideError
-from crosstype.explain.attention import Looked, rank_of
+from crosstype.explain.attention import PatientAttention, rank_of
 from crosstype.explain.spec import ExplanationSpec
 from crosstype.explain.tile_locations import SlideTiles
 from crosstype.features.slide_sources import Source
@@ -116,7 +116,7 @@ STYLE: dict[Any, Any] = {
 
 
 @dataclass(frozen=True)
-class Shown:
+class MapLayer:
     """What a map shows.
 
     Attributes:
@@ -153,7 +153,7 @@ def _colours(share: np.ndarray, *, diverging: bool) -> np.ndarray:
     return rgb
 
 
-def draw_map(slide: SlideTiles, shown: Shown, thumbnail: Image.Image | None) -> Image.Image:
+def draw_map(slide: SlideTiles, shown: MapLayer, thumbnail: Image.Image | None) -> Image.Image:
     """Return a heat map: every tile where it lies, over the thumbnail, with a legend below.
 
     Args:
@@ -204,7 +204,7 @@ def _background(slide: SlideTiles, thumbnail: Image.Image | None) -> tuple[float
     return zoom, Image.new("RGB", (round(width * zoom) or 1, round(height * zoom) or 1), PAPER)
 
 
-def _draw_legend(page: Image.Image, top_px: int, shown: Shown) -> None:
+def _draw_legend(page: Image.Image, top_px: int, shown: MapLayer) -> None:
     """Draw title, colours with their values, and note."""
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(13)
     low, high = shown.limits
@@ -341,12 +341,12 @@ class Subject:
     Attributes:
         model: who looked.
         patient_id: at whom.
-        trust: mean share of the networks' correction in the model's predictions, 0 to 1.
+        residual_weight: mean share of the networks' correction in the model's predictions, 0 to 1.
     """
 
     model: str
     patient_id: str
-    trust: float
+    residual_weight: float
 
 
 @dataclass
@@ -371,12 +371,12 @@ class Pictures:
     faults: dict[str, str] = field(default_factory=dict)
     measured: dict[str, tuple[str, SlideTiles, dict[str, PerTile]]] = field(default_factory=dict)
 
-    def draw(self, who: Subject, looked: Looked, slides: Sequence[SlideTiles]) -> None:
+    def draw(self, who: Subject, looked: PatientAttention, slides: Sequence[SlideTiles]) -> None:
         """Draw one patient: a map for each slide with coordinates, else a strip."""
         placed = [one for one in slides if one.tile_xy_px is not None]
         if len(placed) < len(slides):
             name = f"strips/{file_name_of(who.patient_id)}.{who.model}.svg"
-            title = f"{who.patient_id}, {who.model}. {_weight_in_words(who.trust)}"
+            title = f"{who.patient_id}, {who.model}. {_weight_in_words(who.residual_weight)}"
             figure = plot_strip(title, looked.attention, looked.contribution)
             write_svg(self.folder / name, figure)
             self._list(who, "", "strip", name)
@@ -391,7 +391,7 @@ class Pictures:
             self._list(Subject("", patient_id, 0.0), slide_id, "geojson", name)
         return pl.DataFrame(self.drawn, schema=DRAWN_SCHEMA)
 
-    def _draw_slide(self, who: Subject, looked: Looked, slide: SlideTiles) -> None:
+    def _draw_slide(self, who: Subject, looked: PatientAttention, slide: SlideTiles) -> None:
         attention = looked.attention[slide.bag]
         self._measure(who, looked, slide)
         order = np.argsort(-attention, kind="stable")
@@ -400,7 +400,9 @@ class Pictures:
         pixels = self._pixels(slide, [*ends[0].tolist(), *ends[1].tolist()])
         stem = f"{file_name_of(slide.slide_id)}.{who.model}"
         for kind, shown in self._maps(who, looked, slide).items():
-            ending = "" if kind == first_map(who.trust, looked) else f".{file_name_of(kind)}"
+            ending = (
+                "" if kind == first_map(who.residual_weight, looked) else f".{file_name_of(kind)}"
+            )
             name = f"maps/{stem}{ending}.png"
             write_png(self.folder / name, draw_map(slide, shown, pixels.thumbnail))
             self._list(who, slide.slide_id, kind, name)
@@ -411,26 +413,28 @@ class Pictures:
             write_image(self.folder / name, draw_tiles(list(zip(words, parts, strict=True))))
             self._list(who, slide.slide_id, "tiles", name)
 
-    def _maps(self, who: Subject, looked: Looked, slide: SlideTiles) -> dict[str, Shown]:
+    def _maps(
+        self, who: Subject, looked: PatientAttention, slide: SlideTiles
+    ) -> dict[str, MapLayer]:
         """Return what is shown of a slide, by kind of map."""
-        n_tiles, note = len(looked.attention), _weight_in_words(who.trust)
+        n_tiles, note = len(looked.attention), _weight_in_words(who.residual_weight)
 
-        def attention(title: str, values: PerTile) -> Shown:
+        def attention(title: str, values: PerTile) -> MapLayer:
             times = values[slide.bag] * n_tiles
-            return Shown(f"{who.model}: {title}", note, times, diverging=False, unit="x even")
+            return MapLayer(f"{who.model}: {title}", note, times, diverging=False, unit="x even")
 
         maps = {"attention": attention("attention of its networks", looked.attention)}
         if looked.contribution is not None:
             title = f"{who.model}: what its line hears of each tile"
             heard = looked.contribution[slide.bag]
-            maps["contribution"] = Shown(title, note, heard, diverging=True, unit="logit")
+            maps["contribution"] = MapLayer(title, note, heard, diverging=True, unit="logit")
         for name in self.spec.tokens:
             if name in looked.tokens:
                 title = f"attention of gene token {name}"
                 maps[f"token {name}"] = attention(title, looked.tokens[name])
         return maps
 
-    def _measure(self, who: Subject, looked: Looked, slide: SlideTiles) -> None:
+    def _measure(self, who: Subject, looked: PatientAttention, slide: SlideTiles) -> None:
         """Keep a slide's measurements; those of a second model carry its name."""
         known = self.measured.setdefault(slide.slide_id, (who.patient_id, slide, {}))[2]
         tag = f" {who.model}" if known else ""
@@ -452,13 +456,13 @@ class Pictures:
         self.drawn.append(dict(zip(DRAWN_SCHEMA, row, strict=True)))
 
 
-def first_map(trust: float, looked: Looked) -> str:
+def first_map(residual_weight: float, looked: PatientAttention) -> str:
     """Return which map stands for a model: what decides most of its predictions.
 
     Attention, if its networks weigh half or more in the mean; else what the line hears.
     """
-    return "attention" if trust >= 0.5 or looked.contribution is None else "contribution"
+    return "attention" if residual_weight >= 0.5 or looked.contribution is None else "contribution"
 
 
-def _weight_in_words(trust: float) -> str:
-    return f"Weight of the networks in its predictions: {trust:.0%} (mean)."
+def _weight_in_words(residual_weight: float) -> str:
+    return f"Weight of the networks in its predictions: {residual_weight:.0%} (mean)."

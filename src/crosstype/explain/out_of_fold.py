@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from crosstype.crossval.plan import Job
-from crosstype.crossval.worker import Bench
+from crosstype.crossval.worker import WorkerData
 from crosstype.errors import TrainingError
 from crosstype.training.checkpoint import load_classifier
 from crosstype.training.network_classifier import NetworkClassifier
@@ -28,7 +28,7 @@ class HeldOut:
     patients: Patients
 
 
-def fitted_models(bench: Bench, model: str) -> Iterator[HeldOut]:
+def fitted_models(worker_data: WorkerData, model: str) -> Iterator[HeldOut]:
     """Give every fold's model with its test patients, in order; one is in memory at a time.
 
     Raises:
@@ -36,7 +36,7 @@ def fitted_models(bench: Bench, model: str) -> Iterator[HeldOut]:
             networks.
         CheckpointError: a model file is damaged.
     """
-    for (repeat, number), fold in sorted(bench.folds.items()):
+    for (repeat, number), fold in sorted(worker_data.folds.items()):
         job = Job(repeat, number, model)
         taught = {*fold.train, *(patient for part in fold.inner for patient in part)}
         seen = sorted(taught & set(fold.test))
@@ -45,10 +45,10 @@ def fitted_models(bench: Bench, model: str) -> Iterator[HeldOut]:
                 f"explanation: {seen[0]} taught the model of repeat {repeat + 1}, fold "
                 f"{number + 1}, that is to explain him. Deal the folds anew."
             )
-        classifier = load_classifier(bench.plan.checkpoint(job))
+        classifier = load_classifier(worker_data.plan.checkpoint(job))
         if not isinstance(classifier, NetworkClassifier):
             raise TrainingError(
                 f"explanation: {model} is no network, so it has no attention and no attributions. "
                 "Name others in [explanation] models."
             )
-        yield HeldOut(job, classifier, bench.patients.select(fold.test))
+        yield HeldOut(job, classifier, worker_data.patients.select(fold.test))

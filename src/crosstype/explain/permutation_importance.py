@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from crosstype.explain.contributions import BATCH_BYTES, VALUES_AT_ONCE, Said, with_genes
+from crosstype.explain.contributions import BATCH_BYTES, VALUES_AT_ONCE, PredictedLogits, with_genes
 from crosstype.explain.out_of_fold import HeldOut
 from crosstype.models.network import Batch
 from crosstype.training.fit import Prepared
-from crosstype.training.linear.base_model import line_inputs
+from crosstype.training.linear.base_model import base_model_inputs
 
 Genes = Int[np.ndarray, " chosen"]
 Donors = Int[np.ndarray, "patients chosen"]
@@ -36,7 +36,7 @@ class Permuted:
 
 
 def permuted(
-    held: HeldOut, said: Said, chosen: Genes, n_draws: int, rng: np.random.Generator
+    held: HeldOut, said: PredictedLogits, chosen: Genes, n_draws: int, rng: np.random.Generator
 ) -> Permuted:
     """Permute each of these kept genes between test patients who have it, several times.
 
@@ -54,7 +54,7 @@ def permuted(
     plain = log_loss(said.logits[:, :, None], targets)
     loss, change = np.zeros((2, len(chosen)))
     for _ in range(n_draws):
-        donors = _dealt(~np.isnan(prepared.genes[:, chosen]), rng)
+        donors = _assigned(~np.isnan(prepared.genes[:, chosen]), rng)
         moved = _moved(held, prepared, said, chosen, donors)
         loss += (log_loss(said.logits[:, :, None] + moved, targets) - plain).mean(axis=0)
         change += np.abs(moved).mean(axis=(0, 1))
@@ -74,7 +74,7 @@ def log_loss(
     return own
 
 
-def _dealt(measured: Bool[np.ndarray, "patients chosen"], rng: np.random.Generator) -> Donors:
+def _assigned(measured: Bool[np.ndarray, "patients chosen"], rng: np.random.Generator) -> Donors:
     """Return whose value each patient gets of each gene; who lacks a gene keeps lacking it."""
     n_patients, n_chosen = measured.shape
     keys = rng.random((n_patients, n_chosen))
@@ -87,23 +87,23 @@ def _dealt(measured: Bool[np.ndarray, "patients chosen"], rng: np.random.Generat
 
 
 def _moved(
-    held: HeldOut, prepared: Prepared, said: Said, chosen: Genes, donors: Donors
+    held: HeldOut, prepared: Prepared, said: PredictedLogits, chosen: Genes, donors: Donors
 ) -> Float[np.ndarray, "patients logits chosen"]:
     """Return by how much each patient's logits move for each gene that is permuted."""
     columns = np.arange(len(chosen))
     moved = np.zeros((len(prepared), said.logits.shape[1], len(chosen)))
     if said.line is not None and held.classifier.start is not None:
         start = held.classifier.start
-        inputs, _ = line_inputs(held.patients, held.classifier.preparation, start.uses)
+        inputs, _ = base_model_inputs(held.patients, held.classifier.preparation, start.uses)
         inputs = np.nan_to_num(inputs[:, chosen])
         away = inputs[donors, columns] - inputs
         moved += said.line.gene_weight[:, :, chosen] * away[:, None, :]
-    trusted = np.flatnonzero(said.trust > 0)
+    trusted = np.flatnonzero(said.residual_weight > 0)
     if len(trusted):
         values = np.nan_to_num(prepared.genes[:, chosen])[donors, columns]
         for rows in prepared.parted(trusted, BATCH_BYTES):
             by_networks = _network_moves(held, prepared.batch(rows), chosen, values[rows])
-            moved[rows] += said.trust[rows][:, None, None] * by_networks
+            moved[rows] += said.residual_weight[rows][:, None, None] * by_networks
     return moved
 
 

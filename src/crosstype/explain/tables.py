@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from crosstype.explain.attention import Attention, Looked, rank_of
+from crosstype.explain.attention import Attention, PatientAttention, rank_of
 from crosstype.explain.attribution import Attributions
-from crosstype.explain.tile_locations import Places, SlideTiles
+from crosstype.explain.tile_locations import SlideTiles, TileLocations
 from crosstype.expression.genes.sets import MatchedSets
 from crosstype.io.files import replacing
 from crosstype.io.tables import write_table
@@ -42,7 +42,7 @@ NAMED = {"attributions.csv": "gene", "gene_sets.csv": "gene_set", "patients.csv"
 
 
 @dataclass(frozen=True)
-class Explained:
+class ModelExplanation:
     """One model, explained."""
 
     attributions: Attributions
@@ -50,9 +50,9 @@ class Explained:
 
 
 def write_tables(
-    done: Sequence[Explained],
+    done: Sequence[ModelExplanation],
     sets: MatchedSets | None,
-    places: Places,
+    places: TileLocations,
     how: tuple[Path, int],
 ) -> None:
     """Write every table; one without rows still has its header.
@@ -86,8 +86,8 @@ def write_tables(
 
 
 def _looked(
-    done: Sequence[Explained], places: Places
-) -> Iterator[tuple[str, str, Looked, Sequence[SlideTiles]]]:
+    done: Sequence[ModelExplanation], places: TileLocations
+) -> Iterator[tuple[str, str, PatientAttention, Sequence[SlideTiles]]]:
     """Give model, patient, where the model looked, and the patient's slides."""
     for one in done:
         for patient, looked in one.attention.patients():
@@ -103,7 +103,7 @@ def _write_parts(path: Path, schema: Mapping[str, Any], frames: Iterator[pl.Data
 
 
 def _attention_rows(
-    model: str, patient_id: str, looked: Looked, slides: Sequence[SlideTiles]
+    model: str, patient_id: str, looked: PatientAttention, slides: Sequence[SlideTiles]
 ) -> Iterator[pl.DataFrame]:
     """Give one table per slide; ranks are over all tiles of the patient."""
     rank = rank_of(looked.attention)
@@ -128,7 +128,11 @@ def _attention_rows(
 
 
 def _token_rows(
-    model: str, patient_id: str, looked: Looked, slides: Sequence[SlideTiles], n_tiles: int
+    model: str,
+    patient_id: str,
+    looked: PatientAttention,
+    slides: Sequence[SlideTiles],
+    n_tiles: int,
 ) -> Iterator[pl.DataFrame]:
     """Give one table per gene token: the tiles at which it looks most."""
     for token, attention in looked.tokens.items():

@@ -39,7 +39,7 @@ class SlideTiles:
 
 
 @dataclass(frozen=True)
-class Places:
+class TileLocations:
     """Knows the feature files of the cohort.
 
     Attributes:

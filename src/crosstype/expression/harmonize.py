@@ -19,7 +19,7 @@ from crosstype.errors import CohortError
 from crosstype.expression.genes.sets import MatchedSets
 from crosstype.expression.pipeline_state import align_genes
 from crosstype.expression.read import Expression, divides_counts, read_expression
-from crosstype.expression.sample_selection import chosen_samples
+from crosstype.expression.sample_selection import select_samples
 from crosstype.expression.spec import ExpressionSpec
 from crosstype.expression.units import LinearScale, Measure, Unit, linear_scale_of, unit_of
 
@@ -261,7 +261,7 @@ def new_expression(
     where: str, found: Expression, reading: ExpressionSpec, wanted: GeneInput
 ) -> NewExpression:
     """Return the expression of new patients from a table that was read; as above."""
-    samples, reasons, sample_notes = chosen_samples(found)
+    samples, reasons, sample_notes = select_samples(found)
     values, notes = converted(where, found, kind_of(found, reading), wanted)
     aligned, share = align_genes(values[list(samples.values())], found.genes, wanted.genes)
     if not share:

@@ -14,7 +14,7 @@ from crosstype.expression.read import Expression
 from crosstype.tcga import aliquot_order, is_tumour, patient_of, sample_type_of, tissue_of
 
 
-def chosen_samples(expression: Expression) -> tuple[dict[str, int], dict[str, str], list[str]]:
+def select_samples(expression: Expression) -> tuple[dict[str, int], dict[str, str], list[str]]:
     """Return each patient's row of the table; why others have none; and notes."""
     present = ~np.isnan(expression.values).all(axis=1)
     order = sorted(range(len(present)), key=lambda i: aliquot_order(expression.sample_ids[i]))

@@ -22,7 +22,7 @@ from crosstype.features.formats.writer import DAMAGED, writing_features
 from crosstype.features.slide_sources import Source
 from crosstype.features.store import NO_FILE, FeatureRow
 from crosstype.features.tile_batches import (
-    Recipe,
+    ExtractionRecipe,
     TileSet,
     cut_tiles,
     grid_tiles,
@@ -30,7 +30,7 @@ from crosstype.features.tile_batches import (
     stain_of,
 )
 from crosstype.io.files import hash_of
-from crosstype.progress import Watcher
+from crosstype.progress import Progress
 from crosstype.slides.open import open_slide
 from crosstype.types import file_name_of
 
@@ -57,7 +57,7 @@ class TileEncoder(Protocol):
 LEAST_SHARE = 0.01
 
 
-def hash_of_recipe(recipe: Recipe, encoder: TileEncoder, mpp: float | None) -> str:
+def hash_of_recipe(recipe: ExtractionRecipe, encoder: TileEncoder, mpp: float | None) -> str:
     """Return a hash over all that decides a slide's features; where it lies does not count."""
     specs = [recipe.tissue, recipe.tiles, recipe.stain, recipe.augmentation]
     stands = [recipe.slides.mpp, mpp, recipe.features.damaged_tiles]
@@ -66,11 +66,11 @@ def hash_of_recipe(recipe: Recipe, encoder: TileEncoder, mpp: float | None) -> s
 
 def extract_slides(
     sources: Sequence[Source],
-    recipe: Recipe,
+    recipe: ExtractionRecipe,
     encoder: TileEncoder,
     out: Path,
     sha256_of: Callable[[Path], str],
-    watcher: Watcher,
+    progress: Progress,
 ) -> list[FeatureRow]:
     """Extract every slide that is not done; a slide that fails is a row with its fault.
 
@@ -82,7 +82,7 @@ def extract_slides(
     """
     rows = []
     unwritten: list[Fault] = []
-    watcher.start("features", len(sources))
+    progress.start("features", len(sources))
     for source in sources:
         row = FeatureRow(source.slide_id, source.patient_id, 0, 0, encoder.card.name, "", "")
         path = feature_path(out, encoder.card.name, source.slide_id)
@@ -94,7 +94,7 @@ def extract_slides(
             (n_tiles, n_features), left_out = _shape_of(path)
             row = replace(row, n_tiles=n_tiles, n_features=n_features, sha256=sha256_of(path))
             if left_out:
-                watcher.say(f"{source.slide_id}: {left_out}")
+                progress.say(f"{source.slide_id}: {left_out}")
         except (SlideError, FeatureFileError, EncoderError) as error:
             row = replace(row, fault=str(error))
         except OSError as error:
@@ -103,7 +103,7 @@ def extract_slides(
             unwritten.append(Fault(str(error.filename or path.name), found, MAKE_ROOM))
             continue
         rows.append(row)
-        watcher.step(f"{source.slide_id}: {row.fault or f'{row.n_tiles} tiles'}")
+        progress.step(f"{source.slide_id}: {row.fault or f'{row.n_tiles} tiles'}")
     if unwritten:
         raise FeatureFileError(unwritten)
     return rows
@@ -142,7 +142,7 @@ def feature_path(out: Path, encoder: str, slide_id: str) -> Path:
 
 def extract_slide(
     source: Source,
-    recipe: Recipe,
+    recipe: ExtractionRecipe,
     encoder: TileEncoder,
     places: tuple[Path, Path],
     sha256_of: Callable[[Path], str],
@@ -205,7 +205,7 @@ def _is_readable(dataset: h5py.Dataset) -> bool:
 def _write(
     path: Path,
     tiles: TileSet,
-    recipe: Recipe,
+    recipe: ExtractionRecipe,
     encoder: TileEncoder,
     attributes: dict[str, str | int | float],
 ) -> None:

@@ -35,7 +35,7 @@ STAIN_TILES = 16
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ExtractionRecipe:
     """Everything that decides a slide's features, besides the slide and the encoder."""
 
     slides: SlidesSpec
@@ -72,7 +72,7 @@ class TileSet:
     draw: Callable[[], None] = lambda: None
 
 
-def grid_tiles(slide: Slide, recipe: Recipe, picture: Path) -> TileSet:
+def grid_tiles(slide: Slide, recipe: ExtractionRecipe, picture: Path) -> TileSet:
     """Find tissue and tiles of a slide; without any tile, draw what was found and raise."""
     spec = recipe.tiles
     tissue = find_tissue(slide, recipe.tissue)
@@ -134,7 +134,7 @@ Read = np.ndarray | SlideError
 
 def pixel_batches(
     tiles: TileSet,
-    recipe: Recipe,
+    recipe: ExtractionRecipe,
     stain: StainNormaliser,
     readers: ThreadPoolExecutor,
     damaged: Callable[[int, SlideError], None],
@@ -181,7 +181,7 @@ def _joined(
     return (np.array(kept), np.stack(pixels)) if kept else None
 
 
-def _pixels(tiles: TileSet, index: int, recipe: Recipe, stain: StainNormaliser) -> Read:
+def _pixels(tiles: TileSet, index: int, recipe: ExtractionRecipe, stain: StainNormaliser) -> Read:
     """Return the plain tile and its views, (1 + n_views, size, size, 3).
 
     The plain tile is read by itself: cut out of the wider region of the views it could be shifted
@@ -207,7 +207,7 @@ def _pixels(tiles: TileSet, index: int, recipe: Recipe, stain: StainNormaliser) 
     return np.stack([plain, *views])
 
 
-def stain_of(tiles: TileSet, recipe: Recipe) -> StainNormaliser:
+def stain_of(tiles: TileSet, recipe: ExtractionRecipe) -> StainNormaliser:
     """Measure a slide's staining on some of its tiles, damaged ones passed over if they may be."""
     spec = recipe.stain
     if spec.method == "none":

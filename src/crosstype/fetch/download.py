@@ -27,7 +27,7 @@ import httpx2
 from crosstype.errors import FetchError
 from crosstype.fetch.http import BrokenOffError, RefusedError, StoppedError, Tries, Web
 from crosstype.io.files import write_text
-from crosstype.progress import Watcher
+from crosstype.progress import Progress
 
 MOST_UNSTATED_BYTES = 64 << 20
 CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -280,9 +280,9 @@ def _mark(wanted: Wanted) -> list[object]:
 class Meter:
     """Counts the bytes of all workers and notes them for the watcher, not too often."""
 
-    def __init__(self, watcher: Watcher, total: int) -> None:
+    def __init__(self, progress: Progress, total: int) -> None:
         """Begin with nothing of `total` bytes."""
-        self._watcher = watcher
+        self._watcher = progress
         self._total = total
         self._n_bytes = 0
         self._lock = threading.Lock()
@@ -316,7 +316,7 @@ def in_words(n_bytes: int) -> str:
 
 
 def download_all(
-    web: Web, wanted: Sequence[Wanted], folder: Path, watcher: Watcher, n_workers: int = 4
+    web: Web, wanted: Sequence[Wanted], folder: Path, progress: Progress, n_workers: int = 4
 ) -> list[str]:
     """Download files; those that are there whole are not asked for again.
 
@@ -324,7 +324,7 @@ def download_all(
         web: the server.
         wanted: the files, all somewhere in the folder.
         folder: where finished files are remembered.
-        watcher: is told how far it is.
+        progress: is told how far it is.
         n_workers: files in work at a time, at most 16.
 
     Returns:
@@ -337,23 +337,23 @@ def download_all(
     """
     _check_places(wanted)
     with _alone(folder):
-        return _download_missing(web, wanted, folder, watcher, n_workers)
+        return _download_missing(web, wanted, folder, progress, n_workers)
 
 
 def _download_missing(
-    web: Web, wanted: Sequence[Wanted], folder: Path, watcher: Watcher, n_workers: int
+    web: Web, wanted: Sequence[Wanted], folder: Path, progress: Progress, n_workers: int
 ) -> list[str]:
     memory = Memory(folder)
     missing = [one for one in wanted if not memory.holds(one)]
-    watcher.start("fetch", len(wanted), len(wanted) - len(missing))
+    progress.start("fetch", len(wanted), len(wanted) - len(missing))
     if not missing:
         return []
     _check_room(missing, folder)
-    meter = Meter(watcher, sum(one.size or 0 for one in missing))
+    meter = Meter(progress, sum(one.size or 0 for one in missing))
     finished: SimpleQueue[tuple[Wanted, Outcome]] = SimpleQueue()
     crew = _start_crew(web, missing, finished, meter, n_workers)
     try:
-        return _gather(finished, len(missing), memory, watcher)
+        return _gather(finished, len(missing), memory, progress)
     finally:
         meter.stop.set()
         memory.save()
@@ -378,7 +378,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _gather(
-    finished: SimpleQueue[tuple[Wanted, Outcome]], n_files: int, memory: Memory, watcher: Watcher
+    finished: SimpleQueue[tuple[Wanted, Outcome]], n_files: int, memory: Memory, progress: Progress
 ) -> list[str]:
     """Wait for every file and return the faults; give up where nothing comes any more."""
     faults: list[str] = []
@@ -396,7 +396,7 @@ def _gather(
         if n_in_a_row == MOST_IN_A_ROW and n_left:
             faults.append(_gave_up(n_left))
             break
-        watcher.step(one.path.name)
+        progress.step(one.path.name)
     return faults
 
 

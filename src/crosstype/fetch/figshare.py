@@ -30,7 +30,7 @@ from crosstype.fetch.download import (
 )
 from crosstype.fetch.http import Web
 from crosstype.io.tables import open_table
-from crosstype.progress import Silence, Watcher
+from crosstype.progress import NoProgress, Progress
 
 TABLE = r".*\.(?:csv|tsv|txt|xlsx)(?:\.gz)?$"
 LABELS = re.compile(r".*target.?variable" + TABLE, re.I)
@@ -200,7 +200,7 @@ def by_hand(article: int, folder: Path) -> str:
 
 
 def fetch_figshare(
-    article: int, folder: Path, web: Web, watcher: Watcher | None = None, n_workers: int = 4
+    article: int, folder: Path, web: Web, progress: Progress | None = None, n_workers: int = 4
 ) -> Fetched:
     """Download an article's files, unpack them and write a config beside them.
 
@@ -210,7 +210,7 @@ def fetch_figshare(
         article: the article's number, the end of its DOI.
         folder: receives the files.
         web: figshare's API, version 2, or a mirror of it.
-        watcher: is told how far it is.
+        progress: is told how far it is.
         n_workers: files in work at a time.
 
     Raises:
@@ -218,7 +218,7 @@ def fetch_figshare(
     """
     notes, links, wanted = list_article(article, folder, web)
     folder.mkdir(parents=True, exist_ok=True)
-    faults = download_all(web, wanted, folder, watcher or Silence(), n_workers)
+    faults = download_all(web, wanted, folder, progress or NoProgress(), n_workers)
     there = [one.path for one in wanted if one.path.is_file()]
     made = use_local(folder, f"figshare article {article}", only=there)
     return Fetched(len(there), (*notes, *made.notes), (*links, *faults, *made.faults), made.config)

@@ -16,7 +16,7 @@ from crosstype.errors import FetchError
 from crosstype.fetch.download import Fetched, Wanted, checked_name, download_all, write_config
 from crosstype.fetch.http import Web
 from crosstype.io.files import write_text
-from crosstype.progress import Silence, Watcher
+from crosstype.progress import NoProgress, Progress
 from crosstype.tcga import site_of
 
 MANIFEST = ("id", "filename", "md5", "size", "state")
@@ -225,7 +225,7 @@ def by_hand(project: str) -> str:
 
 
 def fetch_gdc(
-    asked: Asked, folder: Path, web: Web, watcher: Watcher | None = None, n_workers: int = 4
+    asked: Asked, folder: Path, web: Web, progress: Progress | None = None, n_workers: int = 4
 ) -> Fetched:
     """List a project's open files, download them and write tables and a config beside them.
 
@@ -233,13 +233,13 @@ def fetch_gdc(
         asked: what is asked for.
         folder: receives everything.
         web: the GDC's API, or a mirror of it.
-        watcher: is told how far it is.
+        progress: is told how far it is.
         n_workers: files in work at a time.
 
     Raises:
         FetchError: the project cannot be listed, or has nothing of what is asked for.
     """
-    watcher = watcher or Silence()
+    progress = progress or NoProgress()
     items = {kind: list_files(asked.project, kind, web) for kind in asked.kinds}
     items = _limited(items, asked.limit)
     patients = {one.patient_id for found in items.values() for one in found}
@@ -257,7 +257,7 @@ def fetch_gdc(
     if cases:
         write_clinical(folder / "clinical.csv", cases)
     wanted, faults = _wanted(items, folder, web)
-    faults += download_all(web, wanted, folder, watcher, n_workers)
+    faults += download_all(web, wanted, folder, progress, n_workers)
     notes = [f"{asked.project}: {len(patients) or len(cases)} patients"]
     config = write_config(folder, _config_lines(asked, folder))
     n_files = sum(one.path.is_file() for one in wanted)

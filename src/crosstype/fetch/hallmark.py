@@ -8,7 +8,7 @@ from pathlib import Path
 from crosstype.errors import FetchError
 from crosstype.fetch.download import Fetched, Wanted, download
 from crosstype.fetch.http import Web
-from crosstype.progress import Silence, Watcher
+from crosstype.progress import NoProgress, Progress
 
 URL = (
     "https://data.broadinstitute.org/gsea-msigdb/msigdb/release/2024.1.Hs/"
@@ -29,22 +29,22 @@ def by_hand(file: Path) -> str:
     )
 
 
-def fetch_hallmark(file: Path, web: Web, watcher: Watcher | None = None) -> Fetched:
+def fetch_hallmark(file: Path, web: Web, progress: Progress | None = None) -> Fetched:
     """Download the Hallmark gene sets as a GMT file, unless they are there.
 
     Args:
         file: the GMT file to write.
         web: whose base is the file's address.
-        watcher: is told how far it is.
+        progress: is told how far it is.
 
     Raises:
         FetchError: it cannot be had, or is not the GMT file of the 50 sets.
     """
-    watcher = watcher or Silence()
+    progress = progress or NoProgress()
     if file.exists():
         check_gmt(file, file.name)
         return Fetched(1, (f"{file} holds the {N_SETS} sets already", TERMS))
-    watcher.start("fetch", 1)
+    progress.start("fetch", 1)
     arrived = file.with_name(f".{file.name}.arrived")
     try:
         download(web, Wanted(arrived, (web.base,)), lambda _: None)
@@ -52,7 +52,7 @@ def fetch_hallmark(file: Path, web: Web, watcher: Watcher | None = None) -> Fetc
         arrived.replace(file)
     finally:
         arrived.unlink(missing_ok=True)
-    watcher.step(file.name)
+    progress.step(file.name)
     return Fetched(1, (TERMS,))
 
 

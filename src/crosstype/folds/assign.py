@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from crosstype.errors import CohortError
-from crosstype.folds.site_folds import deal_sites
+from crosstype.folds.site_folds import assign_sites
 from crosstype.folds.spec import FoldsSpec
 from crosstype.protocol import Protocol
 
@@ -58,7 +58,7 @@ class OuterFold:
     rest: frozenset[str]
 
 
-def deal_outer(
+def assign_outer(
     people: People, spec: FoldsSpec, protocol: Protocol
 ) -> tuple[list[OuterFold], list[str]]:
     """Return every repeat's folds, and in words how even folds by site are."""
@@ -77,20 +77,20 @@ def _tests(
 ) -> tuple[list[np.ndarray], str]:
     """Return the positions of each fold's test patients in one repeat."""
     if protocol.grouped_by_site:
-        dealt = deal_sites(
+        dealt = assign_sites(
             people.label.tolist(), people.site.tolist(), spec.n_folds, (spec.seed, repeat)
         )
         return [np.flatnonzero(dealt.fold_of == fold) for fold in range(spec.n_folds)], dealt.note
     seed = int(np.random.SeedSequence([spec.seed, repeat]).generate_state(1)[0])
-    chance = {"n_splits": spec.n_folds, "shuffle": True, "random_state": seed}
+    settings = {"n_splits": spec.n_folds, "shuffle": True, "random_state": seed}
     if protocol.stratified:
-        splits = StratifiedKFold(**chance).split(people.label, people.label)
+        splits = StratifiedKFold(**settings).split(people.label, people.label)
     else:
-        splits = KFold(**chance).split(people.label)
+        splits = KFold(**settings).split(people.label)
     return [test for _, test in splits], ""
 
 
-def deal_inner(
+def assign_inner(
     people: People, rest: np.ndarray, spec: FoldsSpec, key: Key, *, by_site: bool
 ) -> tuple[np.ndarray, str]:
     """Deal training patients into inner folds.
@@ -112,7 +112,7 @@ def deal_inner(
     label, site = people.label[rest], people.site[rest]
     n_sites = len(set(site.tolist()))
     if by_site and n_sites >= n:
-        inner = deal_sites(label.tolist(), site.tolist(), n, (spec.seed, *key, 1)).fold_of
+        inner = assign_sites(label.tolist(), site.tolist(), n, (spec.seed, *key, 1)).fold_of
         spread = [len(set(inner[label == name].tolist())) for name in np.unique(label)]
         if min(spread) > 1:
             return inner, ""
@@ -120,10 +120,10 @@ def deal_inner(
     else:
         why = f"{n_sites} sites for {n} inner folds" if by_site else ""
     inner = np.empty(len(rest), dtype=np.int64)
-    chance = np.random.default_rng(np.random.SeedSequence([spec.seed, *key, 1]))
+    rng = np.random.default_rng(np.random.SeedSequence([spec.seed, *key, 1]))
     dealt = 0
     for name in np.unique(label):
-        members = chance.permutation(np.flatnonzero(label == name))
+        members = rng.permutation(np.flatnonzero(label == name))
         inner[members] = (dealt + np.arange(len(members))) % n
         dealt += len(members)
     return inner, why
@@ -136,11 +136,11 @@ def kept_for_training(people: People, rest: np.ndarray, spec: FoldsSpec, key: Ke
     """
     if not spec.n_train or spec.n_train >= len(rest):
         return rest
-    chance = np.random.default_rng(np.random.SeedSequence([spec.seed, *key, 2]))
+    rng = np.random.default_rng(np.random.SeedSequence([spec.seed, *key, 2]))
     label = people.label[rest]
     kept = []
     for name in np.unique(label):
-        members = chance.permutation(rest[label == name])
+        members = rng.permutation(rest[label == name])
         kept.append(members[: max(1, round(spec.n_train * len(members) / len(rest)))])
     return np.sort(np.concatenate(kept))
 

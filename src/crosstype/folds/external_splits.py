@@ -1,4 +1,4 @@
-"""Splits of other tools: STAMP, CLAM (SurvPath, MCAT) and Patho-Bench, read and written.
+"""Splits of other tools: STAMP, CLAM (SurvPath, MCAT) and Patho-WorkerData, read and written.
 
 A file is recognised by what stands in it, a folder by the files in it. `docs/formats.md` shows the
 layouts.
@@ -32,12 +32,12 @@ FOLD_COLUMN = re.compile(r"^fold_(\d+)$")
 ROLES = ("train", "val", "test")
 EXPECTED = (
     "Expected a splits.json (STAMP), splits_<k>.csv with columns train, val, test (CLAM, SurvPath, "
-    "MCAT), or a table with case_id and fold_0, fold_1, ... (Patho-Bench)."
+    "MCAT), or a table with case_id and fold_0, fold_1, ... (Patho-WorkerData)."
 )
 
 
 @dataclass(frozen=True)
-class Split:
+class ExternalSplit:
     """One split as its file gives it.
 
     Attributes:
@@ -79,7 +79,7 @@ def split_files(path: Path) -> list[Path]:
     return [path / name for files in found.values() for name in files]
 
 
-def read_splits(path: Path) -> list[Split]:
+def read_splits(path: Path) -> list[ExternalSplit]:
     """Read all splits of a file or folder, in the order of their numbers.
 
     Where no split names anyone to test, as in SurvPath and MCAT, those for validation are tested.
@@ -104,7 +104,7 @@ def _number(name: str) -> int:
     return int(re.sub(r"\D", "", name))
 
 
-def _read_file(path: Path) -> list[Split]:
+def _read_file(path: Path) -> list[ExternalSplit]:
     try:
         start = path.read_bytes()[:200].removeprefix(b"\xef\xbb\xbf").lstrip()
     except OSError as error:
@@ -121,7 +121,7 @@ def _read_file(path: Path) -> list[Split]:
     raise TableError(Fault(path.name, found, EXPECTED))
 
 
-def _read_stamp(path: Path) -> list[Split]:
+def _read_stamp(path: Path) -> list[ExternalSplit]:
     """Read {"splits": [{"train_patients": [...], "test_patients": [...]}]}."""
     remedy = 'Expected {"splits": [{"train_patients": [...], "test_patients": [...]}]}.'
     try:
@@ -137,7 +137,7 @@ def _read_stamp(path: Path) -> list[Split]:
         held = one if isinstance(one, dict) else {}
         train, test = held.get("train_patients"), held.get("test_patients")
         if isinstance(train, list) and isinstance(test, list):
-            splits.append(Split(where, tuple(map(str, train)), (), tuple(map(str, test))))
+            splits.append(ExternalSplit(where, tuple(map(str, train)), (), tuple(map(str, test))))
         else:
             faults.append(Fault(where, "no lists train_patients and test_patients", remedy))
     if faults:
@@ -145,7 +145,7 @@ def _read_stamp(path: Path) -> list[Split]:
     return splits
 
 
-def _read_clam(table: Table) -> Split:
+def _read_clam(table: Table) -> ExternalSplit:
     """Read columns of ids (CLAM, SurvPath, MCAT), or CLAM's table of True and False."""
     columns = {role: table.column(role) for role in ROLES if role in table.names}
     cells = {cell.lower() for column in columns.values() for cell in column}
@@ -159,10 +159,10 @@ def _read_clam(table: Table) -> Split:
         }
     else:
         named = {role: tuple(cell for cell in column if cell) for role, column in columns.items()}
-    return Split(table.path.name, *(named.get(role, ()) for role in ROLES))
+    return ExternalSplit(table.path.name, *(named.get(role, ()) for role in ROLES))
 
 
-def _read_patho_bench(table: Table) -> list[Split]:
+def _read_patho_bench(table: Table) -> list[ExternalSplit]:
     """Read one row per slide or case, and train, val or test in each column fold_<k>."""
     key = next((name for name in ("case_id", "slide_id") if name in table.names), "")
     if not key:
@@ -181,7 +181,7 @@ def _read_patho_bench(table: Table) -> list[Split]:
             role: tuple(one for one, cell in zip(ids, role_of, strict=True) if cell == role)
             for role in ROLES
         }
-        splits.append(Split(f"{table.path.name} {name}", *chosen.values()))
+        splits.append(ExternalSplit(f"{table.path.name} {name}", *chosen.values()))
     if faults:
         raise TableError(faults)
     return splits
@@ -349,14 +349,14 @@ def _patient(written: str, name_of: Mapping[str, str]) -> str | None:
     return next((name_of[one] for one in candidates if one in name_of), None)
 
 
-def _patients(split: Split, name_of: Mapping[str, str]) -> tuple[set[str], set[str]]:
+def _patients(split: ExternalSplit, name_of: Mapping[str, str]) -> tuple[set[str], set[str]]:
     """Return the cohort's patients of a split: those tested, and the others."""
     test = {_patient(one, name_of) for one in split.test}
     rest = {_patient(one, name_of) for one in (*split.train, *split.val)}
     return {one for one in test if one}, {one for one in rest if one}
 
 
-def _check(splits: Sequence[Split], placed: Sequence[tuple[set[str], set[str]]]) -> None:
+def _check(splits: Sequence[ExternalSplit], placed: Sequence[tuple[set[str], set[str]]]) -> None:
     """Raise if a patient is tested and learned from in one split, or a split has nobody left."""
     faults = []
     for split, (test, rest) in zip(splits, placed, strict=True):

@@ -14,9 +14,9 @@ from crosstype.errors import CohortError, ConfigError
 from crosstype.folds.assign import (
     OuterFold,
     People,
+    assign_inner,
+    assign_outer,
     check_sites,
-    deal_inner,
-    deal_outer,
     kept_for_training,
 )
 from crosstype.folds.external_splits import place_splits
@@ -96,7 +96,7 @@ def make_folds(
 
     Every choice follows from `spec.seed` and the repeat's number; the order of patients given
     does not matter. Patients who are not tested are dealt into inner folds, by site where the
-    protocol is and it can be (see `deal_inner`), else by class; inner fold 0 validates. Where the
+    protocol is and it can be (see `assign_inner`), else by class; inner fold 0 validates. Where the
     protocol validates on test patients there are no inner folds. `spec.file` is not looked at; see
     `fold_cohort`.
 
@@ -117,7 +117,7 @@ def make_folds(
     """
     people = People.sorted(patient_ids, labels, sites)
     outer, _ = _own_folds(people, spec, protocol)
-    return _dealt(people, outer, spec, protocol)[0]
+    return _assigned(people, outer, spec, protocol)[0]
 
 
 def _own_folds(
@@ -133,7 +133,7 @@ def _own_folds(
     check_class_sizes(label, sorted(set(label)), spec.n_folds)
     if protocol.grouped_by_site:
         check_sites(people, spec.n_folds)
-    return deal_outer(people, spec, protocol)
+    return assign_outer(people, spec, protocol)
 
 
 def fold_cohort(
@@ -162,7 +162,7 @@ def fold_cohort(
         if protocol.grouped_by_site:
             check_sites(people, 1)
         protocol = replace(protocol, stratified=False)
-    table, more = _dealt(people, outer, spec, protocol)
+    table, more = _assigned(people, outer, spec, protocol)
     return cohort, table, (*notes, *more)
 
 
@@ -201,7 +201,7 @@ def _whole(value: object) -> int:
     return int(str(value))
 
 
-def _dealt(
+def _assigned(
     people: People, outer: Sequence[OuterFold], spec: FoldsSpec, protocol: Protocol
 ) -> tuple[pl.DataFrame, list[str]]:
     """Deal each outer fold's training patients into inner folds; check and return the table."""
@@ -213,7 +213,7 @@ def _dealt(
         inner: dict[str, int] = {}
         if not protocol.validation_is_test:
             by_site = protocol.grouped_by_site
-            numbers, why = deal_inner(people, rest, spec, key, by_site=by_site)
+            numbers, why = assign_inner(people, rest, spec, key, by_site=by_site)
             inner = {people.ids[i]: int(n) for i, n in zip(rest, numbers, strict=True)}
             if why:
                 place = f"repeat {one.repeat}, fold {one.fold}"

@@ -154,7 +154,7 @@ class _Best:
     sizes: tuple[float, float]
 
 
-def deal_sites(
+def assign_sites(
     labels: Sequence[str], sites: Sequence[str], n_folds: int, seed: Sequence[int]
 ) -> SiteFolds:
     """Deal whole sites into folds, class shares as even as can be.
@@ -183,10 +183,10 @@ def deal_sites(
     order = np.argsort(-counts.sum(axis=1), kind="stable")  # the largest site first
     key: Counts = tuple(tuple(row) for row in counts[order].tolist())
     best = _evenest(key, n_folds)
-    chance = np.random.default_rng(np.random.SeedSequence(list(seed)))
-    x = _drawn(_Model(key, n_folds), best, chance)
+    rng = np.random.default_rng(np.random.SeedSequence(list(seed)))
+    x = _drawn(_Model(key, n_folds), best, rng)
     fold_of_site = np.empty(len(names), dtype=np.int64)
-    fold_of_site[order] = chance.permutation(n_folds)[x.argmax(axis=1)]
+    fold_of_site[order] = rng.permutation(n_folds)[x.argmax(axis=1)]
     return SiteFolds(
         fold_of_site[site],
         _Model(key, n_folds).largest_difference(x),
@@ -308,9 +308,9 @@ def _differences(
     return rows
 
 
-def _drawn(model: _Model, best: _Best, chance: np.random.Generator) -> np.ndarray:
+def _drawn(model: _Model, best: _Best, rng: np.random.Generator) -> np.ndarray:
     """Return one of the dealings that are as even as the best, or SLACK less, by chance."""
-    weights = chance.integers(0, 1000, model.n_sites * model.n_folds)
+    weights = rng.integers(0, 1000, model.n_sites * model.n_folds)
     allowed = max(best.deviation, FINE) + SLACK
     rows = _differences(model, allowed, best.sizes, 0.0)
     try:

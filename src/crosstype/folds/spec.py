@@ -34,7 +34,7 @@ class FoldsSpec:
 
     file: Path | None = None
     """Outer folds from another tool instead of new ones: a STAMP `splits.json`, a CLAM, SurvPath
-    or MCAT `splits_<k>.csv`, a Patho-Bench table, or a folder of one kind. n_folds and repeats
+    or MCAT `splits_<k>.csv`, a Patho-WorkerData table, or a folder of one kind. n_folds and repeats
     then follow from it; train and val together are dealt into inner folds."""
 
     write: tuple[Literal["stamp", "clam", "patho_bench"], ...] = ()

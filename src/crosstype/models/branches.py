@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from crosstype.models.layers import (
     GatedAttentionPool,
-    GeneInput,
     Head,
+    MaskedGenes,
     Silent,
-    TileEncoder,
+    TileProjection,
     rescaled,
 )
 from crosstype.models.network import Batch, Output, Sizes
@@ -27,7 +27,7 @@ class ImageBranch(nn.Module):
     def __init__(self, sizes: Sizes, spec: ModelSpec, *, votes: bool = True) -> None:
         """Make the branch; without `votes` its vote is 0 and has no weights."""
         super().__init__()
-        self.encoder = TileEncoder(sizes.n_features, spec.width, spec.dropout, spec.tile_dropout)
+        self.encoder = TileProjection(sizes.n_features, spec.width, spec.dropout, spec.tile_dropout)
         self.pool = GatedAttentionPool(spec.width)
         self.head = _vote_head(sizes, spec) if votes else Silent(sizes.n_logits)
 
@@ -52,7 +52,7 @@ class GeneBranch(nn.Module):
     def __init__(self, sizes: Sizes, spec: ModelSpec, *, votes: bool = True) -> None:
         """Make the branch; without `votes` its vote is 0 and has no weights."""
         super().__init__()
-        self.input = GeneInput(spec.gene_dropout)
+        self.input = MaskedGenes(spec.gene_dropout)
         self.encoder = nn.Sequential(
             nn.Linear(sizes.n_genes, spec.width), nn.GELU(), nn.Dropout(spec.dropout)
         )

@@ -93,7 +93,7 @@ class MultiHeadAttention(nn.Module):
         return self.out(gathered), attention.mean(dim=1)
 
 
-class TileEncoder(nn.Module):
+class TileProjection(nn.Module):
     """Tile features to tokens; hides a share of the tiles while training."""
 
     def __init__(self, n_features: int, width: int, dropout: float, tile_dropout: float) -> None:
@@ -113,7 +113,7 @@ class TileEncoder(nn.Module):
         return self.project(tiles), mask
 
 
-class GeneInput(nn.Module):
+class MaskedGenes(nn.Module):
     """Masked expression, rescaled by the share that is left; hides genes while training."""
 
     def __init__(self, gene_dropout: float) -> None:

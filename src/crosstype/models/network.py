@@ -87,13 +87,13 @@ class Network(nn.Module, ABC):
 
     Attributes:
         uses: the modalities that can change its output, where they are there.
-        corrects_line: whether training may let it correct a fitted line instead of starting from
+        has_base_model: whether training may let it correct a fitted line instead of starting from
             nothing; the published models have no line.
         sees_gene_sets: whether it can make its gene tokens from named gene sets.
     """
 
     uses: ClassVar[frozenset[Modality]]
-    corrects_line: ClassVar[bool] = True
+    has_base_model: ClassVar[bool] = True
     sees_gene_sets: ClassVar[bool] = False
 
     def __init__(self, sizes: Sizes) -> None:

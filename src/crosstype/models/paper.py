@@ -54,7 +54,7 @@ class PaperNetwork(Network):
     """What both published models share: a gene layer and a head."""
 
     uses: ClassVar[frozenset[Modality]] = frozenset({Modality.GENES})
-    corrects_line: ClassVar[bool] = False
+    has_base_model: ClassVar[bool] = False
     n_inputs: ClassVar[int] = WIDTH
     kernel: ClassVar[int] = KERNEL
 

@@ -113,10 +113,10 @@ def _balanced(values: np.ndarray, er: ErStatus, seed: int) -> np.ndarray:
             f"samples ({er.source}); expected at least {LEAST_OF_EACH} of each. Give --er-table, "
             "or --reference, medians stored from a mixed cohort of the same assay."
         )
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     few, many = sorted((positive, negative), key=len)
     draws = [
-        np.nanmedian(values[np.concatenate([few, chance.choice(many, n_each, replace=False)])], 0)
+        np.nanmedian(values[np.concatenate([few, rng.choice(many, n_each, replace=False)])], 0)
         for _ in range(N_DRAWS if len(many) > n_each else 1)
     ]
     centre: np.ndarray = np.nanmean(draws, axis=0)

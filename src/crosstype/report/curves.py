@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float
 
-from crosstype.report.run_tables import RunContent
+from crosstype.report.run_tables import RunTables
 
 GRID = np.linspace(0.0, 1.0, 201)
 MOST_REPEATS_DRAWN = 3
@@ -34,7 +34,7 @@ class Curves(NamedTuple):
     precision_recall: Curve
 
 
-def curves_of(content: RunContent, model: str, of: str) -> Curves:
+def curves_of(content: RunTables, model: str, of: str) -> Curves:
     """Return a model's curves; with several repeats, their mean on a common grid."""
     rows = content.predictions.filter(pl.col("model") == model)
     found = []
@@ -79,7 +79,7 @@ def _falling(curve: Curve) -> Float[np.ndarray, " n_grid"]:
     return curve.y[np.minimum(place, len(curve.y) - 1)]
 
 
-def confusion_counts(content: RunContent, model: str) -> Float[np.ndarray, "n_classes n_classes"]:
+def confusion_counts(content: RunTables, model: str) -> Float[np.ndarray, "n_classes n_classes"]:
     """Return who was called what (rows: true class), the mean over repeats."""
     rows = content.predictions.filter(pl.col("model") == model)
     counts = np.zeros((len(content.classes), len(content.classes)))
@@ -88,7 +88,7 @@ def confusion_counts(content: RunContent, model: str) -> Float[np.ndarray, "n_cl
     return counts / content.n_repeats
 
 
-def losses_of(content: RunContent, model: str) -> list[pl.DataFrame]:
+def losses_of(content: RunTables, model: str) -> list[pl.DataFrame]:
     """Return a model's losses by epoch: a table per fold, or one mean of all with many repeats.
 
     Members of an ensemble are averaged; an epoch's mean holds the runs that still went on.

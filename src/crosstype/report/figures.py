@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 
 from crosstype.models.spec import BASELINE_NAMES
 from crosstype.report.curves import curves_of, losses_of
-from crosstype.report.run_tables import RunContent
+from crosstype.report.run_tables import RunTables
 from crosstype.report.svg import BLUE, COLOURS, FAINT, INK, QUIET, VERMILION, new_figure
 
 DASHES = ((0, (4, 1.5)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 3)))
 
 
-def plot_forest(content: RunContent) -> Figure:
+def plot_forest(content: RunTables) -> Figure:
     """Plot each model's pooled AUROC with its interval; the best stands on top."""
     rows = content.headline("auroc").sort("value", maintain_order=True)
     figure = new_figure(1.1 + 0.27 * rows.height)
@@ -38,7 +38,7 @@ def plot_forest(content: RunContent) -> Figure:
     return figure
 
 
-def plot_modality_use(content: RunContent) -> Figure:
+def plot_modality_use(content: RunTables) -> Figure:
     """Plot what each model's AUROC loses when a modality is shuffled between patients."""
     rows = content.modality_use.filter(
         (pl.col("metric") == "auroc") & pl.col("condition").str.ends_with("_shuffled")
@@ -64,7 +64,7 @@ def plot_modality_use(content: RunContent) -> Figure:
     return figure
 
 
-def plot_roc(content: RunContent, of: str) -> Figure:
+def plot_roc(content: RunTables, of: str) -> Figure:
     """Plot receiver operating characteristics of all models for a class against the rest."""
     figure, axes = make_curve_axes(content)
     for model, look in line_looks(content.models):
@@ -77,7 +77,7 @@ def plot_roc(content: RunContent, of: str) -> Figure:
     return figure
 
 
-def plot_precision_recall(content: RunContent, of: str) -> Figure:
+def plot_precision_recall(content: RunTables, of: str) -> Figure:
     """Plot precision over recall of all models for a class against the rest."""
     figure, axes = make_curve_axes(content)
     for model, look in line_looks(content.models):
@@ -91,7 +91,7 @@ def plot_precision_recall(content: RunContent, of: str) -> Figure:
     return figure
 
 
-def plot_training(content: RunContent, models: Sequence[str]) -> Figure:
+def plot_training(content: RunTables, models: Sequence[str]) -> Figure:
     """Plot losses over epochs, a panel per model and a line per fold."""
     n_rows = ceil(len(models) / 2)
     figure = new_figure(0.7 + 1.75 * n_rows)
@@ -115,7 +115,7 @@ def plot_training(content: RunContent, models: Sequence[str]) -> Figure:
     return figure
 
 
-def make_curve_axes(content: RunContent) -> tuple[Figure, Axes]:
+def make_curve_axes(content: RunTables) -> tuple[Figure, Axes]:
     """Return an empty figure for curves of all models, with room for the legend."""
     figure = new_figure(4.1 + 0.16 * ceil(len(content.models) / 3))
     axes = figure.add_subplot()

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from crosstype.report.run_tables import RunContent
+from crosstype.report.run_tables import RunTables
 
 METRIC_NAMES = {
     "auroc": "AUROC",
@@ -70,7 +70,7 @@ def interval(row: dict[str, Any], digits: int = 3) -> str:
     return f"{number(row['low'], digits)} to {number(row['high'], digits)}"
 
 
-def best_model_sentence(content: RunContent) -> str:
+def best_model_sentence(content: RunTables) -> str:
     """Return one sentence of numbers; it says no more than the intervals carry."""
     row = content.headline("auroc").sort("value", descending=True, maintain_order=True)
     if row.is_empty():
@@ -94,7 +94,7 @@ def best_model_sentence(content: RunContent) -> str:
     return f"{said}; its difference to gene_only is {shown}."
 
 
-def modality_sentence(content: RunContent) -> str:
+def modality_sentence(content: RunTables) -> str:
     """Return what each modality is worth to the best model that sees several, if one does."""
     use = content.modality_use.filter(
         (pl.col("metric") == "auroc") & pl.col("condition").str.ends_with("_shuffled")

@@ -17,7 +17,7 @@ from crosstype.report.figures import (
 )
 from crosstype.report.formatting import best_model_sentence, modality_sentence
 from crosstype.report.pages.patient import patients_table, write_patient_pages
-from crosstype.report.run_tables import Explained, RunContent, read_content
+from crosstype.report.run_tables import ExplanationTables, RunTables, read_run_tables
 from crosstype.report.sections.comparisons import (
     Differences,
     difference_table,
@@ -27,15 +27,15 @@ from crosstype.report.sections.comparisons import (
 )
 from crosstype.report.sections.explanations import gene_tables, picture_table
 from crosstype.report.sections.groups import (
-    apart_listing,
-    apart_table,
     group_figures,
-    n_apart,
+    n_unlabelled,
     plot_groups,
     probe_sentences,
     probe_table,
     site_only_sentence,
     subgroup_tables,
+    unlabelled_listing,
+    unlabelled_table,
 )
 from crosstype.report.sections.probabilities import (
     abstention_table,
@@ -51,10 +51,10 @@ from crosstype.report.sections.probabilities import (
 from crosstype.report.sections.robustness import (
     caption_of,
     curves_of,
-    loss_tables,
     notes_of,
+    perturbation_tables,
     plot_rna_loss,
-    real_loss_table,
+    real_perturbation_table,
 )
 from crosstype.report.spec import ReportSpec
 from crosstype.report.svg import PageFigure, page_environment
@@ -68,9 +68,9 @@ from crosstype.report.tables import (
     model_table,
     outlier_table,
     pair_table,
+    residual_weight_table,
     site_table,
     stage_table,
-    trust_table,
 )
 
 
@@ -87,7 +87,7 @@ def write_report(out: Path, spec: ReportSpec) -> Path:
     Raises:
         TableError: a table that every run has is missing or damaged.
     """
-    content = read_content(out)
+    content = read_run_tables(out)
     page = page_environment().get_template("report.html").render(_context(out, content, spec))
     path = out / "report.html"
     write_text(path, page)
@@ -96,7 +96,7 @@ def write_report(out: Path, spec: ReportSpec) -> Path:
     return path
 
 
-def _context(out: Path, content: RunContent, spec: ReportSpec) -> dict[str, Any]:
+def _context(out: Path, content: RunTables, spec: ReportSpec) -> dict[str, Any]:
     compared = gather_differences(content)
     left_out = left_out_groups(content)
     n_left_out = content.left_out["patient_id"].n_unique()
@@ -115,10 +115,10 @@ def _context(out: Path, content: RunContent, spec: ReportSpec) -> dict[str, Any]
         "models": model_table(content),
         "classes": class_table(content),
         "comparisons": [difference_table(of) for of in compared],
-        "trust": trust_table(content),
+        "residual_weight": residual_weight_table(content),
         "modality": modality_table(content),
-        "losses": loss_tables(content),
-        "real_losses": real_loss_table(content),
+        "losses": perturbation_tables(content),
+        "real_perturbations": real_perturbation_table(content),
         "loss_notes": notes_of(content),
         "coverage": None if content.coverage.is_empty() else coverage_table(content),
         "abstention": abstention_table(content),
@@ -145,7 +145,7 @@ def _context(out: Path, content: RunContent, spec: ReportSpec) -> dict[str, Any]
 
 def _explained(out: Path, spec: ReportSpec) -> dict[str, Any]:
     """Return what the section about explanations is made of."""
-    explained = Explained(out)
+    explained = ExplanationTables(out)
     return {
         "genes": gene_tables(explained),
         "pictures": picture_table(explained),
@@ -153,7 +153,7 @@ def _explained(out: Path, spec: ReportSpec) -> dict[str, Any]:
     }
 
 
-def _group_sections(content: RunContent) -> dict[str, dict[str, Any]]:
+def _group_sections(content: RunTables) -> dict[str, dict[str, Any]]:
     """Return what the sections about groups, the site and patients apart are made of."""
     return {
         "subgroups": {"tables": subgroup_tables(content)},
@@ -163,15 +163,15 @@ def _group_sections(content: RunContent) -> dict[str, dict[str, Any]]:
             "probe": probe_table(content),
             "cohort": site_table(content),
         },
-        "apart": {
-            "n": n_apart(content),
-            "counts": apart_table(content),
-            "listing": apart_listing(content),
+        "unlabelled": {
+            "n": n_unlabelled(content),
+            "counts": unlabelled_table(content),
+            "listing": unlabelled_listing(content),
         },
     }
 
 
-def _figures(content: RunContent, compared: list[Differences]) -> dict[str, list[PageFigure]]:
+def _figures(content: RunTables, compared: list[Differences]) -> dict[str, list[PageFigure]]:
     """Draw every figure that the tables allow, by the section it belongs to."""
     averaged = " Mean curve over repeats." if content.n_repeats > 1 else ""
     sections: dict[str, list[PageFigure]] = {
@@ -219,7 +219,7 @@ def _figures(content: RunContent, compared: list[Differences]) -> dict[str, list
     return sections
 
 
-def _difference_figures(content: RunContent, compared: list[Differences]) -> list[PageFigure]:
+def _difference_figures(content: RunTables, compared: list[Differences]) -> list[PageFigure]:
     """Draw a figure per reference."""
     plots = [partial(plot_differences, of=of) for of in compared]
     return [
@@ -228,7 +228,7 @@ def _difference_figures(content: RunContent, compared: list[Differences]) -> lis
     ]
 
 
-def _probability_figures(content: RunContent) -> dict[str, list[PageFigure]]:
+def _probability_figures(content: RunTables) -> dict[str, list[PageFigure]]:
     """Draw calibration and decision curves, if there are any."""
     sections: dict[str, list[PageFigure]] = {"calibration": [], "decisions": []}
     for place, of in enumerate(content.shown_classes):

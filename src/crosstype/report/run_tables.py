@@ -68,7 +68,7 @@ TRAINING: Columns = {
     "epoch": pl.Int64,
     "train_loss": pl.Float64,
     "validation_loss": pl.Float64,
-    "trust": pl.Float64,
+    "residual_weight": pl.Float64,
 }
 COHORT: Columns = {
     "patient_id": pl.String,
@@ -170,7 +170,7 @@ SITE_PROBE: Columns = {
     "guessing": pl.Float64,
     **dict.fromkeys(("n_sites", "n"), pl.Int64),
 }
-APART_PREDICTIONS: Columns = {
+UNLABELLED_PREDICTIONS: Columns = {
     **dict.fromkeys(("patient_id", "reason", "model", "predicted"), pl.String),
     "n_models": pl.Int64,
 }
@@ -206,7 +206,7 @@ OVER_ALL_METRICS = ("mcc", "accuracy", "balanced_accuracy", "log_loss")
 
 
 @dataclass(frozen=True)
-class RunContent:
+class RunTables:
     """Everything that a page about a run is made of.
 
     Attributes:
@@ -231,7 +231,7 @@ class RunContent:
         tests: the same of tests.csv.
         subgroups: the same of subgroups.csv.
         site_probe: the same of site_probe.csv.
-        apart: the same of apart_predictions.csv.
+        apart: the same of unlabelled_predictions.csv.
     """
 
     run: Mapping[str, Any]
@@ -255,7 +255,7 @@ class RunContent:
     tests: pl.DataFrame
     subgroups: pl.DataFrame
     site_probe: pl.DataFrame
-    apart: pl.DataFrame
+    unlabelled: pl.DataFrame
 
     @cached_property
     def models(self) -> tuple[str, ...]:
@@ -315,7 +315,7 @@ class RunContent:
         return self.metrics.filter((pl.col("metric") == metric) & (pl.col("class") == of))
 
 
-def read_content(out: Path) -> RunContent:
+def read_run_tables(out: Path) -> RunTables:
     """Read the tables of a run.
 
     Raises:
@@ -325,7 +325,7 @@ def read_content(out: Path) -> RunContent:
     classes = tuple(str(name) for name in run.get("classes", ()))
     config = out / "config.toml"
     probabilities: Columns = {f"probability_{name}": pl.Float64 for name in classes}
-    return RunContent(
+    return RunTables(
         run=run,
         config_text=config.read_text(encoding="utf-8") if config.exists() else "",
         classes=classes,
@@ -347,7 +347,9 @@ def read_content(out: Path) -> RunContent:
         tests=_read_if_there(out / "tests.csv", TESTS),
         subgroups=_read_if_there(out / "subgroups.csv", SUBGROUPS),
         site_probe=_read_if_there(out / "site_probe.csv", SITE_PROBE),
-        apart=_read_if_there(out / "apart_predictions.csv", APART_PREDICTIONS | probabilities),
+        unlabelled=_read_if_there(
+            out / "unlabelled_predictions.csv", UNLABELLED_PREDICTIONS | probabilities
+        ),
     )
 
 
@@ -373,7 +375,7 @@ FOLDER = "explanation"
 
 
 @dataclass(frozen=True)
-class Explained:
+class ExplanationTables:
     """The tables and pictures of the explain stage; a table that is not there has no rows."""
 
     out: Path
@@ -385,7 +387,7 @@ class Explained:
 
     @cached_property
     def vector_maps(self) -> pl.DataFrame:
-        """Places of out-of-fold patients on flat maps of the models' vectors."""
+        """TileLocations of out-of-fold patients on flat maps of the models' vectors."""
         return self._read("vector_maps.csv", VECTOR_MAPS)
 
     @cached_property

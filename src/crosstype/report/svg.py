@@ -20,7 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from crosstype.report.run_tables import RunContent
+from crosstype.report.run_tables import RunTables
 
 # Okabe & Ito 2008: told apart by readers with any colour vision, and in grey print.
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -115,7 +115,7 @@ class PageFigure:
 
 
 def draw_figure(
-    content: RunContent, name: str, plot: Callable[[RunContent], Figure], caption: str
+    content: RunTables, name: str, plot: Callable[[RunTables], Figure], caption: str
 ) -> PageFigure:
     """Draw a figure; `name` is unique in the page. Caption and figure carry the run's mark."""
     if content.mark:

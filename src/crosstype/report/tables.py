@@ -10,7 +10,7 @@ import polars as pl
 
 from crosstype.report.curves import confusion_counts
 from crosstype.report.formatting import METRIC_NAMES, MODEL_NOTES, interval, number
-from crosstype.report.run_tables import RunContent
+from crosstype.report.run_tables import RunTables
 
 MODEL_TABLE_METRICS = ("auroc", "pr_auc", "f1", "mcc", "balanced_accuracy", "brier")
 
@@ -42,7 +42,7 @@ class PageTable:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class LeftOutGroup:
     """Patients left out at one step for one reason."""
 
     step: str
@@ -63,7 +63,7 @@ class Confusion:
     rows: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]
 
 
-def model_table(content: RunContent) -> PageTable:
+def model_table(content: RunTables) -> PageTable:
     """Return headline metrics of each model, with intervals and the mean and SD over folds."""
     by_metric = {
         metric: {row["model"]: row for row in content.headline(metric).iter_rows(named=True)}
@@ -89,7 +89,7 @@ def _metric_cell(row: dict[str, Any] | None) -> Cell:
     return Cell(number(row["value"]), f"{interval(row)}\n{folds}", row["value"])
 
 
-def class_table(content: RunContent) -> PageTable:
+def class_table(content: RunTables) -> PageTable:
     """Return every metric of every class and model."""
     rows = tuple(
         (
@@ -108,7 +108,7 @@ def class_table(content: RunContent) -> PageTable:
     )
 
 
-def modality_table(content: RunContent) -> PageTable:
+def modality_table(content: RunTables) -> PageTable:
     """Return what each model loses when a modality is disturbed."""
     rows = tuple(
         (
@@ -134,7 +134,7 @@ def _drop_cell(row: dict[str, Any]) -> Cell:
     return Cell(number(row["drop"], signed=True), "", row["drop"])
 
 
-def site_table(content: RunContent) -> PageTable:
+def site_table(content: RunTables) -> PageTable:
     """Return the cohort by site and class."""
     cohort = content.cohort.with_columns(
         pl.when(pl.col("site").fill_null("") == "")
@@ -155,16 +155,16 @@ def _count_row(name: str, part: pl.DataFrame, classes: Sequence[str]) -> tuple[C
     return (Cell(name), *(Cell(f"{count:,}", "", count) for count in counts))
 
 
-def left_out_groups(content: RunContent) -> tuple[LeftOut, ...]:
+def left_out_groups(content: RunTables) -> tuple[LeftOutGroup, ...]:
     """Return who was left out, by step and reason, in the order of the table."""
     groups = content.left_out.group_by("step", "reason", maintain_order=True)
     return tuple(
-        LeftOut(str(step), str(reason), tuple(part["patient_id"]))
+        LeftOutGroup(str(step), str(reason), tuple(part["patient_id"]))
         for (step, reason), part in groups
     )
 
 
-def fault_table(content: RunContent) -> PageTable:
+def fault_table(content: RunTables) -> PageTable:
     """Return slides whose features could not be used."""
     bad = content.features.filter(pl.col("fault").fill_null("") != "")
     rows = tuple(
@@ -174,7 +174,7 @@ def fault_table(content: RunContent) -> PageTable:
     return PageTable("Slides with a fault", ("Slide", "Patient", "Fault"), rows)
 
 
-def outlier_table(content: RunContent) -> PageTable:
+def outlier_table(content: RunTables) -> PageTable:
     """Return what outlier removal took from each gene and class, the largest share first."""
     ranked = content.outliers.sort("share", descending=True, maintain_order=True).head(50)
     rows = tuple(
@@ -194,17 +194,23 @@ def outlier_table(content: RunContent) -> PageTable:
     )
 
 
-def trust_table(content: RunContent) -> PageTable:
+def residual_weight_table(content: RunTables) -> PageTable:
     """Return how far each model's networks were trusted to correct their line, over folds."""
-    folds = content.training.group_by("model", "repeat", "fold").agg(pl.col("trust").first())
+    folds = content.training.group_by("model", "repeat", "fold").agg(
+        pl.col("residual_weight").first()
+    )
     rows = []
     for model in content.models:
-        trust = folds.filter(pl.col("model") == model)["trust"]
-        if len(trust):
-            mean = float(trust.sum()) / len(trust)
-            n_none = int((trust == 0).sum())
+        residual_weight = folds.filter(pl.col("model") == model)["residual_weight"]
+        if len(residual_weight):
+            mean = float(residual_weight.sum()) / len(residual_weight)
+            n_none = int((residual_weight == 0).sum())
             rows.append(
-                (Cell(model), Cell(number(mean, 2), "", mean), Cell(f"{n_none}/{len(trust)}"))
+                (
+                    Cell(model),
+                    Cell(number(mean, 2), "", mean),
+                    Cell(f"{n_none}/{len(residual_weight)}"),
+                )
             )
     return PageTable(
         "Trust: share of the networks' correction that was added to the line",
@@ -213,7 +219,7 @@ def trust_table(content: RunContent) -> PageTable:
     )
 
 
-def stage_table(content: RunContent) -> PageTable:
+def stage_table(content: RunTables) -> PageTable:
     """Return seconds and memory of each stage."""
     rows = tuple(
         (
@@ -232,7 +238,7 @@ def pair_table(caption: str, columns: tuple[str, str], pairs: dict[str, Any]) ->
     return PageTable(caption, columns, rows)
 
 
-def confusions(content: RunContent) -> tuple[Confusion, ...]:
+def confusions(content: RunTables) -> tuple[Confusion, ...]:
     """Return the confusion matrices of all models."""
     digits = 0 if content.n_repeats == 1 else 1
     found = []

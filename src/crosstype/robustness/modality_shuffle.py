@@ -15,7 +15,7 @@ LOST = 0.98
 
 
 @dataclass(frozen=True)
-class Stressed:
+class Condition:
     """Test patients disturbed in one way.
 
     Attributes:
@@ -32,7 +32,9 @@ class Stressed:
     patients: Patients
 
 
-def stresses(test: Patients, n_draws: int, seed: tuple[int, int, int]) -> Iterator[Stressed]:
+def shuffled_conditions(
+    test: Patients, n_draws: int, seed: tuple[int, int, int]
+) -> Iterator[Condition]:
     """Return test patients with a modality shuffled between them, absent, or shuffled under loss.
 
     Args:
@@ -49,16 +51,16 @@ def stresses(test: Patients, n_draws: int, seed: tuple[int, int, int]) -> Iterat
     for condition, (number, shuffle) in shuffles.items():
         for draw in range(n_draws):
             order = derangement(len(test), np.random.default_rng([*seed, number, draw]))
-            yield Stressed(condition, 1.0, draw, shuffle(order))
+            yield Condition(condition, 1.0, draw, shuffle(order))
     if n_draws:
-        yield Stressed("image_absent", 1.0, 0, test.without_images())
-        yield Stressed("genes_absent", 1.0, 0, test.with_genes(np.full_like(test.genes, np.nan)))
+        yield Condition("image_absent", 1.0, 0, test.without_images())
+        yield Condition("genes_absent", 1.0, 0, test.with_genes(np.full_like(test.genes, np.nan)))
     for draw in range(n_draws):
-        chance = np.random.default_rng([*seed, 2, draw])
-        lost = without_share(test, LOST, chance)
-        shuffled = lost.shuffled_images(derangement(len(test), chance))
-        yield Stressed("genes_lost", LOST, draw, lost)
-        yield Stressed("image_shuffled_genes_lost", LOST, draw, shuffled)
+        rng = np.random.default_rng([*seed, 2, draw])
+        lost = without_share(test, LOST, rng)
+        shuffled = lost.shuffled_images(derangement(len(test), rng))
+        yield Condition("genes_lost", LOST, draw, lost)
+        yield Condition("image_shuffled_genes_lost", LOST, draw, shuffled)
 
 
 def derangement(n: int, rng: np.random.Generator) -> np.ndarray:

@@ -40,7 +40,7 @@ LEAST_NAMED = 5
 
 
 @dataclass(frozen=True)
-class Loss:
+class Perturbation:
     """One way to lose expression.
 
     Attributes:
@@ -60,7 +60,7 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class LossTables:
+class PerturbationTables:
     """Tables that a loss may draw on; none of them holds a patient of the cohort.
 
     The one exception is `other`, which holds the same patients, measured by another assay.
@@ -96,7 +96,7 @@ class LossTables:
         return np.array([gene in named for gene in self.genes], dtype=bool)
 
 
-def read_loss_tables(out: Path, spec: ExpressionSpec) -> LossTables:
+def read_perturbation_tables(out: Path, spec: ExpressionSpec) -> PerturbationTables:
     """Return the tables that stand in OUT.
 
     Raises:
@@ -107,7 +107,7 @@ def read_loss_tables(out: Path, spec: ExpressionSpec) -> LossTables:
     normal_like = load_expression(out / "normal_like.npz")
     has_normal = bool(normal_like.patient_ids) and normal_like.genes == expression.genes
     other = load_expression(out / OTHER) if (out / OTHER).exists() else None
-    return LossTables(
+    return PerturbationTables(
         expression.genes,
         expression.unit,
         normal_like if has_normal else None,
@@ -122,11 +122,11 @@ class Known:
 
     Attributes:
         train: the fold's training patients with raw expression.
-        tables: see LossTables.
+        tables: see PerturbationTables.
     """
 
     train: Patients
-    tables: LossTables
+    tables: PerturbationTables
 
     @cached_property
     def scale(self) -> LinearScale:
@@ -198,41 +198,41 @@ Seed = tuple[int, int, int]
 PANEL_SIZE = 21
 
 
-def lose_each(patients: Patients, loss: Loss, known: Known, seed: Seed) -> Patients:  # noqa: ARG001
+def lose_each(patients: Patients, loss: Perturbation, known: Known, seed: Seed) -> Patients:  # noqa: ARG001
     """Each patient loses a share of the genes, drawn for him alone."""
     return without_share(patients, loss.level, np.random.default_rng([*seed, *loss.place]))
 
 
-def without_share(patients: Patients, share: float, chance: np.random.Generator) -> Patients:
+def without_share(patients: Patients, share: float, rng: np.random.Generator) -> Patients:
     """Return the patients without that share of the genes, each without genes of his own."""
     genes = patients.genes.copy()
     n_lost = round(share * genes.shape[1])
-    order = np.argsort(chance.random(genes.shape), axis=1)[:, :n_lost]
+    order = np.argsort(rng.random(genes.shape), axis=1)[:, :n_lost]
     np.put_along_axis(genes, order, np.nan, axis=1)
     return patients.with_genes(genes)
 
 
-def lose_same(patients: Patients, loss: Loss, known: Known, seed: Seed) -> Patients:  # noqa: ARG001
+def lose_same(patients: Patients, loss: Perturbation, known: Known, seed: Seed) -> Patients:  # noqa: ARG001
     """All patients, of every fold, lose the same share of the genes."""
     order = _drawn_genes(patients, loss, seed)
     return _without(patients, order[: round(loss.level * len(order))])
 
 
-def add_noise(patients: Patients, loss: Loss, known: Known, seed: Seed) -> Patients:
+def add_noise(patients: Patients, loss: Perturbation, known: Known, seed: Seed) -> Patients:
     """Gaussian noise on amounts: standard deviation level x the gene's mean in training patients.
 
     Amounts below the lowest of the scale, 0, become the lowest.
     """
     if not loss.level:
         return patients
-    chance = np.random.default_rng([*seed, *loss.place])
-    noise = chance.standard_normal(patients.genes.shape) * loss.level * known.mean_amounts
+    rng = np.random.default_rng([*seed, *loss.place])
+    noise = rng.standard_normal(patients.genes.shape) * loss.level * known.mean_amounts
     return patients.with_genes(known.scale.values(known.scale.amounts(patients.genes) + noise))
 
 
 def mix_normal_like(
     patients: Patients,
-    loss: Loss,
+    loss: Perturbation,
     known: Known,
     seed: Seed,  # noqa: ARG001
 ) -> Patients:
@@ -244,7 +244,7 @@ def mix_normal_like(
     return patients.with_genes(known.scale.values(mixed))
 
 
-def keep_panel(patients: Patients, loss: Loss, known: Known, seed: Seed) -> Patients:
+def keep_panel(patients: Patients, loss: Perturbation, known: Known, seed: Seed) -> Patients:
     """Only the genes of the 21-gene panel are measured, or 21 genes drawn for all patients."""
     panel = known.tables.panel
     if panel is not None:
@@ -254,7 +254,7 @@ def keep_panel(patients: Patients, loss: Loss, known: Known, seed: Seed) -> Pati
 
 def withhold_pam50(
     patients: Patients,
-    loss: Loss,
+    loss: Perturbation,
     known: Known,
     seed: Seed,  # noqa: ARG001
 ) -> Patients:
@@ -271,7 +271,7 @@ def withhold_pam50(
 
 def take_other_assay(
     patients: Patients,
-    loss: Loss,  # noqa: ARG001
+    loss: Perturbation,  # noqa: ARG001
     known: Known,
     seed: Seed,  # noqa: ARG001
 ) -> Patients:
@@ -287,7 +287,7 @@ def take_other_assay(
 
 def take_other_assay_scaled(
     patients: Patients,
-    loss: Loss,  # noqa: ARG001
+    loss: Perturbation,  # noqa: ARG001
     known: Known,
     seed: Seed,  # noqa: ARG001
 ) -> Patients:
@@ -313,10 +313,10 @@ def _by_other_assay(
     return patients.select(there), values.astype(np.float64)
 
 
-def _drawn_genes(patients: Patients, loss: Loss, seed: Seed) -> np.ndarray:
+def _drawn_genes(patients: Patients, loss: Perturbation, seed: Seed) -> np.ndarray:
     """Return genes in an order that is drawn for all patients of all folds of a repeat."""
-    chance = np.random.default_rng([*seed[:2], *loss.place])
-    return chance.permutation(patients.genes.shape[1])
+    rng = np.random.default_rng([*seed[:2], *loss.place])
+    return rng.permutation(patients.genes.shape[1])
 
 
 def _without(patients: Patients, columns: np.ndarray) -> Patients:

@@ -18,8 +18,8 @@ from crosstype.io.files import hash_of, replacing
 from crosstype.robustness.perturbations import (
     PANEL_SIZE,
     Known,
-    Loss,
-    LossTables,
+    Perturbation,
+    PerturbationTables,
     Seed,
     add_noise,
     keep_panel,
@@ -46,7 +46,7 @@ ONE = (1.0,)
 
 
 @dataclass(frozen=True)
-class Offer:
+class Feasibility:
     """Whether a pattern can be made from these tables.
 
     Attributes:
@@ -73,14 +73,14 @@ class Pattern:
         offer: whether tables allow it, and how.
     """
 
-    lose: Callable[[Patients, Loss, Known, Seed], Patients]
+    lose: Callable[[Patients, Perturbation, Known, Seed], Patients]
     levels: tuple[float, ...]
     certain: tuple[float, ...]
-    offer: Callable[[LossTables], Offer]
+    offer: Callable[[PerturbationTables], Feasibility]
 
 
 @dataclass(frozen=True)
-class Study:
+class RobustnessStudy:
     """The losses that a run makes.
 
     Attributes:
@@ -90,7 +90,7 @@ class Study:
         inputs: a hash over the tables that the losses draw on.
     """
 
-    ways: tuple[Loss, ...]
+    ways: tuple[Perturbation, ...]
     notes: dict[str, str]
     left_out: tuple[str, ...]
     inputs: str
@@ -101,7 +101,7 @@ class Study:
         return hash_of([self.ways, self.inputs])
 
 
-def make_study(tables: LossTables, n_draws: int, inputs: str) -> Study:
+def make_study(tables: PerturbationTables, n_draws: int, inputs: str) -> RobustnessStudy:
     """Return every loss that these tables allow; where nothing is chance one draw is enough.
 
     Args:
@@ -111,7 +111,7 @@ def make_study(tables: LossTables, n_draws: int, inputs: str) -> Study:
     """
     offers = {name: pattern.offer(tables) for name, pattern in PATTERNS.items()}
     ways = [
-        Loss(name, level, draw)
+        Perturbation(name, level, draw)
         for name, pattern in PATTERNS.items()
         if offers[name].is_made
         for level in pattern.levels
@@ -123,10 +123,10 @@ def make_study(tables: LossTables, n_draws: int, inputs: str) -> Study:
         if not offer.is_made and offer.is_asked
     ]
     notes = {name: offer.note for name, offer in offers.items() if offer.is_made}
-    return Study(tuple(ways), notes, tuple(left_out), inputs)
+    return RobustnessStudy(tuple(ways), notes, tuple(left_out), inputs)
 
 
-def lose(patients: Patients, loss: Loss, known: Known, seed: Seed) -> Patients:
+def lose(patients: Patients, loss: Perturbation, known: Known, seed: Seed) -> Patients:
     """Return the test patients to whom this can be done, with expression lost.
 
     Args:
@@ -141,22 +141,22 @@ def lose(patients: Patients, loss: Loss, known: Known, seed: Seed) -> Patients:
 NO_GENES = "representation = spectrum has gene sets instead of genes"
 
 
-def _always(tables: LossTables) -> Offer:  # noqa: ARG001
-    return Offer("", is_chance=True)
+def _always(tables: PerturbationTables) -> Feasibility:  # noqa: ARG001
+    return Feasibility("", is_chance=True)
 
 
-def _noise(tables: LossTables) -> Offer:
+def _noise(tables: PerturbationTables) -> Feasibility:
     why = _no_amounts(tables)
     if why:
-        return Offer(why, is_made=False)
-    return Offer(
+        return Feasibility(why, is_made=False)
+    return Feasibility(
         "the standard deviation is so many times the gene's mean over training patients; amounts "
         "below 0 become 0",
         is_chance=True,
     )
 
 
-def _normal_like(tables: LossTables) -> Offer:
+def _normal_like(tables: PerturbationTables) -> Feasibility:
     samples = tables.normal_like.patient_ids if tables.normal_like is not None else ()
     why = _no_amounts(tables)
     if not samples and not why:
@@ -164,48 +164,48 @@ def _normal_like(tables: LossTables) -> Offer:
             "the expression table has no patient outside the cohort who is labelled normal-like, "
             "and no normal tissue"
         )
-    return Offer(why, is_made=False) if why else Offer(normal_like_words(samples))
+    return Feasibility(why, is_made=False) if why else Feasibility(normal_like_words(samples))
 
 
-def _panel(tables: LossTables) -> Offer:
+def _panel(tables: PerturbationTables) -> Feasibility:
     if tables.is_spectrum:
-        return Offer(NO_GENES, is_made=False)
+        return Feasibility(NO_GENES, is_made=False)
     if tables.panel is not None:
-        return Offer(f"{int(tables.panel.sum())} of the {PANEL_SIZE} genes are in the table")
+        return Feasibility(f"{int(tables.panel.sum())} of the {PANEL_SIZE} genes are in the table")
     n_genes = min(PANEL_SIZE, len(tables.genes))
-    return Offer(
+    return Feasibility(
         f"stand-in: the table does not have the {PANEL_SIZE} genes of the panel, so {n_genes} "
         "genes are drawn at random, the same for all patients",
         is_chance=True,
     )
 
 
-def _pam50_withheld(tables: LossTables) -> Offer:
+def _pam50_withheld(tables: PerturbationTables) -> Feasibility:
     if tables.is_spectrum:
-        return Offer(NO_GENES, is_made=False)
+        return Feasibility(NO_GENES, is_made=False)
     if tables.pam50 is not None:
         n_found = int(tables.pam50.sum())
-        return Offer(f"{n_found} PAM50 genes, then those most correlated with any of them")
-    return Offer(
+        return Feasibility(f"{n_found} PAM50 genes, then those most correlated with any of them")
+    return Feasibility(
         "stand-in: the table does not have the PAM50 genes, so the genes most correlated with the "
         "label in training patients are withheld (most telling genes withheld)"
     )
 
 
-def _other_assay(tables: LossTables) -> Offer:
+def _other_assay(tables: PerturbationTables) -> Feasibility:
     if tables.other is None:
-        return Offer("other_expression is not set", is_made=False, is_asked=False)
-    return Offer(_measured(tables.other))
+        return Feasibility("other_expression is not set", is_made=False, is_asked=False)
+    return Feasibility(_measured(tables.other))
 
 
-def _other_assay_scaled(tables: LossTables) -> Offer:
+def _other_assay_scaled(tables: PerturbationTables) -> Feasibility:
     if tables.other is None:
-        return Offer("other_expression is not set", is_made=False, is_asked=False)
+        return Feasibility("other_expression is not set", is_made=False, is_asked=False)
     why = _no_amounts(tables)
     if why:
-        return Offer(why, is_made=False)
+        return Feasibility(why, is_made=False)
     how = "each multiplied by one number, to the level of the training patients"
-    return Offer(f"{_measured(tables.other)}; {how}")
+    return Feasibility(f"{_measured(tables.other)}; {how}")
 
 
 def _measured(other: AlignedExpression) -> str:
@@ -215,7 +215,7 @@ def _measured(other: AlignedExpression) -> str:
     return f"{n_patients} patients and {n_genes} of the {len(other.genes)} genes measured"
 
 
-def _no_amounts(tables: LossTables) -> str:
+def _no_amounts(tables: PerturbationTables) -> str:
     """Return why there is no linear scale; empty if there is."""
     if tables.is_spectrum:
         return NO_GENES
@@ -232,11 +232,11 @@ PATTERNS: dict[str, Pattern] = {
     "other_assay": Pattern(take_other_assay, ONE, (), _other_assay),
     "other_assay_scaled": Pattern(take_other_assay_scaled, ONE, (), _other_assay_scaled),
 }
-"""Every pattern by name, in the order of `loss_tables.ORDER`."""
+"""Every pattern by name, in the order of `perturbation_tables.ORDER`."""
 
 
-def predict_losses(
-    classifier: Classifier, test: Patients, study: Study, known: Known, seed: Seed
+def predict_perturbed(
+    classifier: Classifier, test: Patients, study: RobustnessStudy, known: Known, seed: Seed
 ) -> Float32[np.ndarray, "losses patients classes"]:
     """Return probabilities of the test patients under every loss, in the study's order.
 
@@ -255,17 +255,19 @@ def predict_losses(
     return said
 
 
-def save_losses(path: Path, probabilities: Float32[np.ndarray, "losses patients classes"]) -> None:
+def save_perturbed(
+    path: Path, probabilities: Float32[np.ndarray, "losses patients classes"]
+) -> None:
     """Write the probabilities, whole or not at all."""
     with replacing(path) as temporary, temporary.open("wb") as handle:
         np.save(handle, probabilities)
 
 
-def join_losses(
+def join_perturbed(
     folds: Sequence[tuple[str, int, Sequence[str], Path]],
     patients: Sequence[str],
     labels: Sequence[int],
-    study: Study,
+    study: RobustnessStudy,
 ) -> dict[str, np.ndarray]:
     """Return what all jobs saved as one array per model, and what its axes are.
 
@@ -276,8 +278,8 @@ def join_losses(
         study: as the probabilities were made with.
 
     Returns:
-        `model.<name>`: float32 (n_losses, n_repeats, n_patients, n_classes); `patient_id` and
-        `label` per patient; `pattern`, `level`, `draw` and `note` per loss.
+        `model.<name>`: float32 (n_perturbations, n_repeats, n_patients, n_classes); `patient_id`
+        and `label` per patient; `pattern`, `level`, `draw` and `note` per perturbation.
     """
     place = {patient: row for row, patient in enumerate(patients)}
     n_repeats = 1 + max(repeat for _, repeat, _, _ in folds)

@@ -11,7 +11,7 @@ import numpy as np
 from crosstype.config.run_spec import RunSpec
 from crosstype.expression.genes.panels import pam50_among
 from crosstype.expression.matrix import load_expression
-from crosstype.progress import Watcher
+from crosstype.progress import Progress
 from crosstype.studies.variants import FOLDER, Contrast, Study, Variant, with_features
 from crosstype.workflow.pipeline import Run
 from crosstype.workflow.pipeline import run as run_pipeline
@@ -34,7 +34,7 @@ CLAIMS = (
 """What the paper claims (arXiv 2503.02849), and what its own tables say it is."""
 
 
-def ablation(spec: RunSpec, out: Path, how: tuple[int, Watcher]) -> Study:
+def ablation(spec: RunSpec, out: Path, how: tuple[int, Progress]) -> Study:
     """Return the runs and rows of the ablation.
 
     Args:
@@ -42,10 +42,10 @@ def ablation(spec: RunSpec, out: Path, how: tuple[int, Watcher]) -> Study:
         out: folder of the study; slides are extracted into it.
         how: number of workers and who is told how far it is.
     """
-    n_workers, watcher = how
-    found = with_features(spec, out, watcher)
+    n_workers, progress = how
+    found = with_features(spec, out, progress)
     first = Variant(WHOLE, found)
-    run_pipeline(Run(found, out / FOLDER / WHOLE, n_workers, watcher), last="cohort")
+    run_pipeline(Run(found, out / FOLDER / WHOLE, n_workers, progress), last="cohort")
     changes = _changes(spec, found, out / FOLDER / WHOLE)
     rows = [
         Contrast(WHOLE, "cross_attention as configured", WHOLE, MODEL),
@@ -81,8 +81,8 @@ def _changes(given: RunSpec, spec: RunSpec, whole: Path) -> Changes:
         ),
         "no damage": (
             "training never sees lost genes or missing images",
-            replace(spec, training=replace(training, damage=0.0)),
-            "" if training.damage else "[training] damage is 0 already",
+            replace(spec, training=replace(training, corruption=0.0)),
+            "" if training.corruption else "[training] damage is 0 already",
         ),
         "no line": (
             "the network starts from nothing instead of a ridge-penalised line",

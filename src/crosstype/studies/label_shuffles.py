@@ -17,7 +17,7 @@ from crosstype.evaluation.inference.bootstrap import fold_summaries, fold_values
 from crosstype.evaluation.metrics.metrics import headline_key
 from crosstype.evaluation.predictions import read_predictions
 from crosstype.io.tables import write_table
-from crosstype.progress import Watcher
+from crosstype.progress import Progress
 from crosstype.studies.variants import FOLDER, with_features
 from crosstype.workflow.pipeline import Run
 from crosstype.workflow.pipeline import run as run_pipeline
@@ -27,7 +27,7 @@ SHUFFLES, SUMMARY = "label_shuffles.csv", "label_shuffles_summary.csv"
 
 
 def run_label_shuffles(
-    spec: RunSpec, out: Path, n_shuffles: int, how: tuple[int, Watcher]
+    spec: RunSpec, out: Path, n_shuffles: int, how: tuple[int, Progress]
 ) -> pl.DataFrame:
     """Run the config on its labels and on shuffled ones; write and return what was found.
 
@@ -42,16 +42,16 @@ def run_label_shuffles(
         n_shuffles: number of shuffles, at least 2.
         how: number of workers and who is told how far it is.
     """
-    n_workers, watcher = how
-    found = with_features(spec, out, watcher)
+    n_workers, progress = how
+    found = with_features(spec, out, progress)
     evaluation = replace(found.evaluation, n_shuffles=0, rna_loss=False)
     found = replace(found, evaluation=evaluation)
     rows = []
     for number in range(n_shuffles + 1):
         own = replace(found, cohort=replace(found.cohort, shuffle_labels=number))
         folder = out / FOLDER / ("real" if number == REAL else f"shuffle_{number}")
-        watcher.say("the labels as they are" if number == REAL else f"shuffle {number}")
-        run_pipeline(Run(own, folder, n_workers, watcher), last="train")
+        progress.say("the labels as they are" if number == REAL else f"shuffle {number}")
+        run_pipeline(Run(own, folder, n_workers, progress), last="train")
         classes = tuple(one.name for one in own.cohort.classes)
         rows += [(model, number, auroc) for model, auroc in _aurocs(folder, classes)]
     table = pl.DataFrame(rows, schema=["model", "shuffle", "auroc"], orient="row")

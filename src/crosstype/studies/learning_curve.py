@@ -11,7 +11,7 @@ import polars as pl
 from crosstype.config.run_spec import RunSpec
 from crosstype.errors import UsageError
 from crosstype.io.tables import read_table
-from crosstype.progress import Watcher
+from crosstype.progress import Progress
 from crosstype.studies.variants import FOLDER, Contrast, Study, Variant, with_features
 from crosstype.workflow.pipeline import Run
 from crosstype.workflow.pipeline import run as run_pipeline
@@ -22,7 +22,7 @@ LEAST = 20
 
 
 def learning_curve(
-    spec: RunSpec, out: Path, sizes: Sequence[int], how: tuple[int, Watcher]
+    spec: RunSpec, out: Path, sizes: Sequence[int], how: tuple[int, Progress]
 ) -> Study:
     """Return the runs and rows of the curve: the config's models at every size.
 
@@ -35,9 +35,9 @@ def learning_curve(
     Raises:
         UsageError: a size is below `LEAST` or above what the folds have.
     """
-    n_workers, watcher = how
-    found = with_features(spec, out, watcher)
-    run_pipeline(Run(found, out / FOLDER / "whole", n_workers, watcher), last="cohort")
+    n_workers, progress = how
+    found = with_features(spec, out, progress)
+    run_pipeline(Run(found, out / FOLDER / "whole", n_workers, progress), last="cohort")
     most = _most(out / FOLDER / "whole" / "folds.csv")
     wanted = sorted(set(sizes or [max(LEAST, round(most * share)) for share in SHARES]))
     for one in wanted:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from crosstype.config.run_spec import RunSpec
 from crosstype.expression.matrix import load_expression
-from crosstype.progress import Watcher
+from crosstype.progress import Progress
 from crosstype.protocol import protocol_named
 from crosstype.studies.variants import FOLDER, Contrast, Study, Variant, with_features
 from crosstype.workflow.pipeline import Run
@@ -37,22 +37,22 @@ FAULTS = {
 ALL_MENDED = replace(STRICT, name="strict, trained as published", published_training=True)
 
 
-def replay(spec: RunSpec, out: Path, watcher: Watcher) -> Study:
+def replay(spec: RunSpec, out: Path, progress: Progress) -> Study:
     """Return the runs and rows of the replay.
 
     Args:
         spec: cohort, features, folds' seed and repeats; its protocol and models do not matter.
         out: folder of the study; slides are extracted into it.
-        watcher: told how extraction goes.
+        progress: told how extraction goes.
     """
     pixels = spec.slides.folder is not None
     published = _encoded(spec, "none" if pixels else spec.features.normalisation)
-    plain = with_features(published, out / "colours_as_they_come" if pixels else out, watcher)
-    proper = with_features(_encoded(spec, "encoder"), out, watcher) if pixels else plain
+    plain = with_features(published, out / "colours_as_they_come" if pixels else out, progress)
+    proper = with_features(_encoded(spec, "encoder"), out, progress) if pixels else plain
     first = Variant("paper", _under(plain, "paper"))
     variants = [first]
     rows = [_row("paper", "as published", "paper", model) for model in (*MODELS, BASELINE)]
-    absent = _without_effect(first, out, watcher)
+    absent = _without_effect(first, out, progress)
     for name, (about, change) in FAULTS.items():
         why = absent.get(name, "")
         protocol = replace(PAPER, name=f"paper, {name} mended", **change)
@@ -70,10 +70,10 @@ def replay(spec: RunSpec, out: Path, watcher: Watcher) -> Study:
     return Study(out, variants, [*rows, *_last_rows()])
 
 
-def _without_effect(first: Variant, out: Path, watcher: Watcher) -> dict[str, str]:
+def _without_effect(first: Variant, out: Path, progress: Progress) -> dict[str, str]:
     """Return the faults that these data cannot have, each with the reason."""
     place = out / FOLDER / first.name
-    run_pipeline(Run(first.spec, place, 1, watcher), last="cohort")
+    run_pipeline(Run(first.spec, place, 1, progress), last="cohort")
     if load_expression(place / "expression.npz").unit == "linear":
         return {"log": "the table's values are linear, so that the logarithm is the first"}
     return {}

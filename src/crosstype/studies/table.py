@@ -63,7 +63,7 @@ def judge(
     pairs = [(one.name, one.against) for one in study.shown if one.against]
     swaps = draw_swaps(len(predictions.labels), seed)
     tests = pair_tests(predictions.labels, predictions.classes, judged, pairs, swaps)
-    apart: Found = {
+    unlabelled: Found = {
         (one.model_a, one.metric): {
             "difference": one.difference,
             "difference_low": one.low,
@@ -81,14 +81,14 @@ def judge(
     rows = [
         row | {"protocol": study.mark_of(one)}
         for one in study.contrasts
-        for row in _rows(one, values, apart)
+        for row in _rows(one, values, unlabelled)
     ]
     table = _adjusted(pl.DataFrame(rows, schema=COLUMNS))
     write_table(path, table)
     return table
 
 
-def _rows(contrast: Contrast, values: Found, apart: Found) -> list[dict[str, Any]]:
+def _rows(contrast: Contrast, values: Found, unlabelled: Found) -> list[dict[str, Any]]:
     """Return a row per metric; one row without numbers if the contrast could not be run."""
     about = {
         "row": contrast.name,
@@ -105,7 +105,7 @@ def _rows(contrast: Contrast, values: Found, apart: Found) -> list[dict[str, Any
         | about
         | {"metric": metric}
         | values[contrast.name, metric]
-        | apart.get((contrast.name, metric), {})
+        | unlabelled.get((contrast.name, metric), {})
         for metric in METRICS
     ]
 

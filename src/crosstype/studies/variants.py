@@ -11,7 +11,7 @@ import polars as pl
 from crosstype.config.run_spec import RunSpec
 from crosstype.errors import ConfigError
 from crosstype.io.tables import read_table, write_table
-from crosstype.progress import Watcher
+from crosstype.progress import Progress
 from crosstype.protocol import Protocol, protocol_named
 from crosstype.workflow.features import feature_folder
 from crosstype.workflow.pipeline import Run
@@ -87,16 +87,16 @@ class Study:
         return next((one.mark for one in self.variants if one.name == contrast.variant), "")
 
 
-def with_features(spec: RunSpec, out: Path, watcher: Watcher) -> RunSpec:
+def with_features(spec: RunSpec, out: Path, progress: Progress) -> RunSpec:
     """Return settings that find the features; slides are extracted once, for all variants."""
     if spec.slides.folder is None:
         return spec
-    run_pipeline(Run(spec, out, watcher=watcher), last="features")
+    run_pipeline(Run(spec, out, progress=progress), last="features")
     features = replace(spec.features, folder=feature_folder(spec, out).resolve())
     return replace(spec, slides=replace(spec.slides, folder=None), features=features)
 
 
-def run_variants(study: Study, n_workers: int, watcher: Watcher) -> Path:
+def run_variants(study: Study, n_workers: int, progress: Progress) -> Path:
     """Run every variant that a row asks for, and write what they say into one table.
 
     Finished variants are reused. Every variant must test the same patients.
@@ -109,8 +109,8 @@ def run_variants(study: Study, n_workers: int, watcher: Watcher) -> Path:
     parts: list[pl.DataFrame] = []
     for variant in asked:
         own = [one for one in study.shown if one.variant == variant.name]
-        watcher.say(f"{variant.name}: {', '.join(dict.fromkeys(one.model for one in own))}")
-        found = _predictions(study, variant, own, (n_workers, watcher))
+        progress.say(f"{variant.name}: {', '.join(dict.fromkeys(one.model for one in own))}")
+        found = _predictions(study, variant, own, (n_workers, progress))
         parts += found
         _check_same_patients((found[0], variant), (parts[0], asked[0]))
     path = study.out / "predictions.csv"
@@ -120,16 +120,16 @@ def run_variants(study: Study, n_workers: int, watcher: Watcher) -> Path:
 
 
 def _predictions(
-    study: Study, variant: Variant, contrasts: Sequence[Contrast], how: tuple[int, Watcher]
+    study: Study, variant: Variant, contrasts: Sequence[Contrast], how: tuple[int, Progress]
 ) -> list[pl.DataFrame]:
     """Run one variant and return the predictions of each row it stands for."""
-    n_workers, watcher = how
+    n_workers, progress = how
     out = study.out / FOLDER / variant.name
     models = tuple(dict.fromkeys(one.model for one in contrasts))
     training = replace(variant.spec.training, models=_trained(models))
     evaluation = replace(variant.spec.evaluation, n_shuffles=0, rna_loss=False)
     spec = replace(variant.spec, training=training, evaluation=evaluation)
-    run = Run(spec, out, n_workers, watcher, mended=variant.protocol)
+    run = Run(spec, out, n_workers, progress, mended=variant.protocol)
     run_pipeline(run, last="train")
     found = read_table(out / "predictions.csv")
     return [

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from crosstype.training.fit import probabilities_of
-from crosstype.training.missingness import Regime
+from crosstype.training.missingness import MissingnessPattern
 from crosstype.training.spec import TrainingSpec
 
 LEAST_PATIENTS = 20
@@ -49,17 +49,17 @@ class Calibration:
         n: validation patients behind both; 0: nothing was learned.
     """
 
-    temperatures: Mapping[Regime, float] = field(default_factory=dict)
+    temperatures: Mapping[MissingnessPattern, float] = field(default_factory=dict)
     offsets: tuple[float, ...] = ()
     n: int = 0
 
     @property
     def temperature(self) -> float:
         """Temperature where data are whole."""
-        return self.temperatures.get(Regime.WHOLE, 1.0)
+        return self.temperatures.get(MissingnessPattern.WHOLE, 1.0)
 
     def apply(
-        self, logits: Float[Tensor, "patients logits"], regimes: Sequence[str]
+        self, logits: Float[Tensor, "patients logits"], patterns: Sequence[str]
     ) -> Float[Tensor, "patients logits"]:
         """Return each patient's logits divided by the temperature of his regime.
 
@@ -67,7 +67,7 @@ class Calibration:
         """
         if not self.temperatures:
             return logits
-        each = [[self.temperatures.get(Regime(one), 1.0)] for one in regimes]
+        each = [[self.temperatures.get(MissingnessPattern(one), 1.0)] for one in patterns]
         return logits.double() / torch.tensor(each, dtype=torch.float64).reshape(-1, 1)
 
     def choose(self, probabilities: Probabilities) -> Targets:
@@ -81,8 +81,8 @@ class Calibration:
         """Probability above which the second of two classes is called; None for more classes."""
         if len(self.offsets) > 2:
             return None
-        apart = self.offsets[1] - self.offsets[0] if self.offsets else 0.0
-        return 1 / (1 + math.exp(apart))
+        unlabelled = self.offsets[1] - self.offsets[0] if self.offsets else 0.0
+        return 1 / (1 + math.exp(unlabelled))
 
     def state(self) -> dict[str, Any]:
         """Return what JSON can hold and `from_state` understands."""
@@ -95,13 +95,17 @@ class Calibration:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Calibration:
         """Return what `state` gave; an empty state, of an older checkpoint, changes nothing."""
-        temperatures = {Regime(k): float(v) for k, v in state.get("temperatures", {}).items()}
+        temperatures = {
+            MissingnessPattern(k): float(v) for k, v in state.get("temperatures", {}).items()
+        }
         offsets = tuple(float(one) for one in state.get("offsets", ()))
         return cls(temperatures, offsets, int(state.get("n", 0)))
 
 
 def calibrate(
-    logits: Mapping[Regime, Float[Tensor, "patients logits"]], targets: Targets, spec: TrainingSpec
+    logits: Mapping[MissingnessPattern, Float[Tensor, "patients logits"]],
+    targets: Targets,
+    spec: TrainingSpec,
 ) -> Calibration:
     """Learn temperatures and threshold, as far as the settings ask for them.
 
@@ -119,18 +123,18 @@ def calibrate(
         What leaves everything as it is with fewer than `LEAST_PATIENTS` patients or a class without
         any.
     """
-    whole = logits[Regime.WHOLE]
+    whole = logits[MissingnessPattern.WHOLE]
     counts = np.bincount(targets, minlength=max(2, whole.shape[1]))
     wanted = spec.calibration != "none" or spec.threshold != "argmax"
     if not wanted or len(targets) < LEAST_PATIENTS or not counts.all():
         return Calibration()
     temperatures = {}
     if spec.calibration == "temperature":
-        temperatures = {regime: fit_temperature(one, targets) for regime, one in logits.items()}
+        temperatures = {pattern: fit_temperature(one, targets) for pattern, one in logits.items()}
     found = Calibration(temperatures, n=len(targets))
     if spec.threshold == "argmax":
         return found
-    said = probabilities_of(found.apply(whole, [Regime.WHOLE] * len(targets)))
+    said = probabilities_of(found.apply(whole, [MissingnessPattern.WHOLE] * len(targets)))
     return replace(found, offsets=choose_offsets(said, targets, GAINS[spec.threshold]))
 
 

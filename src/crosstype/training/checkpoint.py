@@ -21,7 +21,7 @@ from crosstype.training.classifier import Arrays, BaselineClassifier, Classifier
 from crosstype.training.late_fusion import LateClassifier
 from crosstype.training.network_classifier import NetworkClassifier
 
-FORMAT, FORMAT_VERSION = "crosstype", "1"
+FORMAT, FORMAT_VERSION = "crosstype", "2"
 HEADER_KEY = "crosstype"
 
 

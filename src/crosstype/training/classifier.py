@@ -57,7 +57,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingRecipe:
     """All settings of a fit, whole.
 
     Attributes:
@@ -86,8 +86,7 @@ class Classifier(ABC):
     Attributes:
         name: as the user knows it.
         curves: training curve of each network; empty for a baseline.
-        trust: share of the networks' correction of a line that is kept where data are whole, 0 to
-            1.
+        residual_weight: weight of the networks' residual logits where nothing is missing, 0 to 1.
         calibration: temperature and threshold; a baseline's leaves everything as it is.
     """
 
@@ -98,7 +97,7 @@ class Classifier(ABC):
         self.calibration = Calibration()
 
     @property
-    def trust(self) -> float:
+    def residual_weight(self) -> float:
         """Share of the networks' correction that is kept where data are whole, 0 to 1."""
         return 1.0
 
@@ -108,7 +107,7 @@ class Classifier(ABC):
         return True
 
     @abstractmethod
-    def fit(self, splits: Sequence[Split], recipe: Recipe) -> None:
+    def fit(self, splits: Sequence[Split], recipe: TrainingRecipe) -> None:
         """Learn from the splits."""
 
     @abstractmethod
@@ -136,7 +135,7 @@ class BaselineClassifier(Classifier):
         """Whether expression can change a prediction."""
         return BASELINES[self.name].genes
 
-    def fit(self, splits: Sequence[Split], recipe: Recipe) -> None:
+    def fit(self, splits: Sequence[Split], recipe: TrainingRecipe) -> None:
         """Fit on all training patients; leaving those for validation out would handicap it."""
         patients = training_patients(splits, recipe)
         self.preparation = recipe.preparing.fit(splits[0].everyone or patients)
@@ -190,7 +189,7 @@ class BaselineClassifier(Classifier):
         return np.concatenate(parts, axis=1)
 
 
-def training_patients(splits: Sequence[Split], recipe: Recipe) -> Patients:
+def training_patients(splits: Sequence[Split], recipe: TrainingRecipe) -> Patients:
     """Return all patients who may teach: those of the first split, its validation included.
 
     Where the protocol validates on the test fold, that fold stays out.

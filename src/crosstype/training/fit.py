@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from crosstype.models.network import Batch, Network
-from crosstype.training.patients import Patients, deal, make_batch, part_by_size
+from crosstype.training.patients import Patients, make_batch, part_by_size, shuffled_batches
 from crosstype.training.preprocessing import Preparation
 from crosstype.training.spec import TrainingSpec
 
@@ -174,7 +174,7 @@ def _states(members: Sequence[Member]) -> list[dict[str, Tensor]]:
     return [copy.deepcopy(one.network.state_dict()) for one in members]
 
 
-def _validation_loss(member: Member, loss: Loss) -> float:
+def _validation_loss(member: Member, loss: CrossEntropy) -> float:
     """Return the mean loss over the regimes, whole expression and damaged."""
     each = [
         float(loss(predict_logits(member.network, one), one.targets)) for one in member.validation
@@ -218,7 +218,7 @@ def learning_rate_at(epoch: int, spec: TrainingSpec) -> float:
     return spec.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-class Loss(nn.Module):
+class CrossEntropy(nn.Module):
     """Class-weighted cross-entropy: binary for one logit, over classes for more."""
 
     def __init__(self, class_weights: Float[Tensor, " classes"]) -> None:
@@ -248,10 +248,12 @@ class Loss(nn.Module):
         )
 
 
-def make_loss(targets: Int[Tensor, " patients"], n_classes: int, spec: TrainingSpec) -> Loss:
+def make_loss(
+    targets: Int[Tensor, " patients"], n_classes: int, spec: TrainingSpec
+) -> CrossEntropy:
     """Return the loss with the classes weighed as the settings say."""
     weights = class_weights(targets.numpy(), n_classes, spec)
-    return Loss(torch.from_numpy(weights.astype(np.float32)))
+    return CrossEntropy(torch.from_numpy(weights.astype(np.float32)))
 
 
 def _optimiser(network: Network, spec: TrainingSpec) -> torch.optim.Optimizer:
@@ -265,7 +267,7 @@ def _optimiser(network: Network, spec: TrainingSpec) -> torch.optim.Optimizer:
 
 
 def _train_epoch(
-    member: Member, how: tuple[Loss, torch.optim.Optimizer, float], spec: TrainingSpec
+    member: Member, how: tuple[CrossEntropy, torch.optim.Optimizer, float], spec: TrainingSpec
 ) -> float:
     """Take one pass over the training patients; return the mean loss."""
     loss, optimiser, rate = how
@@ -274,7 +276,7 @@ def _train_epoch(
         group["lr"] = rate
     network.train()
     total = 0.0
-    for rows in deal(len(whole), spec.batch_size, rng):
+    for rows in shuffled_batches(len(whole), spec.batch_size, rng):
         train = _practised(member, spec)
         batch = train.batch(rows, (spec.n_tiles_per_bag, rng))
         chosen = torch.from_numpy(rows)
@@ -290,6 +292,6 @@ def _train_epoch(
 
 def _practised(member: Member, spec: TrainingSpec) -> Prepared:
     """Return the regime of the next batch: whole, or with the chance of `damage` another."""
-    if len(member.train) == 1 or member.rng.random() >= spec.damage:
+    if len(member.train) == 1 or member.rng.random() >= spec.corruption:
         return member.train[0]
     return member.train[int(member.rng.integers(1, len(member.train)))]

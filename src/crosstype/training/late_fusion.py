@@ -11,11 +11,18 @@ from jaxtyping import Float
 
 from crosstype.models.spec import ModelSpec
 from crosstype.training.calibration import Calibration, calibrate
-from crosstype.training.classifier import Arrays, Classifier, Probabilities, Recipe, Split, below
+from crosstype.training.classifier import (
+    Arrays,
+    Classifier,
+    Probabilities,
+    Split,
+    TrainingRecipe,
+    below,
+)
 from crosstype.training.fit import class_weights, probabilities_of
 from crosstype.training.linear.logistic import Line, fit_logistic
-from crosstype.training.missingness import Regime, regime_of
-from crosstype.training.network_classifier import NetworkClassifier, practised_regimes
+from crosstype.training.missingness import MissingnessPattern, pattern_of
+from crosstype.training.network_classifier import NetworkClassifier, trained_patterns
 from crosstype.training.patients import Patients
 from crosstype.types import Modality
 
@@ -40,13 +47,13 @@ class LateClassifier(Classifier):
         """Make an unfitted classifier."""
         super().__init__(name)
         self.parents: dict[str, NetworkClassifier] = {}
-        self.stacks: dict[Regime, Line] = {}
+        self.stacks: dict[MissingnessPattern, Line] = {}
 
     def adopt(self, parents: Sequence[NetworkClassifier]) -> None:
         """Use these fitted unimodal models; they were fitted on the same splits and recipe."""
         self.parents = {parent.name: parent for parent in parents}
 
-    def fit(self, splits: Sequence[Split], recipe: Recipe) -> None:
+    def fit(self, splits: Sequence[Split], recipe: TrainingRecipe) -> None:
         """Fit the unimodal models unless they were adopted, then the stacking weights."""
         for name in PARENTS:
             if name not in self.parents:
@@ -55,11 +62,11 @@ class LateClassifier(Classifier):
                 self.parents[name] = parent
         targets = np.concatenate([split.validation.targets for split in splits])
         weights = class_weights(targets, len(splits[0].train.classes), recipe.training)
-        for regime in practised_regimes(frozenset(Modality), recipe):
-            inner = self._inner_logits(regime)
-            self.stacks[regime] = fit_logistic(inner, targets, STACK_STRENGTH, weights)
-        crossed = {regime: self._cross_fitted(regime, splits, recipe) for regime in self.stacks}
-        known = {regime: torch.from_numpy(one) for regime, one in crossed.items() if len(one)}
+        for pattern in trained_patterns(frozenset(Modality), recipe):
+            inner = self._inner_logits(pattern)
+            self.stacks[pattern] = fit_logistic(inner, targets, STACK_STRENGTH, weights)
+        crossed = {pattern: self._cross_fitted(pattern, splits, recipe) for pattern in self.stacks}
+        known = {pattern: torch.from_numpy(one) for pattern, one in crossed.items() if len(one)}
         if known:
             self.calibration = calibrate(known, targets, recipe.training)
 
@@ -69,20 +76,22 @@ class LateClassifier(Classifier):
         logits = np.concatenate(each, axis=1).astype(np.float64)
         genes = self.parents["gene_only"].preparation.measured_genes(patients.genes)
         measured = (~np.isnan(genes)).mean(axis=1)
-        regimes = regime_of(patients, measured, tuple(self.stacks))
+        patterns = pattern_of(patients, measured, tuple(self.stacks))
         some = next(iter(self.stacks.values()))[1]
         stacked: Float[np.ndarray, "patients logits"] = np.zeros((len(patients), len(some)))
-        for regime, (weight, bias) in self.stacks.items():
-            rows = regimes == regime
+        for pattern, (weight, bias) in self.stacks.items():
+            rows = patterns == pattern
             stacked[rows] = logits[rows] @ weight.T + bias
-        return probabilities_of(self.calibration.apply(torch.from_numpy(stacked), regimes.tolist()))
+        return probabilities_of(
+            self.calibration.apply(torch.from_numpy(stacked), patterns.tolist())
+        )
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         """Return both parents' state and the stacking weights."""
         arrays: Arrays = {}
-        for regime, (weight, bias) in self.stacks.items():
-            arrays |= {f"stack.{regime}.weight": weight, f"stack.{regime}.bias": bias}
-        settings: dict[str, Any] = {"regimes": list(self.stacks)}
+        for pattern, (weight, bias) in self.stacks.items():
+            arrays |= {f"stack.{pattern}.weight": weight, f"stack.{pattern}.bias": bias}
+        settings: dict[str, Any] = {"patterns": list(self.stacks)}
         settings["calibration"] = self.calibration.state()
         for name in PARENTS:
             own, settings[name] = self.parents[name].state()
@@ -92,23 +101,23 @@ class LateClassifier(Classifier):
     def restore(self, arrays: Arrays, settings: dict[str, Any], model: ModelSpec) -> None:
         """Become what `state` described."""
         self.calibration = Calibration.from_state(settings.get("calibration", {}))
-        for name in settings["regimes"]:
+        for name in settings["patterns"]:
             stack = below(arrays, f"stack.{name}.")
-            self.stacks[Regime(name)] = (stack["weight"], stack["bias"])
+            self.stacks[MissingnessPattern(name)] = (stack["weight"], stack["bias"])
         for name in PARENTS:
             parent = NetworkClassifier(name)
             parent.restore(below(arrays, f"{name}."), settings[name], model)
             self.parents[name] = parent
 
     def _cross_fitted(
-        self, regime: Regime, splits: Sequence[Split], recipe: Recipe
+        self, pattern: MissingnessPattern, splits: Sequence[Split], recipe: TrainingRecipe
     ) -> Float[np.ndarray, "patients logits"]:
         """Return what a stack that was fitted on the other splits says of each one's validation.
 
         A stack is surer of the patients who taught it than of others, and a temperature fitted on
         them would keep it so. Nobody with a single split, or where the others lack a class.
         """
-        inner, n_classes = self._inner_logits(regime), len(splits[0].train.classes)
+        inner, n_classes = self._inner_logits(pattern), len(splits[0].train.classes)
         targets = np.concatenate([split.validation.targets for split in splits])
         split_of = np.repeat(np.arange(len(splits)), [len(one.validation) for one in splits])
         found = np.zeros((len(targets), 1 if n_classes == 2 else n_classes))
@@ -122,7 +131,7 @@ class LateClassifier(Classifier):
             found[own] = inner[own] @ weight.T + bias
         return found
 
-    def _inner_logits(self, regime: Regime) -> Float[np.ndarray, "patients columns"]:
+    def _inner_logits(self, pattern: MissingnessPattern) -> Float[np.ndarray, "patients columns"]:
         """Return what both say of the inner validation patients in a regime, genes last.
 
         Without an image its logits are 0 here, so that they get no weight.
@@ -130,7 +139,7 @@ class LateClassifier(Classifier):
         found = []
         for name in PARENTS:
             inner = self.parents[name].inner_logits
-            own = inner.get(regime, inner[Regime.WHOLE]).numpy().astype(np.float64)
-            blind = regime is Regime.NO_IMAGE and name == "image_only"
+            own = inner.get(pattern, inner[MissingnessPattern.WHOLE]).numpy().astype(np.float64)
+            blind = pattern is MissingnessPattern.NO_IMAGE and name == "image_only"
             found.append(np.zeros_like(own) if blind else own)
         return np.concatenate(found, axis=1)

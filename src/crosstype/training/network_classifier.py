@@ -25,8 +25,8 @@ from crosstype.training.classifier import (
     Arrays,
     Classifier,
     Probabilities,
-    Recipe,
     Split,
+    TrainingRecipe,
     below,
     together,
     training_patients,
@@ -39,8 +39,12 @@ from crosstype.training.fit import (
     predict_logits,
     probabilities_of,
 )
-from crosstype.training.linear.base_model import LinearStart, choose_trust, fit_line
-from crosstype.training.missingness import Regime, damaged, regime_of, regimes_of
+from crosstype.training.linear.base_model import (
+    RidgeBaseModel,
+    choose_residual_weight,
+    fit_base_model,
+)
+from crosstype.training.missingness import MissingnessPattern, corrupted, pattern_of, patterns_of
 from crosstype.training.patients import Patients
 from crosstype.training.preprocessing import Preparation
 from crosstype.types import Modality
@@ -49,7 +53,7 @@ Rows = Int[np.ndarray, " _"]
 
 
 @dataclass(frozen=True)
-class Practice:
+class CorruptedTraining:
     """Everyone of the training patients, prepared in every regime.
 
     Attributes:
@@ -58,7 +62,7 @@ class Practice:
         validation: rows of each split's validation patients.
     """
 
-    of: dict[Regime, Prepared]
+    of: dict[MissingnessPattern, Prepared]
     train: tuple[Rows, ...]
     validation: tuple[Rows, ...]
 
@@ -70,23 +74,25 @@ class Practice:
         """Return a split's validation patients in each regime, whole first."""
         return [one.take(self.validation[split]) for one in self.of.values()]
 
-    def all_held(self, regime: Regime) -> Prepared:
+    def all_held(self, pattern: MissingnessPattern) -> Prepared:
         """Return the validation patients of all splits in one regime, split after split."""
-        return self.of[regime].take(np.concatenate(self.validation))
+        return self.of[pattern].take(np.concatenate(self.validation))
 
 
-def practised_regimes(uses: frozenset[Modality], recipe: Recipe) -> tuple[Regime, ...]:
+def trained_patterns(
+    uses: frozenset[Modality], recipe: TrainingRecipe
+) -> tuple[MissingnessPattern, ...]:
     """Return the regimes in which a model of these modalities practises."""
-    return regimes_of(uses) if recipe.training.damage > 0 else (Regime.WHOLE,)
+    return patterns_of(uses) if recipe.training.corruption > 0 else (MissingnessPattern.WHOLE,)
 
 
-def make_practice(
+def corrupt_training(
     splits: Sequence[Split],
     preparation: Preparation,
-    starts: Sequence[LinearStart] | None,
-    regimes: Sequence[Regime],
-    recipe: Recipe,
-) -> Practice:
+    starts: Sequence[RidgeBaseModel] | None,
+    patterns: Sequence[MissingnessPattern],
+    recipe: TrainingRecipe,
+) -> CorruptedTraining:
     """Damage the training patients in every regime, and find where each starts.
 
     A patient's starting logits come from the line of the split that held him out. Damage depends
@@ -96,16 +102,16 @@ def make_practice(
         splits: of the training patients.
         preparation: fitted on them.
         starts: each split's line; None: networks start from 0.
-        regimes: those to practise in.
+        patterns: those to practise in.
         recipe: seed, unit and settings.
     """
     everyone = together(*splits[0].everybody)
     place = {patient: row for row, patient in enumerate(everyone.ids)}
     held = [_rows(place, together(*split.held)) for split in splits]
     of = {}
-    for number, regime in enumerate(regimes):
-        chance = np.random.default_rng([*recipe.seed, number])
-        patients = damaged(everyone, regime, recipe.preparing.unit, chance)
+    for number, pattern in enumerate(patterns):
+        rng = np.random.default_rng([*recipe.seed, number])
+        patients = corrupted(everyone, pattern, recipe.preparing.unit, rng)
         start = None
         if starts is not None:
             said = [
@@ -114,10 +120,10 @@ def make_practice(
             ]
             start = np.zeros((len(everyone), said[0].shape[1]))
             start[np.concatenate(held)] = np.concatenate(said)
-        of[regime] = Prepared(
+        of[pattern] = Prepared(
             patients, preparation, start, imputed=recipe.preparing.protocol.published_training
         )
-    return Practice(
+    return CorruptedTraining(
         of,
         tuple(_rows(place, split.train) for split in splits),
         tuple(_rows(place, split.validation) for split in splits),
@@ -131,10 +137,10 @@ def _rows(place: dict[str, int], patients: Patients) -> Rows:
 def trusted(
     start: Float[Tensor, "patients logits"],
     said: Float[Tensor, "patients logits"],
-    trust: Float[Tensor, "patients 1"] | float,
+    residual_weight: Float[Tensor, "patients 1"] | float,
 ) -> Float[Tensor, "patients logits"]:
     """Return the starting logits plus the trusted share of the correction."""
-    found: Tensor = start + trust * (said - start)
+    found: Tensor = start + residual_weight * (said - start)
     return found
 
 
@@ -151,8 +157,8 @@ class NetworkClassifier(Classifier):
         preparation: fitted on all training patients.
         start: the line, fitted on all training patients; None if networks start from zero.
         networks: one per split and seed, split by split for one seed after the other.
-        trusts: share of the networks' mean correction that is added to the line, 0 to 1, in each
-            regime that was practised.
+        residual_weights: weight of the networks' mean residual logits, 0 to 1, for each missingness
+            pattern that occurred in training.
         inner_logits: in each regime, the logits of every split's validation patients, none of
             which taught the line or the network that said them.
         imputed: whether the networks see unmeasured genes imputed, as the published ones do.
@@ -165,10 +171,10 @@ class NetworkClassifier(Classifier):
     def __init__(self, name: str) -> None:
         """Make an unfitted classifier."""
         super().__init__(name)
-        self.start: LinearStart | None = None
+        self.start: RidgeBaseModel | None = None
         self.networks: list[Network] = []
-        self.trusts: dict[Regime, float] = {}
-        self.inner_logits: dict[Regime, Tensor] = {}
+        self.residual_weights: dict[MissingnessPattern, float] = {}
+        self.inner_logits: dict[MissingnessPattern, Tensor] = {}
         self.imputed = False
         self.set_names: tuple[str, ...] = ()
         self.membership: Bool[np.ndarray, "sets genes"] | None = None
@@ -178,7 +184,7 @@ class NetworkClassifier(Classifier):
         """Whether expression can change a prediction."""
         return Modality.GENES in NETWORKS[self.name].uses
 
-    def fit(self, splits: Sequence[Split], recipe: Recipe) -> None:
+    def fit(self, splits: Sequence[Split], recipe: TrainingRecipe) -> None:
         """Fit line and networks, then decide how far the networks are trusted."""
         patients = training_patients(splits, recipe)
         self.preparation = recipe.preparing.fit(splits[0].everyone or patients)
@@ -186,43 +192,43 @@ class NetworkClassifier(Classifier):
         if kind.sees_gene_sets and recipe.gene_sets is not None:
             self._match(recipe.gene_sets, recipe.model)
         starts = None
-        if recipe.training.start == "linear" and kind.corrects_line:
+        if recipe.training.start == "linear" and kind.has_base_model:
             how = (self.preparation, kind.uses, recipe.training)
-            self.start = fit_line(patients, *how)
-            starts = [fit_line(split.train, *how) for split in splits]
-        regimes = practised_regimes(kind.uses, recipe)
-        practice = make_practice(splits, self.preparation, starts, regimes, recipe)
+            self.start = fit_base_model(patients, *how)
+            starts = [fit_base_model(split.train, *how) for split in splits]
+        patterns = trained_patterns(kind.uses, recipe)
+        training_data = corrupt_training(splits, self.preparation, starts, patterns, recipe)
         self.imputed = recipe.preparing.protocol.published_training
         n_splits = len(splits)
         members = [
             self._member(
                 number,
-                practice.training(number % n_splits),
-                practice.held(number % n_splits),
+                training_data.training(number % n_splits),
+                training_data.held(number % n_splits),
                 recipe,
             )
             for number in range(n_splits * recipe.training.n_seeds)
         ]
         fit_members(members, recipe.training)
         self._keep(members)
-        for place, regime in enumerate(regimes):
-            held = practice.all_held(regime)
+        for place, pattern in enumerate(patterns):
+            held = training_data.all_held(pattern)
             each = [predict_logits(one.network, one.validation[place]) for one in members]
             own = [torch.stack(each[split::n_splits]).mean(dim=0) for split in range(n_splits)]
             said = torch.cat(own)
-            self.trusts[regime] = self._trust_in(held, said, recipe)
-            self.inner_logits[regime] = trusted(held.start, said, self.trusts[regime])
-        targets = practice.all_held(Regime.WHOLE).targets.numpy()
+            self.residual_weights[pattern] = self._residual_weight(held, said, recipe)
+            self.inner_logits[pattern] = trusted(held.start, said, self.residual_weights[pattern])
+        targets = training_data.all_held(MissingnessPattern.WHOLE).targets.numpy()
         self.calibration = calibrate(self.inner_logits, targets, recipe.training)
 
     @property
-    def trust(self) -> float:
+    def residual_weight(self) -> float:
         """Share of the networks' correction that is kept where data are whole, 0 to 1."""
-        return self.trusts.get(Regime.WHOLE, 1.0)
+        return self.residual_weights.get(MissingnessPattern.WHOLE, 1.0)
 
-    def regime_of(self, prepared: Prepared) -> np.ndarray:
+    def pattern_of(self, prepared: Prepared) -> np.ndarray:
         """Return the regime of each patient, among those that this model practised in."""
-        return regime_of(prepared.patients, prepared.measured(), tuple(self.trusts))
+        return pattern_of(prepared.patients, prepared.measured(), tuple(self.residual_weights))
 
     def logits(self, patients: Patients) -> Float[Tensor, "patients logits"]:
         """Return the line's logits plus the trusted share of the networks' mean correction.
@@ -231,7 +237,9 @@ class NetworkClassifier(Classifier):
         """
         line = self.start.logits(patients, self.preparation) if self.start else None
         prepared = Prepared(patients, self.preparation, line, imputed=self.imputed)
-        share = np.array([[self.trusts[one]] for one in self.regime_of(prepared)], dtype=np.float32)
+        share = np.array(
+            [[self.residual_weights[one]] for one in self.pattern_of(prepared)], dtype=np.float32
+        )
         if self.start and not share.any():
             return prepared.start
         each = torch.stack([predict_logits(network, prepared) for network in self.networks])
@@ -242,8 +250,8 @@ class NetworkClassifier(Classifier):
         logits = self.logits(patients)
         if not self.calibration.temperatures:
             return probabilities_of(logits)
-        regimes = self.regime_of(Prepared(patients, self.preparation, imputed=self.imputed))
-        return probabilities_of(self.calibration.apply(logits, regimes.tolist()))
+        patterns = self.pattern_of(Prepared(patients, self.preparation, imputed=self.imputed))
+        return probabilities_of(self.calibration.apply(logits, patterns.tolist()))
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         """Return preparation, line and every network's weights."""
@@ -253,12 +261,12 @@ class NetworkClassifier(Classifier):
         for number, network in enumerate(self.networks):
             weights = {f"{number}.{k}": v.numpy() for k, v in network.state_dict().items()}
             arrays |= weights
-        for regime, logits in self.inner_logits.items():
-            arrays[f"inner_logits.{regime}"] = logits.numpy()
+        for pattern, logits in self.inner_logits.items():
+            arrays[f"inner_logits.{pattern}"] = logits.numpy()
         settings: dict[str, Any] = {
             "preparation": steps,
             "sizes": _sizes(self.networks[0]),
-            "trusts": dict(self.trusts),
+            "residual_weights": dict(self.residual_weights),
             "imputed": self.imputed,
             "calibration": self.calibration.state(),
         }
@@ -270,14 +278,19 @@ class NetworkClassifier(Classifier):
     def restore(self, arrays: Arrays, settings: dict[str, Any], model: ModelSpec) -> None:
         """Become what `state` described."""
         self.preparation = Preparation.from_state(arrays, settings["preparation"])
-        self.trusts = {Regime(name): float(one) for name, one in settings["trusts"].items()}
+        self.residual_weights = {
+            MissingnessPattern(name): float(one)
+            for name, one in settings["residual_weights"].items()
+        }
         self.imputed = bool(settings["imputed"])
         self.calibration = Calibration.from_state(settings.get("calibration", {}))
         inner = below(arrays, "inner_logits.")
-        self.inner_logits = {Regime(name): torch.from_numpy(v) for name, v in inner.items()}
+        self.inner_logits = {
+            MissingnessPattern(name): torch.from_numpy(v) for name, v in inner.items()
+        }
         uses = NETWORKS[self.name].uses
         if "start.weight" in arrays:
-            self.start = LinearStart.from_arrays(uses, below(arrays, "start."))
+            self.start = RidgeBaseModel.from_arrays(uses, below(arrays, "start."))
         self.set_names = tuple(settings.get("gene_sets", ()))
         self.membership = arrays.get(MEMBERSHIP)
         sizes = Sizes(**settings["sizes"], membership=_tensor(self.membership))
@@ -305,7 +318,7 @@ class NetworkClassifier(Classifier):
         number: int,
         train: Sequence[Prepared],
         validation: Sequence[Prepared],
-        recipe: Recipe,
+        recipe: TrainingRecipe,
     ) -> Member:
         """Return a freshly initialised network with its patients and its own chance."""
         seeds = recipe.seeds(self.name, number)
@@ -330,15 +343,17 @@ class NetworkClassifier(Classifier):
             self.networks.append(member.network)
             self.curves.append(member.curve)
 
-    def _trust_in(
-        self, held: Prepared, said: Float[Tensor, "patients logits"], recipe: Recipe
+    def _residual_weight(
+        self, held: Prepared, said: Float[Tensor, "patients logits"], recipe: TrainingRecipe
     ) -> float:
         """Return how far the networks are trusted, given what they say of held out patients."""
         if not self.start:
             return 1.0
         targets = held.targets
         loss = make_loss(targets, len(held.patients.classes), recipe.training)
-        return choose_trust(held.start, said - held.start, lambda one: loss.each(one, targets))
+        return choose_residual_weight(
+            held.start, said - held.start, lambda one: loss.each(one, targets)
+        )
 
 
 def _sizes(network: Network) -> dict[str, int]:

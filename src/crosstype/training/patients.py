@@ -223,7 +223,7 @@ def _masked(
     return torch.from_numpy(np.where(there, values, 0).astype(np.float32)), torch.from_numpy(there)
 
 
-def deal(
+def shuffled_batches(
     n: int, batch_size: int, rng: np.random.Generator
 ) -> Iterator[Int[np.ndarray, " patients"]]:
     """Deal shuffled positions into batches of nearly equal size.

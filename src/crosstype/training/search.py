@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from crosstype.errors import TrainingError
-from crosstype.training.classifier import Recipe, Split
+from crosstype.training.classifier import Split, TrainingRecipe
 from crosstype.training.fit import make_loss
-from crosstype.training.missingness import Regime
+from crosstype.training.missingness import MissingnessPattern
 from crosstype.training.network_classifier import NetworkClassifier
 
 MODEL_SPACE: dict[str, tuple[Any, ...]] = {
@@ -38,7 +38,9 @@ TRAINING_SPACE: dict[str, tuple[Any, ...]] = {
 """Values that are tried; those of the config are always the first trial."""
 
 
-def searched(name: str, splits: Sequence[Split], recipe: Recipe, journal: Path) -> Recipe:
+def searched(
+    name: str, splits: Sequence[Split], recipe: TrainingRecipe, journal: Path
+) -> TrainingRecipe:
     """Return the recipe with the settings that served best on the inner folds.
 
     Searches for `search_minutes` at most or until there are `search_trials`, counting those of the
@@ -84,7 +86,9 @@ def searched(name: str, splits: Sequence[Split], recipe: Recipe, journal: Path) 
     return _with(recipe, study.best_params)
 
 
-def _objective(name: str, splits: Sequence[Split], recipe: Recipe) -> Callable[[Any], float]:
+def _objective(
+    name: str, splits: Sequence[Split], recipe: TrainingRecipe
+) -> Callable[[Any], float]:
     def loss_of(trial: Any) -> float:
         chosen = {key: trial.suggest_categorical(key, list(v)) for key, v in _space(recipe).items()}
         return inner_loss(name, splits, _with(recipe, chosen))
@@ -92,16 +96,16 @@ def _objective(name: str, splits: Sequence[Split], recipe: Recipe) -> Callable[[
     return loss_of
 
 
-def inner_loss(name: str, splits: Sequence[Split], recipe: Recipe) -> float:
+def inner_loss(name: str, splits: Sequence[Split], recipe: TrainingRecipe) -> float:
     """Return the class-weighted loss of the inner validation patients, each judged unseen."""
     classifier = NetworkClassifier(name)
     classifier.fit(splits, recipe)
     targets = torch.from_numpy(np.concatenate([one.validation.targets for one in splits]))
     loss = make_loss(targets, len(splits[0].train.classes), recipe.training)
-    return float(loss(classifier.inner_logits[Regime.WHOLE], targets))
+    return float(loss(classifier.inner_logits[MissingnessPattern.WHOLE], targets))
 
 
-def _space(recipe: Recipe) -> dict[str, tuple[Any, ...]]:
+def _space(recipe: TrainingRecipe) -> dict[str, tuple[Any, ...]]:
     """Return what is tried of each setting: the usual values and the config's own."""
     own = own_values(recipe)
     space = MODEL_SPACE | TRAINING_SPACE
@@ -109,14 +113,14 @@ def _space(recipe: Recipe) -> dict[str, tuple[Any, ...]]:
     return {key: tuple(dict.fromkeys((own[key], *values))) for key, values in space.items()}
 
 
-def own_values(recipe: Recipe) -> dict[str, Any]:
+def own_values(recipe: TrainingRecipe) -> dict[str, Any]:
     """Return a recipe's values of everything that a search may change."""
     return {key: getattr(recipe.model, key) for key in MODEL_SPACE} | {
         key: getattr(recipe.training, key) for key in TRAINING_SPACE
     }
 
 
-def _with(recipe: Recipe, chosen: dict[str, Any]) -> Recipe:
+def _with(recipe: TrainingRecipe, chosen: dict[str, Any]) -> TrainingRecipe:
     """Return the recipe with these settings."""
     model = {key: value for key, value in chosen.items() if key in MODEL_SPACE}
     training = {key: value for key, value in chosen.items() if key in TRAINING_SPACE}

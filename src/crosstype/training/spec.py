@@ -57,7 +57,7 @@ class TrainingSpec:
     """linear: a network learns what a ridge-penalised line over its modalities leaves unexplained;
     zero: it starts from nothing."""
 
-    damage: float = 0.5
+    corruption: float = 0.5
     """Share of the training batches whose patients are shown damaged, 0 to 1: with most or all of
     their genes lost and the others noised, or without an image. All models alike; 0: never."""
 
@@ -103,5 +103,5 @@ def published(spec: TrainingSpec) -> TrainingSpec:
         calibration="none",  # validation patients are test patients there
         threshold="argmax",
         start="zero",
-        damage=0.0,
+        corruption=0.0,
     )

@@ -22,7 +22,7 @@ from starlette.staticfiles import StaticFiles
 from crosstype.errors import CrosstypeError, UsageError
 from crosstype.viewer.assets import need_assets
 from crosstype.viewer.deepzoom import DeepZoom
-from crosstype.viewer.run_data import Content
+from crosstype.viewer.run_data import RunData
 
 STATIC = Path(__file__).with_name("static")
 COOKIE = "crosstype_token"
@@ -62,7 +62,7 @@ def make_app(out: Path, token: str, openseadragon: Path) -> Starlette:
         middleware=[Middleware(BaseHTTPMiddleware, dispatch=_guard)],
         exception_handlers={CrosstypeError: _fault},
     )
-    app.state.content, app.state.zoom, app.state.token = Content(out), DeepZoom(), token
+    app.state.content, app.state.zoom, app.state.token = RunData(out), DeepZoom(), token
     return app
 
 
@@ -89,7 +89,7 @@ async def _page(_: Request) -> Response:
 
 
 async def _run(request: Request) -> Response:
-    content: Content = request.app.state.content
+    content: RunData = request.app.state.content
 
     def about() -> dict[str, object]:
         return {
@@ -104,7 +104,7 @@ async def _run(request: Request) -> Response:
 
 
 async def _genes(request: Request) -> Response:
-    content: Content = request.app.state.content
+    content: RunData = request.app.state.content
     search = request.query_params.get("search", "")
     patient = request.path_params["patient"]
     return JSONResponse(await run_in_threadpool(content.genes_of, patient, search))
@@ -112,7 +112,7 @@ async def _genes(request: Request) -> Response:
 
 async def _slide(request: Request) -> Response:
     """Return a slide's size, tiles and maps; a slide of the run and no other."""
-    content: Content = request.app.state.content
+    content: RunData = request.app.state.content
     slide = request.path_params["slide"]
     if slide not in content.feature_files:
         return JSONResponse({"error": f"no slide {slide!r} in this run"}, status_code=404)
@@ -131,7 +131,7 @@ async def _slide(request: Request) -> Response:
 
 
 async def _picture(request: Request) -> Response:
-    content: Content = request.app.state.content
+    content: RunData = request.app.state.content
     given = request.path_params
     path = content.slide_paths.get(given["slide"])
     place = (given["level"], given["column"], given["row"])

@@ -29,7 +29,7 @@ MOST_GENES = 12
 Columns = dict[str, type[pl.DataType]]
 
 
-class Content:
+class RunData:
     """A finished run, read as it is asked for.
 
     Attributes:
@@ -215,10 +215,16 @@ class Content:
         path = self.out / EXPLAINED
         if not path.exists():
             return {}
-        kinds: Columns = {"patient_id": pl.String, "model": pl.String, "trust": pl.Float64}
+        kinds: Columns = {
+            "patient_id": pl.String,
+            "model": pl.String,
+            "residual_weight": pl.Float64,
+        }
         return {
-            (slide, model): trust
-            for patient, model, trust in read_stage_table(path, kinds).select(list(kinds)).rows()
+            (slide, model): residual_weight
+            for patient, model, residual_weight in read_stage_table(path, kinds)
+            .select(list(kinds))
+            .rows()
             for slide in self.slides_of.get(patient, ())
         }
 

@@ -15,10 +15,10 @@ from crosstype.cohort.covariates import (
     write_covariates,
 )
 from crosstype.cohort.labels import COMPUTED
-from crosstype.cohort.single_modality import write_one_modality
+from crosstype.cohort.single_modality import write_single_modality
 from crosstype.cohort.spec import CohortSpec
 from crosstype.cohort.subgroups import SUBGROUPS, read_subgroups, write_subgroups
-from crosstype.cohort.unlabelled import APART, APART_EXPRESSION, write_apart
+from crosstype.cohort.unlabelled import UNLABELLED, UNLABELLED_EXPRESSION, write_unlabelled
 from crosstype.config.run_spec import RunSpec
 from crosstype.errors import CohortError
 from crosstype.expression.cache import ExpressionCache, expression_files
@@ -41,11 +41,11 @@ OUTPUTS = (
     "folds.csv",
     "expression.npz",
     "normal_like.npz",
-    "one_modality.csv",
-    "one_modality.npz",
+    "single_modality.csv",
+    "single_modality.npz",
     "outliers.csv",
-    APART,
-    APART_EXPRESSION,
+    UNLABELLED,
+    UNLABELLED_EXPRESSION,
     SUBGROUPS,
 )
 
@@ -135,15 +135,15 @@ def _represented(cohort: Cohort, spec: ExpressionSpec) -> Cohort:
 
     gene_sets = read_gene_sets(spec.gene_sets)
     spectra, notes = spectrum_of(cohort.expression, gene_sets, spec.least_genes)
-    beside = cohort.one_modality
+    beside = cohort.single_modality
     if beside is not None and beside.expression.patient_ids:
         theirs, _ = spectrum_of(beside.expression, gene_sets, spec.least_genes)
         beside = replace(beside, expression=theirs)
-    cohort = replace(cohort, expression=spectra, one_modality=beside)
-    apart = cohort.apart
-    if apart is not None and apart.reasons:
-        theirs, _ = spectrum_of(apart.expression, gene_sets, spec.least_genes)
-        cohort = replace(cohort, apart=replace(apart, expression=theirs))
+    cohort = replace(cohort, expression=spectra, single_modality=beside)
+    unlabelled = cohort.unlabelled
+    if unlabelled is not None and unlabelled.reasons:
+        theirs, _ = spectrum_of(unlabelled.expression, gene_sets, spec.least_genes)
+        cohort = replace(cohort, unlabelled=replace(unlabelled, expression=theirs))
     return replace(cohort, notes=(*cohort.notes, *notes))
 
 
@@ -190,14 +190,14 @@ def _write(cohort: Cohort, spec: RunSpec, out: Path) -> None:
     save_expression(out / "expression.npz", cohort.expression)
     if cohort.normal_like is not None:
         save_expression(out / "normal_like.npz", cohort.normal_like)
-    if cohort.apart is not None:
-        write_apart(out / APART, cohort.apart.reasons)
-        save_expression(out / APART_EXPRESSION, cohort.apart.expression)
+    if cohort.unlabelled is not None:
+        write_unlabelled(out / UNLABELLED, cohort.unlabelled.reasons)
+        save_expression(out / UNLABELLED_EXPRESSION, cohort.unlabelled.expression)
     groups = read_subgroups(spec.cohort, cohort.patient_ids, cohort.sites)
     write_subgroups(out / SUBGROUPS, groups)
-    if cohort.one_modality is not None:
-        write_one_modality(out / "one_modality.csv", cohort.one_modality)
-        save_expression(out / "one_modality.npz", cohort.one_modality.expression)
+    if cohort.single_modality is not None:
+        write_single_modality(out / "single_modality.csv", cohort.single_modality)
+        save_expression(out / "single_modality.npz", cohort.single_modality.expression)
     held = cohort.expression
     logged = ShiftLog().fit_transform(held.values) if held.unit == "linear" else held.values
     cost = outlier_cost(logged, cohort.labels, held.genes, spec.expression.outlier_factor)

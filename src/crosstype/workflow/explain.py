@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crosstype.config.run_spec import RunSpec
-from crosstype.progress import Watcher
+from crosstype.progress import Progress
 from crosstype.protocol import Protocol
 from crosstype.workflow.ledger import Ledger, Stage
 
 if TYPE_CHECKING:
-    from crosstype.explain.tile_locations import Places
+    from crosstype.explain.tile_locations import TileLocations
     from crosstype.features.slide_sources import Source
-    from crosstype.features.tile_batches import Recipe
+    from crosstype.features.tile_batches import ExtractionRecipe
 
 
 FOLDER = "explanation"
@@ -28,7 +28,7 @@ TABLES = (
 PICTURES = ("examples/slide.jpg", "examples/tiles.png")
 READ = ("cohort.csv", "folds.csv", "expression.npz", "features.csv")
 
-Work = Callable[[Watcher], Mapping[str, Any]]
+Work = Callable[[Progress], Mapping[str, Any]]
 
 
 def explain_stage(
@@ -42,8 +42,8 @@ def explain_stage(
 
     models = models_to_explain(spec.explanation.models, spec.training.models)
 
-    def work(watcher: Watcher) -> Mapping[str, Any]:
-        from crosstype.crossval.worker import Bench
+    def work(progress: Progress) -> Mapping[str, Any]:
+        from crosstype.crossval.worker import WorkerData
         from crosstype.explain.explain import explain
         from crosstype.explain.figures.examples import TileExamples, write_examples
         from crosstype.explain.maps import Pictures
@@ -53,11 +53,11 @@ def explain_stage(
         places = _places(spec, out)
         sources = _sources(spec)
         pictures = Pictures(out / FOLDER, sources, spec.slides.mpp, spec.explanation)
-        bench = Bench(plan)
-        notes = explain(bench, models, places, pictures, watcher)
+        worker_data = WorkerData(plan)
+        notes = explain(worker_data, models, places, pictures, progress)
         tiles = TileExamples(_recipe(spec), sources, places, spec.training.views)
-        for line in write_examples(bench, models, out / FOLDER, tiles):
-            watcher.say(line)
+        for line in write_examples(worker_data, models, out / FOLDER, tiles):
+            progress.say(line)
         return notes
 
     settings = [
@@ -90,9 +90,9 @@ def _inputs(spec: RunSpec, models: Sequence[str], out: Path) -> dict[str, Path]:
     return inputs
 
 
-def _places(spec: RunSpec, out: Path) -> Places:
+def _places(spec: RunSpec, out: Path) -> TileLocations:
     """Return where the tiles of each patient are."""
-    from crosstype.explain.tile_locations import Places
+    from crosstype.explain.tile_locations import TileLocations
     from crosstype.features.slide_sources import table_mpps
     from crosstype.features.store import find_slides, read_feature_rows
     from crosstype.workflow.features import feature_files, feature_folder
@@ -101,14 +101,14 @@ def _places(spec: RunSpec, out: Path) -> Places:
     usable = {row.slide_id for row in read_feature_rows(out / "features.csv") if not row.fault}
     folder = replace(spec.features, folder=feature_folder(spec, out))
     slides = find_slides(folder, table, spec.cohort.patient_column)
-    return Places(
+    return TileLocations(
         feature_files(spec, out, usable),
         {path: slide_id for slide_id, _, path in slides},
         table_mpps(table) if table is not None else {},
     )
 
 
-def _recipe(spec: RunSpec) -> Recipe | None:
+def _recipe(spec: RunSpec) -> ExtractionRecipe | None:
     """Return how slides became features; None if features came from elsewhere."""
     if spec.slides.folder is None:
         return None

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from crosstype.config.run_spec import RunSpec
 from crosstype.features.store import NO_FILE, FeatureRow, find_slides, inspect_slides
-from crosstype.progress import Watcher
+from crosstype.progress import Progress
 from crosstype.types import file_name_of
 from crosstype.workflow.ledger import Ledger, Stage
 
 if TYPE_CHECKING:
     from crosstype.features.extract import TileEncoder
-    from crosstype.features.tile_batches import Recipe
+    from crosstype.features.tile_batches import ExtractionRecipe
 
 
 DEFAULT_ENCODER = "resnet50"
@@ -45,13 +45,13 @@ def feature_files(spec: RunSpec, out: Path, usable: set[str]) -> Mapping[str, tu
 
 
 def features_stage(
-    spec: RunSpec, out: Path, ledger: Ledger, watcher: Watcher
+    spec: RunSpec, out: Path, ledger: Ledger, progress: Progress
 ) -> tuple[Stage, Work]:
     """Return the stage and its work, which gives one row per slide asked for."""
     if spec.slides.folder is None:
-        watcher.start("features", 1)
+        progress.start("features", 1)
         return _existing(spec, ledger)
-    return _extracted(spec, out, ledger, watcher)
+    return _extracted(spec, out, ledger, progress)
 
 
 def slides_asked_for(spec: RunSpec) -> list[FeatureRow]:
@@ -82,16 +82,16 @@ def _existing(spec: RunSpec, ledger: Ledger) -> tuple[Stage, Work]:
     return stage, lambda: inspect_slides(slides, spec.features, ledger.hashes.sha256_of)
 
 
-def recipe_of(spec: RunSpec) -> Recipe:
+def recipe_of(spec: RunSpec) -> ExtractionRecipe:
     """Return how slides become features."""
-    from crosstype.features.tile_batches import Recipe
+    from crosstype.features.tile_batches import ExtractionRecipe
 
-    return Recipe(
+    return ExtractionRecipe(
         spec.slides, spec.tissue, spec.tiles, spec.stain, spec.augmentation, spec.features
     )
 
 
-def _extracted(spec: RunSpec, out: Path, ledger: Ledger, watcher: Watcher) -> tuple[Stage, Work]:
+def _extracted(spec: RunSpec, out: Path, ledger: Ledger, progress: Progress) -> tuple[Stage, Work]:
     """Slides that were extracted with the same settings and weights stay as they are."""
     from crosstype.features.slide_sources import find_sources
 
@@ -117,7 +117,7 @@ def _extracted(spec: RunSpec, out: Path, ledger: Ledger, watcher: Watcher) -> tu
     def work() -> list[FeatureRow]:
         from crosstype.features.extract import extract_slides
 
-        return extract_slides(sources, recipe, load_encoder_of(spec), out, sha256_of, watcher)
+        return extract_slides(sources, recipe, load_encoder_of(spec), out, sha256_of, progress)
 
     return Stage("features", settings, inputs, ["features.csv", *outputs]), work
 

@@ -19,17 +19,23 @@ import polars as pl
 
 from crosstype import __version__
 from crosstype.cohort.subgroups import SUBGROUPS
-from crosstype.cohort.unlabelled import APART
+from crosstype.cohort.unlabelled import UNLABELLED
 from crosstype.config.run_spec import RunSpec
 from crosstype.config.toml import resolved_toml
 from crosstype.config.validate import check_ready
 from crosstype.io.files import write_text
 from crosstype.io.tables import read_table, write_table
-from crosstype.progress import Silence, Watcher
+from crosstype.progress import NoProgress, Progress
 from crosstype.protocol import Protocol, protocol_named
 from crosstype.training.spec import published
 from crosstype.workflow.ledger import Ledger, Stage
-from crosstype.workflow.train import APART_PREDICTIONS, LOSSES, MARKED, SITE_PROBE, train_stage
+from crosstype.workflow.train import (
+    MARKED,
+    PERTURBED,
+    SITE_PROBE,
+    UNLABELLED_PREDICTIONS,
+    train_stage,
+)
 
 REPORTED_VERSIONS = ("torch", "numpy", "scikit-learn", "scipy", "polars", "h5py", "matplotlib")
 LOST = ("rna_loss.csv", "rna_loss_comparisons.csv")
@@ -47,7 +53,7 @@ class Run:
         spec: all settings.
         out: folder that receives everything.
         n_workers: training processes at once; changes no number.
-        watcher: who is told how far it is.
+        progress: who is told how far it is.
         command: how it was called, for run.json.
         faults: damaged inputs that were listed and passed over; if any, the exit code is 1.
         mended: a protocol that no config can name, in place of the config's; of a study.
@@ -56,7 +62,7 @@ class Run:
     spec: RunSpec
     out: Path
     n_workers: int = 2
-    watcher: Watcher = field(default_factory=Silence)
+    progress: Progress = field(default_factory=NoProgress)
     command: str = "crosstype.pipeline.run"
     faults: list[str] = field(default_factory=list)
     mended: Protocol | None = None
@@ -81,7 +87,7 @@ def run(run: Run, last: str = "report") -> dict[str, dict[str, Any]]:
     check_ready(run.spec, needs_labels=last != "features")
     if run.protocol.published_training:
         run.spec = replace(run.spec, training=published(run.spec.training))
-        run.watcher.say("protocol paper: [training] is as published, whatever the config says")
+        run.progress.say("protocol paper: [training] is as published, whatever the config says")
     run.out.mkdir(parents=True, exist_ok=True)
     write_text(run.out / "config.toml", resolved_toml(run.spec))
     ledger = Ledger(run.out)
@@ -127,7 +133,7 @@ def _features(run: Run, ledger: Ledger) -> dict[str, Any]:
     from crosstype.features.store import NO_FILE, write_feature_rows
     from crosstype.workflow.features import features_stage, slide_checks
 
-    stage, make_rows = features_stage(run.spec, run.out, ledger, run.watcher)
+    stage, make_rows = features_stage(run.spec, run.out, ledger, run.progress)
 
     def work() -> Mapping[str, Any]:
         rows = make_rows()
@@ -142,11 +148,11 @@ def _features(run: Run, ledger: Ledger) -> dict[str, Any]:
     record = ledger.do(stage, work)
     notes = record["notes"]
     if run.spec.slides.folder is None:
-        run.watcher.step(f"{notes['n_slides']} slides")
+        run.progress.step(f"{notes['n_slides']} slides")
     run.faults += notes["faults"]
     if notes["missing"]:
         count, first = len(notes["missing"]), notes["missing"][0]
-        run.watcher.say(f"{count} slides asked for are not there, first {first}.")
+        run.progress.say(f"{count} slides asked for are not there, first {first}.")
     return record
 
 
@@ -154,7 +160,7 @@ def _cohort(run: Run, ledger: Ledger) -> dict[str, Any]:
     """Join the tables and deal the folds: cohort.csv, left_out.csv, folds.csv."""
     from crosstype.workflow.cohort import cohort_stage
 
-    run.watcher.start("cohort", 1)
+    run.progress.start("cohort", 1)
     stage, make_cohort = cohort_stage(run.spec, run.protocol, run.out, ledger)
 
     def work() -> Mapping[str, Any]:
@@ -166,7 +172,7 @@ def _cohort(run: Run, ledger: Ledger) -> dict[str, Any]:
     sizes = ", ".join(
         f"{n} {name}" for n, name in zip(record["notes"]["counts"], run.classes, strict=True)
     )
-    run.watcher.step(f"{sum(record['notes']['counts'])} patients ({sizes})")
+    run.progress.step(f"{sum(record['notes']['counts'])} patients ({sizes})")
     return record
 
 
@@ -175,8 +181,8 @@ def _train(run: Run, ledger: Ledger) -> dict[str, Any]:
     stage, train = train_stage(run.spec, run.protocol, run.out, ledger)
 
     def work() -> Mapping[str, Any]:
-        notes = train(run.n_workers, run.watcher)
-        _mark(run, (*MARKED, APART_PREDICTIONS))
+        notes = train(run.n_workers, run.progress)
+        _mark(run, (*MARKED, UNLABELLED_PREDICTIONS))
         return notes
 
     return ledger.do(stage, work)
@@ -187,7 +193,7 @@ def _evaluate(run: Run, ledger: Ledger) -> dict[str, Any]:
     from crosstype.evaluation.evaluate import evaluate
 
     spec = run.spec
-    run.watcher.start("evaluate", 1)
+    run.progress.start("evaluate", 1)
 
     def work() -> Mapping[str, Any]:
         for name in LOST:  # of a run that made the study
@@ -196,13 +202,13 @@ def _evaluate(run: Run, ledger: Ledger) -> dict[str, Any]:
         _mark(run, (*JUDGED, *LOST))
         return {}
 
-    read = (*MARKED[:2], LOSSES, SUBGROUPS)
+    read = (*MARKED[:2], PERTURBED, SUBGROUPS)
     inputs = {name: run.out / name for name in read if (run.out / name).exists()}
     judging = replace(spec.evaluation, other_expression=None)  # rna_loss.npz holds what it says
     settings = [judging, run.classes, spec.folds.seed, run.protocol]
     outputs = [*JUDGED, *(LOST if spec.evaluation.rna_loss else ())]
     record = ledger.do(Stage("evaluate", settings, inputs, outputs), work)
-    run.watcher.step("metrics, comparisons, modality use")
+    run.progress.step("metrics, comparisons, modality use")
     return record
 
 
@@ -213,7 +219,7 @@ def _explain(run: Run, ledger: Ledger) -> dict[str, Any]:
     stage, explain = explain_stage(run.spec, run.protocol, run.out, ledger)
 
     def work() -> Mapping[str, Any]:
-        notes = explain(run.watcher)
+        notes = explain(run.progress)
         _mark(run, tuple(f"{FOLDER}/{name}" for name in TABLES))
         return notes
 
@@ -228,10 +234,10 @@ def _report(run: Run, ledger: Ledger) -> None:
     from crosstype.report.report import write_report
     from crosstype.workflow.explain import FOLDER, PICTURES, TABLES
 
-    run.watcher.start("report", 1)
+    run.progress.start("report", 1)
     names = [*MARKED, *JUDGED, *LOST, "cohort.csv", "left_out.csv", "folds.csv"]
     names += ["features.csv", "outliers.csv", "run.json", "config.toml"]
-    names += [SITE_PROBE, APART, APART_PREDICTIONS]
+    names += [SITE_PROBE, UNLABELLED, UNLABELLED_PREDICTIONS]
     names += [f"{FOLDER}/{name}" for name in (*TABLES, *PICTURES)]
     inputs = {name: run.out / name for name in names if (run.out / name).exists()}
 
@@ -244,7 +250,7 @@ def _report(run: Run, ledger: Ledger) -> None:
     pages = patient_page_names(run.out) if run.spec.report.patient_pages else []
     outputs = ["report.html", TRIPOD, *pages, *[FIGURES] * run.spec.report.figure_page]
     ledger.do(Stage("report", run.spec.report, inputs, outputs), work)
-    run.watcher.step(str(run.out / "report.html"))
+    run.progress.step(str(run.out / "report.html"))
 
 
 def _mark(run: Run, names: tuple[str, ...]) -> None:

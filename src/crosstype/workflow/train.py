@@ -8,37 +8,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crosstype.cohort.covariates import COVARIATES
-from crosstype.cohort.unlabelled import APART, APART_EXPRESSION, read_apart
+from crosstype.cohort.unlabelled import UNLABELLED, UNLABELLED_EXPRESSION, read_unlabelled
 from crosstype.config.run_spec import RunSpec
 from crosstype.expression.spec import ExpressionSpec
 from crosstype.io.files import hash_of
 from crosstype.io.tables import write_table
-from crosstype.progress import Watcher
+from crosstype.progress import Progress
 from crosstype.protocol import Protocol
 from crosstype.workflow.ledger import Ledger, Stage
 
 if TYPE_CHECKING:
     from crosstype.crossval.plan import Plan
-    from crosstype.robustness.study import Study
+    from crosstype.robustness.study import RobustnessStudy
 
 
 MARKED = ("predictions.csv", "stressed_predictions.csv", "training.csv", "calibration.csv")
-LOSSES = "rna_loss.npz"
+PERTURBED = "rna_loss.npz"
 SITE_PROBE = "site_probe.csv"
-APART_PREDICTIONS = "apart_predictions.csv"
+UNLABELLED_PREDICTIONS = "unlabelled_predictions.csv"
 NORMAL_LIKE = "normal_like.npz"
 READ = (
     "cohort.csv",
     "folds.csv",
     "expression.npz",
     "features.csv",
-    "one_modality.csv",
-    "one_modality.npz",
-    APART,
-    APART_EXPRESSION,
+    "single_modality.csv",
+    "single_modality.npz",
+    UNLABELLED,
+    UNLABELLED_EXPRESSION,
 )
 
-Work = Callable[[int, Watcher], Mapping[str, Any]]
+Work = Callable[[int, Progress], Mapping[str, Any]]
 
 
 def train_stage(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) -> tuple[Stage, Work]:
@@ -47,25 +47,29 @@ def train_stage(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) ->
     torch is imported only by the work.
     """
 
-    def work(n_workers: int, watcher: Watcher) -> Mapping[str, Any]:
-        from crosstype.crossval.prediction_table import write_apart_predictions
-        from crosstype.crossval.run import cross_validate, write_losses, write_predictions
+    def work(n_workers: int, progress: Progress) -> Mapping[str, Any]:
+        from crosstype.crossval.prediction_table import write_unlabelled_predictions
+        from crosstype.crossval.run import cross_validate, write_perturbed, write_predictions
         from crosstype.crossval.site_probe import probe_sites
         from crosstype.crossval.worker import records_of
 
         plan, notes = make_plan(spec, protocol, out, ledger)
-        jobs = cross_validate(plan, n_workers, watcher)
-        for name in ("stressed_predictions.csv", "search.csv", LOSSES):  # of a run that made them
+        jobs = cross_validate(plan, n_workers, progress)
+        for name in (
+            "stressed_predictions.csv",
+            "search.csv",
+            PERTURBED,
+        ):  # of a run that made them
             (out / name).unlink(missing_ok=True)
         records = records_of(plan, jobs)
         write_predictions(plan, records)
         if plan.study:
-            write_losses(plan, records, out / LOSSES)
-        write_apart_predictions(plan, records, out / APART_PREDICTIONS)
+            write_perturbed(plan, records, out / PERTURBED)
+        write_unlabelled_predictions(plan, records, out / UNLABELLED_PREDICTIONS)
         write_table(out / SITE_PROBE, probe_sites(plan))
         return {"jobs": len(jobs), "notes": notes}
 
-    n_shuffles, n_losses = spec.evaluation.n_shuffles, _n_losses(spec)
+    n_shuffles, n_perturbations = spec.evaluation.n_shuffles, _n_perturbations(spec)
     folds = replace(spec.folds, file=None, write=())  # folds.csv holds what they say
     settings = [
         [one.name for one in spec.cohort.classes],
@@ -75,14 +79,14 @@ def train_stage(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) ->
         folds,
         protocol,
         n_shuffles,
-        n_losses,
+        n_perturbations,
     ]
     outputs = [
         SITE_PROBE,
-        APART_PREDICTIONS,
+        UNLABELLED_PREDICTIONS,
         *(name for name in MARKED if n_shuffles or "stressed" not in name),
     ]
-    outputs += [LOSSES] if n_losses else []
+    outputs += [PERTURBED] if n_perturbations else []
     return Stage("train", settings, _inputs(spec, out), outputs), work
 
 
@@ -103,18 +107,18 @@ def _inputs(spec: RunSpec, out: Path) -> dict[str, Path]:
 
 def _images_alone(out: Path) -> set[str]:
     """Return the patients beside the cohort who have an image and no expression."""
-    from crosstype.cohort.single_modality import read_one_modality
+    from crosstype.cohort.single_modality import read_single_modality
 
-    table = read_one_modality(out / "one_modality.csv")
+    table = read_single_modality(out / "single_modality.csv")
     return {p for p, has in table.select("patient_id", "modality").iter_rows() if has == "image"}
 
 
-def _study(spec: RunSpec, out: Path, ledger: Ledger, notes: list[str]) -> Study:
+def _study(spec: RunSpec, out: Path, ledger: Ledger, notes: list[str]) -> RobustnessStudy:
     """Return the losses of expression to be made; what cannot be made is noted.
 
     Reads the other assay's table, if one is given, into OUT.
     """
-    from crosstype.robustness.perturbations import OTHER, read_loss_tables
+    from crosstype.robustness.perturbations import OTHER, read_perturbation_tables
     from crosstype.robustness.study import make_study
 
     (out / OTHER).unlink(missing_ok=True)  # of a run that had one
@@ -122,8 +126,8 @@ def _study(spec: RunSpec, out: Path, ledger: Ledger, notes: list[str]) -> Study:
         notes.append(_write_other_assay(spec, out, ledger, out / OTHER))
     tables = [out / name for name in (NORMAL_LIKE, OTHER) if (out / name).exists()]
     inputs = [[path.name, ledger.hashes.sha256_of(path)] for path in tables]
-    n_draws = spec.evaluation.n_losses
-    study = make_study(read_loss_tables(out, spec.expression), n_draws, hash_of(inputs))
+    n_draws = spec.evaluation.n_perturbations
+    study = make_study(read_perturbation_tables(out, spec.expression), n_draws, hash_of(inputs))
     notes += study.left_out
     return study
 
@@ -153,8 +157,8 @@ def _read(spec: RunSpec) -> tuple[str, ...]:
     return (*READ, *((COVARIATES,) if spec.cohort.covariates else ()))
 
 
-def _n_losses(spec: RunSpec) -> int:
-    return spec.evaluation.n_losses if spec.evaluation.rna_loss else 0
+def _n_perturbations(spec: RunSpec) -> int:
+    return spec.evaluation.n_perturbations if spec.evaluation.rna_loss else 0
 
 
 def _unplaced(spec: ExpressionSpec) -> ExpressionSpec:
@@ -175,7 +179,7 @@ def make_plan(
     from crosstype.workflow.features import feature_files
 
     shown = set(read_table(out / "cohort.csv")["patient_id"]) | _images_alone(out)
-    shown |= set(read_apart(out / APART))
+    shown |= set(read_unlabelled(out / UNLABELLED))
     usable = {row.slide_id for row in read_feature_rows(out / "features.csv") if not row.fault}
     files = feature_files(spec, out, usable)
     names = [name for name in _read(spec) if name != "folds.csv"]  # each job hashes its own fold

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from crosstype.evaluation.inference.bootstrap import Interval, percentile_interval
 from crosstype.evaluation.inference.delong import auroc_difference
-from crosstype.evaluation.inference.paired_tests import COMPARED, SHOWN, Judged, PairTest
+from crosstype.evaluation.inference.paired_tests import COMPARED, SHOWN, PairTest, ResampledModel
 from crosstype.evaluation.spec import EvaluationSpec
 from crosstype.models.spec import BASELINE_NAMES, SAME_INPUTS
 
@@ -45,7 +45,7 @@ class Comparison:
     test: str
 
 
-def best_baseline(judged: Mapping[str, Judged]) -> str | None:
+def best_baseline(judged: Mapping[str, ResampledModel]) -> str | None:
     """Return the baseline of highest AUROC, or None without baselines.
 
     Choosing it on the same patients favours the baseline, so a difference against it is
@@ -55,7 +55,7 @@ def best_baseline(judged: Mapping[str, Judged]) -> str | None:
     return max(present, key=lambda model: float(judged[model].headlines["auroc"][0]), default=None)
 
 
-def compared_pairs(judged: Mapping[str, Judged]) -> list[tuple[str, str]]:
+def compared_pairs(judged: Mapping[str, ResampledModel]) -> list[tuple[str, str]]:
     """Pair every model with gene_only, the best baseline, and the baseline of the same inputs."""
     references = [GENE_ONLY if GENE_ONLY in judged else None, best_baseline(judged)]
     pairs = [
@@ -69,7 +69,7 @@ def compared_pairs(judged: Mapping[str, Judged]) -> list[tuple[str, str]]:
 
 
 def compare_models(
-    judged: Mapping[str, Judged], tests: Sequence[PairTest], spec: EvaluationSpec
+    judged: Mapping[str, ResampledModel], tests: Sequence[PairTest], spec: EvaluationSpec
 ) -> list[Comparison]:
     """Return the paired difference of every tested pair, with its interval and its shown test.
 
@@ -87,14 +87,14 @@ def compare_models(
     rows = []
     for one in shown:
         pair = (judged[one.model_a], judged[one.model_b])
-        difference, interval = _apart(pair, one.metric, spec)
+        difference, interval = _unlabelled(pair, one.metric, spec)
         key = (one.model_a, one.model_b, one.metric)
         rows.append(Comparison(*key, difference, *interval, one.p, one.p_adjusted, one.n, one.test))
     return rows
 
 
-def _apart(
-    pair: tuple[Judged, Judged], metric: str, spec: EvaluationSpec
+def _unlabelled(
+    pair: tuple[ResampledModel, ResampledModel], metric: str, spec: EvaluationSpec
 ) -> tuple[float, Interval]:
     values = pair[0].headlines[metric] - pair[1].headlines[metric]
     if metric == "auroc" and spec.auroc_interval == "delong":

@@ -27,7 +27,7 @@ from crosstype.evaluation.spec import EvaluationSpec
 
 
 @dataclass(frozen=True)
-class Chance:
+class IntervalInputs:
     """What a model's intervals are made of, beside the resamples.
 
     Attributes:
@@ -61,7 +61,9 @@ class Chance:
         return Interval(0.0 if values[0] <= self.honest.get(key, -1.0) else low, high)
 
 
-def chance_of(predictions: Predictions, model: ModelPredictions, spec: EvaluationSpec) -> Chance:
+def interval_inputs(
+    predictions: Predictions, model: ModelPredictions, spec: EvaluationSpec
+) -> IntervalInputs:
     """Return what a model's intervals are made of."""
     of_class = {
         of: np.ascontiguousarray(model.probability[:, :, index])
@@ -71,7 +73,7 @@ def chance_of(predictions: Predictions, model: ModelPredictions, spec: Evaluatio
         MetricKey("ece", of): honest_error(said, spec.confidence) for of, said in of_class.items()
     }
     honest[MetricKey("ece", MACRO)] = float(np.mean(list(honest.values())))
-    return Chance(aurocs_of(predictions, model), honest, spec)
+    return IntervalInputs(aurocs_of(predictions, model), honest, spec)
 
 
 def aurocs_of(predictions: Predictions, model: ModelPredictions) -> dict[MetricKey, Auroc]:

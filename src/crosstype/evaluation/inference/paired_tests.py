@@ -36,7 +36,7 @@ from crosstype.evaluation.metrics.metrics import call_metrics, headline_key
 from crosstype.evaluation.predictions import ModelPredictions
 
 
-class Tested(NamedTuple):
+class TestResult(NamedTuple):
     """A test's statistic and its two-sided p."""
 
     statistic: float
@@ -59,7 +59,7 @@ def majority_right(
 
 def mcnemar(
     right_a: Bool[np.ndarray, " n_patients"], right_b: Bool[np.ndarray, " n_patients"]
-) -> Tested:
+) -> TestResult:
     """Compare two models' right calls by McNemar's test with the mid-p value.
 
     The mid-p counts half of the observed split: not as cautious as the exact test, and its type-I
@@ -71,15 +71,15 @@ def mcnemar(
     only_b = int((right_b & ~right_a).sum())
     n = only_a + only_b
     if not n:
-        return Tested(0.0, 1.0)
+        return TestResult(0.0, 1.0)
     fewer = min(only_a, only_b)
     p = 2 * float(binom.cdf(fewer, n, 0.5)) - float(binom.pmf(fewer, n, 0.5))
-    return Tested((only_a - only_b) / math.sqrt(n), min(1.0, p))
+    return TestResult((only_a - only_b) / math.sqrt(n), min(1.0, p))
 
 
 def corrected_resampled_t(
     differences: Float[np.ndarray, " n_folds"], test_to_train: float
-) -> Tested | None:
+) -> TestResult | None:
     """Compare two models over folds, whose training patients overlap.
 
     Student's t over folds and repeats with the variance of the mean taken as
@@ -99,8 +99,12 @@ def corrected_resampled_t(
     mean, variance = float(differences.mean()), float(differences.var(ddof=1))
     error = math.sqrt((1 / n_folds + test_to_train) * variance)
     if error < 1e-12:
-        return Tested(0.0, 1.0) if abs(mean) < 1e-12 else Tested(math.copysign(math.inf, mean), 0.0)
-    return Tested(mean / error, 2 * float(stdtr(n_folds - 1, -abs(mean) / error)))
+        return (
+            TestResult(0.0, 1.0)
+            if abs(mean) < 1e-12
+            else TestResult(math.copysign(math.inf, mean), 0.0)
+        )
+    return TestResult(mean / error, 2 * float(stdtr(n_folds - 1, -abs(mean) / error)))
 
 
 PERMUTED = ("f1", "mcc", "accuracy")
@@ -150,7 +154,7 @@ def swapped_differences(
         )
         for name in PERMUTED:
             found[name].append(one[places[name]] - other[places[name]])
-        apart = [
+        unlabelled = [
             _swapped_precision(
                 labels == index,
                 (models[0].probability[repeat, :, index], models[1].probability[repeat, :, index]),
@@ -158,7 +162,7 @@ def swapped_differences(
             )
             for index in indices
         ]
-        found["pr_auc"].append(np.mean(apart, axis=0))
+        found["pr_auc"].append(np.mean(unlabelled, axis=0))
     return {name: np.mean(values, axis=0) for name, values in found.items()}
 
 
@@ -168,9 +172,11 @@ def _swapped_matrices(
     n_classes: int,
     swaps: Swaps,
 ) -> tuple[Float[np.ndarray, "n_permutations c c"], Float[np.ndarray, "n_permutations c c"]]:
-    apart = np.flatnonzero(calls[0] != calls[1])
-    moved = swaps[apart].astype(np.float64)
-    taken, given = (confusion_matrix(labels[apart], one[apart], n_classes, moved) for one in calls)
+    unlabelled = np.flatnonzero(calls[0] != calls[1])
+    moved = swaps[unlabelled].astype(np.float64)
+    taken, given = (
+        confusion_matrix(labels[unlabelled], one[unlabelled], n_classes, moved) for one in calls
+    )
     first, second = (confusion_matrix(labels, one, n_classes) for one in calls)
     return first - taken + given, second + taken - given
 
@@ -214,7 +220,7 @@ SHOWN = {
 
 
 @dataclass(frozen=True)
-class Judged:
+class ResampledModel:
     """What is known of a model before it is compared.
 
     Attributes:
@@ -260,7 +266,7 @@ class PairTest:
 def pair_tests(
     labels: Int[np.ndarray, " n_patients"],
     classes: Sequence[str],
-    judged: Mapping[str, Judged],
+    judged: Mapping[str, ResampledModel],
     pairs: Sequence[tuple[str, str]],
     swaps: Swaps,
 ) -> list[PairTest]:
@@ -311,38 +317,40 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def _tests_of(
     labels: Int[np.ndarray, " n_patients"],
     classes: Sequence[str],
-    pair: tuple[Judged, Judged],
+    pair: tuple[ResampledModel, ResampledModel],
     swaps: Swaps,
-) -> Iterator[tuple[str, str, Tested]]:
+) -> Iterator[tuple[str, str, TestResult]]:
     """Give metric, test and what it found."""
     one, other = pair
     swapped = swapped_differences(labels, (one.predictions, other.predictions), classes, swaps)
     for metric in COMPARED:
-        apart = one.headlines[metric] - other.headlines[metric]
-        difference = float(apart[0])
+        unlabelled = one.headlines[metric] - other.headlines[metric]
+        difference = float(unlabelled[0])
         if metric == "auroc":
             delong = auroc_difference(one.auroc, other.auroc, 0.95)
-            yield metric, "delong", Tested(delong.statistic, delong.p)
+            yield metric, "delong", TestResult(delong.statistic, delong.p)
         if metric == "accuracy":
             right = [majority_right(labels, each.predictions) for each in pair]
             yield metric, "mcnemar", mcnemar(*right)
         if metric in swapped:
-            yield metric, "permutation", Tested(difference, permutation_p(swapped[metric]))
-        yield metric, "bootstrap", Tested(difference, bootstrap_p(apart))
+            yield metric, "permutation", TestResult(difference, permutation_p(swapped[metric]))
+        yield metric, "bootstrap", TestResult(difference, bootstrap_p(unlabelled))
         resampled_t = _over_folds(metric, classes, pair)
         if resampled_t is not None:
             yield metric, "nadeau_bengio", resampled_t
 
 
-def _over_folds(metric: str, classes: Sequence[str], pair: tuple[Judged, Judged]) -> Tested | None:
+def _over_folds(
+    metric: str, classes: Sequence[str], pair: tuple[ResampledModel, ResampledModel]
+) -> TestResult | None:
     one, other = pair
     if not np.array_equal(one.predictions.fold, other.predictions.fold):
         return None
     key = headline_key(metric, classes)
-    apart = [
+    unlabelled = [
         values[key] - other.folds[fold][key] for fold, values in one.folds.items() if key in values
     ]
     n_folds_each = len(one.folds) / len(one.predictions.fold)
     if n_folds_each < 2:
         return None
-    return corrected_resampled_t(np.array(apart), 1 / (n_folds_each - 1))
+    return corrected_resampled_t(np.array(unlabelled), 1 / (n_folds_each - 1))

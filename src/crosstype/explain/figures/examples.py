@@ -20,18 +20,18 @@ import polars as pl
 from jaxtyping import Float
 from PIL import Image
 
-from crosstype.crossval.worker import Bench
+from crosstype.crossval.worker import WorkerData
 from crosstype.errors import SlideError
 from crosstype.explain.figures.architecture import architecture_of
 from crosstype.explain.figures.embeddings import vector_maps
 from crosstype.explain.maps import read_thumbnail, write_png
 from crosstype.explain.out_of_fold import HeldOut, fitted_models
-from crosstype.explain.tile_locations import Places
+from crosstype.explain.tile_locations import TileLocations
 from crosstype.expression.matrix import load_expression
 from crosstype.expression.transformers import OutlierRemover
 from crosstype.features.slide_sources import Source
 from crosstype.features.tile_batches import (
-    Recipe,
+    ExtractionRecipe,
     TileSet,
     cut_tiles,
     grid_tiles,
@@ -216,9 +216,9 @@ class TileExamples:
         faults: slides that could not be read, in words.
     """
 
-    recipe: Recipe | None
+    recipe: ExtractionRecipe | None
     sources: Mapping[str, Source]
-    places: Places
+    places: TileLocations
     views: str
     faults: dict[str, str] = field(default_factory=dict)
 
@@ -254,7 +254,7 @@ class TileExamples:
             return "none"
         return self.views
 
-    def _draw_slide(self, source: Source, path: Path, recipe: Recipe) -> str:
+    def _draw_slide(self, source: Source, path: Path, recipe: ExtractionRecipe) -> str:
         """Write the slide in small, or a mosaic of tiles where only these are; return which."""
         if source.tiles is not None:
             tiles = cut_tiles(source.tiles, replace(recipe.tiles, n_tiles=N_MOSAIC**2))
@@ -264,7 +264,7 @@ class TileExamples:
             write_image(path, read_thumbnail(slide, LONGEST_SIDE_PX))
         return "slide"
 
-    def _draw_views(self, source: Source, folder: Path, recipe: Recipe) -> dict[str, str]:
+    def _draw_views(self, source: Source, folder: Path, recipe: ExtractionRecipe) -> dict[str, str]:
         """Write tiles, one a row: the plain one, then views, exactly as the encoder got them."""
         if source.tiles is not None:
             pixels = _with_views(cut_tiles(source.tiles, recipe.tiles), recipe)
@@ -282,7 +282,7 @@ class TileExamples:
         }
 
 
-def _with_views(tiles: TileSet, recipe: Recipe) -> np.ndarray:
+def _with_views(tiles: TileSet, recipe: ExtractionRecipe) -> np.ndarray:
     """Return the first tiles with their views, (n, 1 + n_views, size, size, 3) uint8."""
     several = N_TILES * (1 + recipe.augmentation.n_views)
     small = replace(recipe, features=replace(recipe.features, batch_size=several))
@@ -333,24 +333,28 @@ N_GENES = 24
 
 
 def write_examples(
-    bench: Bench, models: Sequence[str], folder: Path, tiles: TileExamples
+    worker_data: WorkerData, models: Sequence[str], folder: Path, tiles: TileExamples
 ) -> list[str]:
     """Write the tables and pictures of the paper's figures; return notes on what failed.
 
     Args:
-        bench: the trained run.
+        worker_data: the trained run.
         models: the explained ones, whose patients' vectors are mapped.
         folder: OUT/explanation; attributions.csv stands there.
         tiles: where pixels are to be had.
     """
-    networks = [name for name in dict.fromkeys(bench.plan.training.models) if name in NETWORKS]
-    built = [architecture_of(next(fitted_models(bench, one))) for one in networks]
+    networks = [
+        name for name in dict.fromkeys(worker_data.plan.training.models) if name in NETWORKS
+    ]
+    built = [architecture_of(next(fitted_models(worker_data, one))) for one in networks]
     write_table(folder / "architecture.csv", pl.concat(built))
     maps = [
-        vector_maps(held, bench.plan.seed) for one in models for held in _first_repeat(bench, one)
+        vector_maps(held, worker_data.plan.seed)
+        for one in models
+        for held in _first_repeat(worker_data, one)
     ]
     write_table(folder / "vector_maps.csv", pl.concat(maps))
-    fitted = _fitted(bench, next(fitted_models(bench, models[0])))
+    fitted = _fitted(worker_data, next(fitted_models(worker_data, models[0])))
     chosen = _genes_gone_by(folder, fitted)
     genes = GeneExamples(fitted, chosen)
     sample = tiles.first_shown(genes.patients.ids)
@@ -362,18 +366,18 @@ def write_examples(
     return [f"{slide}, the example, cannot be shown: {why}" for slide, why in tiles.faults.items()]
 
 
-def _first_repeat(bench: Bench, model: str) -> Iterator[HeldOut]:
-    return takewhile(lambda held: held.job.repeat == 0, fitted_models(bench, model))
+def _first_repeat(worker_data: WorkerData, model: str) -> Iterator[HeldOut]:
+    return takewhile(lambda held: held.job.repeat == 0, fitted_models(worker_data, model))
 
 
-def _fitted(bench: Bench, held: HeldOut) -> Fitted:
+def _fitted(worker_data: WorkerData, held: HeldOut) -> Fitted:
     """Return a fold's fitted preprocessing with who taught it and who did not."""
-    fold = bench.folds[held.job.repeat, held.job.fold]
-    on_everyone = bench.plan.protocol.preprocessing_on_everyone
+    fold = worker_data.folds[held.job.repeat, held.job.fold]
+    on_everyone = worker_data.plan.protocol.preprocessing_on_everyone
     taught = {*fold.train, *(patient for part in fold.inner for patient in part)}
-    teachers = bench.patients if on_everyone else bench.patients.select(sorted(taught))
-    names = load_expression(bench.plan.out / "expression.npz").genes
-    return Fitted(held, teachers, names, bench.plan.expression.outlier_factor, on_everyone)
+    teachers = worker_data.patients if on_everyone else worker_data.patients.select(sorted(taught))
+    names = load_expression(worker_data.plan.out / "expression.npz").genes
+    return Fitted(held, teachers, names, worker_data.plan.expression.outlier_factor, on_everyone)
 
 
 def _genes_gone_by(folder: Path, fitted: Fitted) -> list[int]:

@@ -113,7 +113,7 @@ class ZeroGeneDropper(GeneSelector):
 NO_SYMBOL = re.compile(r"^(ENS[A-Z]*G\d+.*|\d+)$")
 
 
-def withhold_genes(
+def exclude_genes(
     expression: AlignedExpression, spec: ExpressionSpec
 ) -> tuple[AlignedExpression, list[str]]:
     """Return the expression that models may see, and in words what they may not or will not see.

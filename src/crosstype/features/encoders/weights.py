@@ -100,12 +100,12 @@ def _read_safetensors(path: Path) -> object:
 
 def _read_pickled(path: Path) -> object:
     # What torch's unpickler is known to raise on bytes that are no tensor file.
-    damage = (pickle.UnpicklingError, struct.error, LookupError, TypeError, ValueError)
+    corruption = (pickle.UnpicklingError, struct.error, LookupError, TypeError, ValueError)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of unusual pickles, which it refuses
             return torch.load(path, map_location="cpu", weights_only=True)
-    except (*damage, AttributeError, AssertionError, OSError, RuntimeError, EOFError) as error:
+    except (*corruption, AttributeError, AssertionError, OSError, RuntimeError, EOFError) as error:
         raise EncoderError(
             f"{path.name}: holds more than weights, or is damaged; code in it was not run. "
             "Save the bare state dict, best as safetensors."

@@ -131,11 +131,11 @@ def _load_tensor(path: Path) -> np.ndarray:
     import torch
 
     # What torch's unpickler is known to raise on bytes that are no tensor file.
-    damage = (pickle.UnpicklingError, struct.error, LookupError, TypeError, ValueError)
+    corruption = (pickle.UnpicklingError, struct.error, LookupError, TypeError, ValueError)
 
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (*damage, AttributeError, AssertionError) as error:
+    except (*corruption, AttributeError, AssertionError) as error:
         found = "holds more than a tensor, or is damaged; code in it was not run"
         raise FeatureFileError(Fault(path.name, found, "Save the bare tensor.")) from error
     if isinstance(content, dict):

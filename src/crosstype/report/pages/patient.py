@@ -19,7 +19,7 @@ from crosstype.expression.matrix import load_expression
 from crosstype.io.files import write_text
 from crosstype.io.tables import read_stage_table
 from crosstype.report.formatting import MODEL_NOTES, number
-from crosstype.report.run_tables import Columns, RunContent
+from crosstype.report.run_tables import Columns, RunTables
 from crosstype.report.svg import page_environment
 from crosstype.report.tables import Cell, PageTable
 from crosstype.types import file_name_of
@@ -55,7 +55,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class PatientContent:
+class PatientTables:
     """Everything that a patient's page is made of.
 
     Attributes:
@@ -81,7 +81,7 @@ class PatientContent:
     mark: str = ""
 
 
-def write_patient_page(path: Path, content: PatientContent, back: str = "") -> None:
+def write_patient_page(path: Path, content: PatientTables, back: str = "") -> None:
     """Write the page; it needs no network. `back` is a link to the cohort's page, if there is one.
 
     Args:
@@ -100,7 +100,7 @@ def write_patient_page(path: Path, content: PatientContent, back: str = "") -> N
     write_text(path, page.render(context))
 
 
-def _votes_table(content: PatientContent) -> PageTable:
+def _votes_table(content: PatientTables) -> PageTable:
     shown = range(len(content.classes))[1 if len(content.classes) == 2 else 0 :]
     rows = []
     for vote in content.votes:
@@ -146,10 +146,10 @@ KINDS = {
 Profiles = Float[np.ndarray, "patients genes"]
 
 
-def write_patient_pages(out: Path, content: RunContent) -> int:
+def write_patient_pages(out: Path, content: RunTables) -> int:
     """Write OUT/patients/<patient>.html for everyone of the cohort; return how many."""
     votes = _votes(content, content.predictions, MODEL_NOTES)
-    alone = _with_one_modality(out, content)
+    alone = _with_single_modality(out, content)
     for condition, about in ALONE.items():
         rows = alone.filter(condition=condition)
         for patient, more in _votes(content, rows, {}, about).items():
@@ -160,7 +160,7 @@ def write_patient_pages(out: Path, content: RunContent) -> int:
     pictures = _pictures(out)
     for row in content.cohort.iter_rows(named=True):
         patient = row["patient_id"]
-        page = PatientContent(
+        page = PatientTables(
             patient_id=patient,
             facts=_facts(row),
             classes=content.classes,
@@ -181,7 +181,7 @@ def patient_page_names(out: Path) -> list[str]:
     return [f"{FOLDER}/{file_name_of(one)}.html" for one in ids]
 
 
-def patients_table(content: RunContent) -> PageTable:
+def patients_table(content: RunTables) -> PageTable:
     """Return everyone of the cohort with what the best model says, each led to by a link."""
     best = content.models[0]
     own = content.predictions.filter(model=best)
@@ -204,7 +204,7 @@ def link_of(patient: str) -> str:
     return f"{FOLDER}/{quote(file_name_of(patient))}.html"
 
 
-def _notes(content: RunContent) -> tuple[str, ...]:
+def _notes(content: RunTables) -> tuple[str, ...]:
     leaks = f"Protocol {content.protocol} leaks test patients: {'; '.join(content.leaks)}."
     made_up = "Synthetic data: this patient was made up."
     return tuple([leaks] * bool(content.leaks) + [made_up] * content.is_synthetic)
@@ -216,7 +216,7 @@ def _facts(row: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
 
 
 def _votes(
-    content: RunContent, table: pl.DataFrame, notes: Mapping[str, str], about: str = ""
+    content: RunTables, table: pl.DataFrame, notes: Mapping[str, str], about: str = ""
 ) -> dict[str, list[Vote]]:
     """Return what each model says of each patient: mean, lowest and highest over repeats."""
     columns = [f"probability_{name}" for name in content.classes]
@@ -241,7 +241,7 @@ def _votes(
     return found
 
 
-def _with_one_modality(out: Path, content: RunContent) -> pl.DataFrame:
+def _with_single_modality(out: Path, content: RunTables) -> pl.DataFrame:
     """Return predictions without a modality, of a model that would otherwise see both."""
     path = out / "stressed_predictions.csv"
     kinds: Columns = {"patient_id": pl.String, "model": pl.String, "condition": pl.String}
@@ -274,7 +274,7 @@ def _pictures(out: Path) -> dict[str, tuple[Picture, ...]]:
 class _Profile:
     """The cohort's expression: who is unusual where, and who resembles whom."""
 
-    def __init__(self, out: Path, content: RunContent) -> None:
+    def __init__(self, out: Path, content: RunTables) -> None:
         path = out / "expression.npz"
         self._row: dict[str, int] = {}
         if not path.exists():

@@ -21,8 +21,8 @@ import polars as pl
 from crosstype.io.files import write_text
 from crosstype.protocol import PROTOCOLS
 from crosstype.report.formatting import METRIC_NAMES, interval, number
-from crosstype.report.run_tables import RunContent, read_content
-from crosstype.report.sections.groups import SITE_ONLY, n_apart, probe_sentences
+from crosstype.report.run_tables import RunTables, read_run_tables
+from crosstype.report.sections.groups import SITE_ONLY, n_unlabelled, probe_sentences
 from crosstype.report.spec import ReportSpec
 
 Settings = Mapping[str, Any]
@@ -38,7 +38,7 @@ OUTLIERS = {
 }
 
 
-def methods_said(content: RunContent) -> dict[str, str]:
+def methods_said(content: RunTables) -> dict[str, str]:
     """Return what the run says, by number of the item; absent where it says nothing."""
     settings = tomllib.loads(content.config_text)
     return {
@@ -50,7 +50,7 @@ def methods_said(content: RunContent) -> dict[str, str]:
     }
 
 
-def _data(content: RunContent, settings: Settings) -> dict[str, str]:
+def _data(content: RunTables, settings: Settings) -> dict[str, str]:
     names = [name for name in content.run.get("inputs", {}) if ": " in name]
     sites = {site for site in content.cohort["site"].to_list() if site}
     classes = "; ".join(
@@ -77,19 +77,19 @@ def _asked_sites(settings: Settings) -> str:
 
 
 def _others(settings: Settings) -> str:
-    if _one_modality_teaches(settings):
+    if _trains_on_single_modality(settings):
         return (
-            "those with a label and one of the two teach and are not tested (one_modality.csv); "
+            "those with a label and one of the two teach and are not tested (single_modality.csv); "
             "everybody else is listed in left_out.csv"
         )
     return "everybody else is listed in left_out.csv"
 
 
-def _one_modality_teaches(settings: Settings) -> bool:
-    return bool(settings.get("cohort", {}).get("one_modality") == "train")
+def _trains_on_single_modality(settings: Settings) -> bool:
+    return bool(settings.get("cohort", {}).get("single_modality") == "train")
 
 
-def _preparation(content: RunContent, settings: Settings) -> str:
+def _preparation(content: RunTables, settings: Settings) -> str:
     notes = [_closed(str(note)) for note in content.run.get("notes", ())]
     bad = content.features["fault"].to_list()
     n_bad = sum(1 for fault in bad if fault)
@@ -102,7 +102,7 @@ def _preparation(content: RunContent, settings: Settings) -> str:
     return " ".join(one for one in said if one)
 
 
-def _predictors(content: RunContent, settings: Settings) -> dict[str, str]:
+def _predictors(content: RunTables, settings: Settings) -> dict[str, str]:
     expression = settings.get("expression", {})
     encoders = sorted({one for one in content.features["encoder"].to_list() if one})
     what = expression.get("representation", "genes")
@@ -127,7 +127,7 @@ def _predictors(content: RunContent, settings: Settings) -> dict[str, str]:
 
 
 def _missing(settings: Settings) -> str:
-    if _one_modality_teaches(settings):
+    if _trains_on_single_modality(settings):
         return (
             "Patients without a label, or without slide and expression, are left out "
             "(left_out.csv); those with one of the two teach what they have."
@@ -135,32 +135,32 @@ def _missing(settings: Settings) -> str:
     return "Patients without label, slide or expression are left out (left_out.csv)."
 
 
-def _features_scaled(content: RunContent, settings: Settings) -> str:
+def _features_scaled(content: RunTables, settings: Settings) -> str:
     as_they_are = _as_published(content, settings)
     return "as they are" if as_they_are else "by those of training patients"
 
 
-def _as_published(content: RunContent, settings: Settings) -> bool:
+def _as_published(content: RunTables, settings: Settings) -> bool:
     protocol = PROTOCOLS.get(content.protocol)
     if protocol is None:  # a study's own: only the training settings tell
         return bool(settings.get("training", {}).get("schedule") == "published")
     return protocol.published_training
 
 
-def _fitted_on(content: RunContent) -> str:
+def _fitted_on(content: RunTables) -> str:
     leaks = any("preprocessing" in leak for leak in content.leaks)
     return "all patients, test patients included" if leaks else "training patients"
 
 
-def _analysis(content: RunContent, settings: Settings) -> dict[str, str]:
+def _analysis(content: RunTables, settings: Settings) -> dict[str, str]:
     training = settings.get("training", {})
     seed = content.run.get("seed", "not recorded")
     one_network = _stops_on_test(content) or _as_published(content, settings)
     networks = "" if one_network else ", networks as the mean over inner folds"
     return {
-        "12a": f"Cross-validation, protocol {content.protocol}: {_dealt(content, settings)}number "
-        f"of repeats {content.n_repeats}, seed {seed}. Every patient is predicted out of fold, "
-        "once per repeat (folds.csv).",
+        "12a": f"Cross-validation, protocol {content.protocol}: {_assigned(content, settings)}"
+        f"number of repeats {content.n_repeats}, seed {seed}. Every patient is predicted out of "
+        "fold, once per repeat (folds.csv).",
         "12c": f"Models: {', '.join(content.models)}; settings in config.toml; "
         f"{_tuned(content, training)}.{_temperature(training)}",
         "12d": _centres(content),
@@ -177,11 +177,11 @@ def _analysis(content: RunContent, settings: Settings) -> dict[str, str]:
     }
 
 
-def _stops_on_test(content: RunContent) -> bool:
+def _stops_on_test(content: RunTables) -> bool:
     return any("early stopping" in leak for leak in content.leaks)
 
 
-def _dealt(content: RunContent, settings: Settings) -> str:
+def _assigned(content: RunTables, settings: Settings) -> str:
     folds = settings.get("folds", {})
     n_folds, n_inner = folds.get("n_folds"), folds.get("n_inner_folds")
     if n_folds is None:
@@ -191,7 +191,7 @@ def _dealt(content: RunContent, settings: Settings) -> str:
     return f"{n_folds} outer folds, {n_inner} inner folds of their training patients; "
 
 
-def _tuned(content: RunContent, training: Settings) -> str:
+def _tuned(content: RunTables, training: Settings) -> str:
     search = training.get("search_minutes", 0)
     if not search:
         return "no search"
@@ -199,7 +199,7 @@ def _tuned(content: RunContent, training: Settings) -> str:
     return f"settings searched on {where}, {search:g} minutes each"
 
 
-def _centres(content: RunContent) -> str:
+def _centres(content: RunTables) -> str:
     said = []
     if "site" in content.subgroups["column"]:
         said.append("performance by site (subgroups.csv)")
@@ -210,7 +210,7 @@ def _centres(content: RunContent) -> str:
     return _sentence("; ".join(said))
 
 
-def _measures(content: RunContent, settings: Settings) -> str:
+def _measures(content: RunTables, settings: Settings) -> str:
     evaluation = settings.get("evaluation", {})
     resampled = f"{evaluation.get('n_bootstrap', 2000)} resamples of patients"
     by = f"DeLong for AUROC, else by {resampled}"
@@ -242,14 +242,14 @@ def _threshold(training: Settings) -> str:
     return f"by thresholds ({rule}) chosen on inner validation patients"
 
 
-def _fairness(content: RunContent) -> str:
+def _fairness(content: RunTables) -> str:
     columns = list(dict.fromkeys(content.subgroups["column"]))
     if not columns:
         return "No groups were asked for."
     return f"Performance by {', '.join(columns)} (subgroups.csv); nothing was done to even it out."
 
 
-def _open_science(content: RunContent) -> dict[str, str]:
+def _open_science(content: RunTables) -> dict[str, str]:
     versions = content.run.get("versions", {})
     said = ", ".join(f"{name} {version}" for name, version in versions.items())
     return {
@@ -271,7 +271,7 @@ def _closed(note: str) -> str:
 SHOWN = ("auroc", "f1", "mcc", "brier")
 
 
-def results_said(content: RunContent) -> dict[str, str]:
+def results_said(content: RunTables) -> dict[str, str]:
     """Return what the run says, by number of the item; absent where it says nothing."""
     sizes = [(name, int((content.cohort["label"] == name).sum())) for name in content.classes]
     counted = ", ".join(f"{n} {name}" for name, n in sizes)
@@ -291,7 +291,7 @@ def results_said(content: RunContent) -> dict[str, str]:
     }
 
 
-def _known_columns(content: RunContent) -> str:
+def _known_columns(content: RunTables) -> str:
     cohort = tomllib.loads(content.config_text).get("cohort", {})
     named = [*cohort.get("covariates", ()), *cohort.get("subgroups", ())]
     if not named:
@@ -302,7 +302,7 @@ def _known_columns(content: RunContent) -> str:
     )
 
 
-def _flow(content: RunContent, counted: str) -> str:
+def _flow(content: RunTables, counted: str) -> str:
     n_left = content.left_out["patient_id"].n_unique()
     reasons = content.left_out.group_by("step", "reason", maintain_order=True).agg(
         pl.col("patient_id").n_unique().alias("n")
@@ -311,13 +311,13 @@ def _flow(content: RunContent, counted: str) -> str:
     said = f"{content.cohort.height + n_left} patients in the tables, {n_left} left out"
     said += f" ({why})" if why else ""
     said += f", {content.cohort.height} in the cohort ({counted})."
-    apart = n_apart(content)
-    if apart:
-        said += f" {apart} without a class were predicted apart and count nowhere."
+    unlabelled = n_unlabelled(content)
+    if unlabelled:
+        said += f" {unlabelled} without a class were predicted and count nowhere."
     return said
 
 
-def _performance(content: RunContent) -> str:
+def _performance(content: RunTables) -> str:
     said = []
     for metric in SHOWN:
         found = {row["model"]: row for row in content.headline(metric).iter_rows(named=True)}
@@ -334,7 +334,7 @@ def _value(model: str, row: dict[str, Any]) -> str:
     return f"{model} {number(row['value'])} ({interval(row)})"
 
 
-def _by_site(content: RunContent) -> str:
+def _by_site(content: RunTables) -> str:
     if not content.models:
         return ""
     best = content.models[0]
@@ -354,7 +354,7 @@ def _by_site(content: RunContent) -> str:
     return " ".join([said, *probe_sentences(content)])
 
 
-def _limitations(content: RunContent) -> str:
+def _limitations(content: RunTables) -> str:
     said = [
         "One cohort; no external validation by this run.",
         "Intervals are conditional on the fitted models.",
@@ -373,7 +373,7 @@ def _limitations(content: RunContent) -> str:
     return " ".join([*said, *content.warnings])
 
 
-def _lost_input(content: RunContent) -> str:
+def _lost_input(content: RunTables) -> str:
     if content.rna_loss.is_empty():
         return "Loss of expression was not studied ([evaluation] rna_loss)."
     return "Loss of expression at test time: rna_loss.csv and report.html (Lost genes)."
@@ -458,7 +458,7 @@ def write_tripod(out: Path, spec: ReportSpec) -> Path:
     Raises:
         TableError: a table that every run has is missing or damaged.
     """
-    content = read_content(out)
+    content = read_run_tables(out)
     said = {"1": f"Title of the report: {spec.title}"}
     said |= methods_said(content) | results_said(content)
     lines = [HEAD]

@@ -95,12 +95,12 @@ def _shift(out: Path) -> PageTable:
     rows = []
     for row in table.head(MOST_SHIFTED).iter_rows(named=True):
         held = [Cell(number(row[name]), order=row[name] or 0.0) for name in SHIFT[:-1]]
-        apart = row["standardised_difference"]
+        unlabelled = row["standardised_difference"]
         missing = row["share_missing"]
         rows.append(
             (
                 Cell(row["input"], row["kind"]),
-                Cell(number(apart, 2, signed=True), order=apart or 0.0),
+                Cell(number(unlabelled, 2, signed=True), order=unlabelled or 0.0),
                 *held,
                 Cell(f"{missing:.0%}", order=missing),
             )

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from crosstype.report.formatting import short
-from crosstype.report.run_tables import Explained, RunContent
+from crosstype.report.run_tables import ExplanationTables, RunTables
 from crosstype.report.svg import BLUE, GREEN, INK, QUIET, VERMILION, new_figure
 from crosstype.report.tables import Cell, PageTable
 
@@ -68,12 +68,12 @@ def _rounded(n: int) -> str:
     return f"{n:,}" if n < 1_000_000 else f"{n / 1e6:.1f} M"
 
 
-def networks_of(explained: Explained) -> list[str]:
+def networks_of(explained: ExplanationTables) -> list[str]:
     """Return the models whose networks are known."""
     return list(dict.fromkeys(explained.architecture["model"]))
 
 
-def boxes_of(explained: Explained, model: str) -> list[Box]:
+def boxes_of(explained: ExplanationTables, model: str) -> list[Box]:
     """Return a network's boxes, placed in lanes and rows; alike ones side by side are one."""
     rows = explained.architecture.filter(pl.col("model") == model)
     found: dict[str, Box] = {}
@@ -89,7 +89,7 @@ def boxes_of(explained: Explained, model: str) -> list[Box]:
     return boxes
 
 
-def plot_architecture(content: RunContent, explained: Explained, model: str) -> Figure:
+def plot_architecture(content: RunTables, explained: ExplanationTables, model: str) -> Figure:
     """Plot a network's boxes from its inputs at the top to the logits at the bottom."""
     boxes = boxes_of(explained, model)
     lanes = [
@@ -111,7 +111,7 @@ def plot_architecture(content: RunContent, explained: Explained, model: str) -> 
     return figure
 
 
-def architecture_caption(explained: Explained, model: str) -> str:
+def architecture_caption(explained: ExplanationTables, model: str) -> str:
     """Return how large a network is."""
     rows = explained.architecture.filter(pl.col("model") == model)
     total, n_networks = int(rows["n_parameters"].sum()), int(rows["n_networks"][0])
@@ -129,7 +129,7 @@ def architecture_note() -> str:
     )
 
 
-def architecture_table(explained: Explained, model: str) -> PageTable:
+def architecture_table(explained: ExplanationTables, model: str) -> PageTable:
     """Return a network's modules one by one; the last row is the sum of their parameters."""
     rows = explained.architecture.filter(pl.col("model") == model)
     cells = [

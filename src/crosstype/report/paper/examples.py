@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from crosstype.report.formatting import short
-from crosstype.report.run_tables import Explained, RunContent
+from crosstype.report.run_tables import ExplanationTables, RunTables
 from crosstype.report.svg import BLUE, FAINT, QUIET, VERMILION, new_figure
 
 MOST_Z = 3.0
@@ -24,7 +24,7 @@ MOST_IN_STRIP = 2000
 WHO = (("training", BLUE, -0.17), ("test", VERMILION, 0.17))
 
 
-def plot_sample(content: RunContent, explained: Explained) -> Figure:
+def plot_sample(content: RunTables, explained: ExplanationTables) -> Figure:
     """Plot one patient: the slide in small, where there is one, and beside it the expression."""
     genes = explained.profile.filter(pl.col("rank").is_not_null()).sort("rank", descending=True)
     picture = explained.slide_picture
@@ -55,7 +55,7 @@ def plot_sample(content: RunContent, explained: Explained) -> Figure:
     return figure
 
 
-def sample_caption(explained: Explained) -> str:
+def sample_caption(explained: ExplanationTables) -> str:
     """Return what the figure of the sample pair shows."""
     facts = explained.facts
     named = explained.profile["rank"].drop_nulls().len()
@@ -75,7 +75,7 @@ def sample_caption(explained: Explained) -> str:
     return said
 
 
-def plot_views(content: RunContent, explained: Explained) -> Figure:
+def plot_views(content: RunTables, explained: ExplanationTables) -> Figure:
     """Plot tiles as the encoder got them, plain, and beside each the views drawn from it."""
     path = explained.tile_picture
     assert path is not None
@@ -95,7 +95,7 @@ def plot_views(content: RunContent, explained: Explained) -> Figure:
     return figure
 
 
-def views_sentence(explained: Explained) -> str:
+def views_sentence(explained: ExplanationTables) -> str:
     """Return why there are no augmented tiles to show, or what was done to those that are."""
     facts = explained.facts
     patient = facts.get("patient_id", "")
@@ -116,7 +116,7 @@ def views_sentence(explained: Explained) -> str:
     )
 
 
-def plot_standardised(content: RunContent, explained: Explained) -> Figure:
+def plot_standardised(content: RunTables, explained: ExplanationTables) -> Figure:
     """Plot some genes before and after z-scoring: of training patients, and of test patients."""
     genes = list(dict.fromkeys(explained.spread["gene"]))
     figure = new_figure(1.2 + 0.19 * len(genes))
@@ -142,7 +142,7 @@ def plot_standardised(content: RunContent, explained: Explained) -> Figure:
     return figure
 
 
-def standardised_caption(explained: Explained) -> str:
+def standardised_caption(explained: ExplanationTables) -> str:
     """Return what the figure of z-scoring shows."""
     return (
         "Genes before (left) and after z-scoring (right): point, median; thick, half of the "
@@ -150,7 +150,7 @@ def standardised_caption(explained: Explained) -> str:
     )
 
 
-def plot_outliers(content: RunContent, explained: Explained) -> Figure:
+def plot_outliers(content: RunTables, explained: ExplanationTables) -> Figure:
     """Plot test patients' z-scores before and after values outside the fences are removed."""
     genes = list(dict.fromkeys(explained.steps["gene"]))[::-1]
     patients = list(dict.fromkeys(explained.steps["patient_id"]))
@@ -171,7 +171,7 @@ def plot_outliers(content: RunContent, explained: Explained) -> Figure:
     return figure
 
 
-def outliers_caption(explained: Explained) -> str:
+def outliers_caption(explained: ExplanationTables) -> str:
     """Return what the figure of outlier removal shows, and how much was removed."""
     facts, steps = explained.facts, explained.steps
     there = steps["z"].is_not_null()
@@ -190,7 +190,7 @@ def outliers_caption(explained: Explained) -> str:
     )
 
 
-def _fitted_on(explained: Explained) -> str:
+def _fitted_on(explained: ExplanationTables) -> str:
     facts = explained.facts
     fold = f"fold {int(facts['fold']) + 1} of repeat {int(facts['repeat']) + 1}"
     if facts["fitted_on"] == "everyone":
@@ -199,7 +199,7 @@ def _fitted_on(explained: Explained) -> str:
     return f"Fitted on the {facts['n_training']} training patients of {fold} and nobody else."
 
 
-def _stride(explained: Explained) -> int:
+def _stride(explained: ExplanationTables) -> int:
     return max(1, ceil(explained.profile.height / MOST_IN_STRIP))
 
 
@@ -234,6 +234,6 @@ def _draw_spread(axes: Axes, row: dict[str, float], place: float, colour: str) -
     axes.plot(row["median"], place, "o", color="white", markeredgecolor=colour, markersize=3)
 
 
-def _set_title(content: RunContent, figure: Figure, title: str) -> None:
+def _set_title(content: RunTables, figure: Figure, title: str) -> None:
     marked = f"{title}\n{content.mark}" if content.mark else title
     figure.suptitle(marked, fontsize=9.5, x=0.02, ha="left")

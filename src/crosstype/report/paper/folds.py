@@ -13,14 +13,14 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from crosstype.report.formatting import short
-from crosstype.report.run_tables import RunContent
+from crosstype.report.run_tables import RunTables
 from crosstype.report.svg import BLUE, INK, QUIET, new_figure
 
 MOST_ACROSS = 5
 PALE = LinearSegmentedColormap.from_list("share", ["#ffffff", BLUE])
 
 
-def folds_of(content: RunContent) -> list[int]:
+def folds_of(content: RunTables) -> list[int]:
     """Return the folds of the first repeat; none if predictions do not say theirs."""
     if "fold" not in content.predictions.columns:
         return []
@@ -28,7 +28,7 @@ def folds_of(content: RunContent) -> list[int]:
     return sorted(first["fold"].cast(pl.Int64).unique().to_list())
 
 
-def fold_counts(content: RunContent, model: str, fold: int) -> Int[np.ndarray, "classes classes"]:
+def fold_counts(content: RunTables, model: str, fold: int) -> Int[np.ndarray, "classes classes"]:
     """Return who was called what in a fold of the first repeat; rows: true class."""
     rows = content.predictions.filter(
         pl.col("model") == model, pl.col("repeat") == 0, pl.col("fold").cast(pl.Int64) == fold
@@ -39,7 +39,7 @@ def fold_counts(content: RunContent, model: str, fold: int) -> Int[np.ndarray, "
     return counts
 
 
-def fold_losses(content: RunContent, model: str, fold: int) -> pl.DataFrame:
+def fold_losses(content: RunTables, model: str, fold: int) -> pl.DataFrame:
     """Return losses by epoch in a fold of the first repeat, the mean over the fold's networks."""
     rows = content.training.filter(
         pl.col("model") == model, pl.col("repeat") == 0, pl.col("fold") == fold
@@ -48,7 +48,7 @@ def fold_losses(content: RunContent, model: str, fold: int) -> pl.DataFrame:
     return rows.group_by("epoch").agg(*means).sort("epoch")
 
 
-def plot_folds(content: RunContent, model: str) -> Figure:
+def plot_folds(content: RunTables, model: str) -> Figure:
     """Plot a model's confusion matrix and, below it, its training curves, a column per fold."""
     folds = folds_of(content)
     trained = content.training.filter(pl.col("model") == model).height > 0
@@ -69,7 +69,7 @@ def plot_folds(content: RunContent, model: str) -> Figure:
         axes.set_title(f"fold {fold + 1}", fontsize=8)
         if trained:
             curves.append(panels[row * per_fold + 1, column])
-            _draw_losses(curves[-1], fold_losses(content, model, fold))
+            _draw_perturbed(curves[-1], fold_losses(content, model, fold))
     _align(curves, n_across)
     if trained:
         curves[0].plot([], [], color=BLUE, label="validation")
@@ -80,7 +80,7 @@ def plot_folds(content: RunContent, model: str) -> Figure:
     return figure
 
 
-def folds_note(content: RunContent) -> str:
+def folds_note(content: RunTables) -> str:
     """Return how to read the figures of folds."""
     first = " of the first repeat" if content.n_repeats > 1 else ""
     return (
@@ -112,7 +112,7 @@ def _draw_counts(
         side.set_visible(False)
 
 
-def _draw_losses(axes: Axes, losses: pl.DataFrame) -> None:
+def _draw_perturbed(axes: Axes, losses: pl.DataFrame) -> None:
     axes.set_axis_on()
     epochs = losses["epoch"].to_numpy()
     axes.plot(epochs, losses["train_loss"], color=QUIET, linestyle="--", linewidth=1.0)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from crosstype.report.formatting import number, short
-from crosstype.report.run_tables import Explained, RunContent
+from crosstype.report.run_tables import ExplanationTables, RunTables
 from crosstype.report.svg import COLOURS, QUIET, new_figure
 
 SPACES = {"image": "image alone", "genes": "genes alone", "fused": "both, fused"}
@@ -17,12 +17,12 @@ MARKERS = "osD^vPX"
 MOST_ACROSS = 3
 
 
-def mapped_models(explained: Explained) -> list[str]:
+def mapped_models(explained: ExplanationTables) -> list[str]:
     """Return the models whose patients are mapped."""
     return list(dict.fromkeys(explained.vector_maps["model"]))
 
 
-def plot_vector_maps(content: RunContent, explained: Explained, model: str) -> Figure:
+def plot_vector_maps(content: RunTables, explained: ExplanationTables, model: str) -> Figure:
     """Plot a model's maps: a row per fold and a column per space; of one space, folds in rows."""
     rows = explained.vector_maps.filter(pl.col("model") == model)
     spaces = [space for space in SPACES if space in set(rows["space"])]
@@ -50,7 +50,7 @@ def plot_vector_maps(content: RunContent, explained: Explained, model: str) -> F
     return figure
 
 
-def maps_note(content: RunContent) -> str:
+def maps_note(content: RunTables) -> str:
     """Return how to read the maps and what they cannot say."""
     who = (
         "who taught the fold's models no weight, but leak into them as the banner says"
@@ -65,12 +65,12 @@ def maps_note(content: RunContent) -> str:
     )
 
 
-def maps_caption(content: RunContent, explained: Explained, model: str) -> str:
+def maps_caption(content: RunTables, explained: ExplanationTables, model: str) -> str:
     """Return how a model's maps were made, and whether its vectors decide anything."""
     rows = explained.vector_maps.filter(pl.col("model") == model)
     said = f"{model}, by {' or '.join(dict.fromkeys(rows['method']))}."
-    trusts = _trusts(content, model)
-    if trusts and not any(trusts.values()):
+    residual_weights = _trusts(content, model)
+    if residual_weights and not any(residual_weights.values()):
         said += (
             " The networks' correction was trusted in no fold, so that these vectors decide no "
             "prediction of this run."
@@ -78,7 +78,7 @@ def maps_caption(content: RunContent, explained: Explained, model: str) -> str:
     return said
 
 
-def _draw_map(content: RunContent, axes: Axes, rows: pl.DataFrame) -> None:
+def _draw_map(content: RunTables, axes: Axes, rows: pl.DataFrame) -> None:
     axes.set_axis_on()
     for place, name in enumerate(content.classes):
         own = rows.filter(pl.col("label") == name)
@@ -100,12 +100,14 @@ def _draw_map(content: RunContent, axes: Axes, rows: pl.DataFrame) -> None:
         side.set_linewidth(0.5)
 
 
-def _fold_in_words(content: RunContent, model: str, fold: int) -> str:
-    trust = _trusts(content, model).get(fold)
-    return f"fold {fold + 1}" + (f"\ntrust {number(trust, 2)}" if trust is not None else "")
+def _fold_in_words(content: RunTables, model: str, fold: int) -> str:
+    residual_weight = _trusts(content, model).get(fold)
+    return f"fold {fold + 1}" + (
+        f"\nresidual weight {number(residual_weight, 2)}" if residual_weight is not None else ""
+    )
 
 
-def _trusts(content: RunContent, model: str) -> dict[int, float]:
+def _trusts(content: RunTables, model: str) -> dict[int, float]:
     """Return how far the networks of each fold of the first repeat were trusted, 0 to 1."""
     rows = content.training.filter(pl.col("model") == model, pl.col("repeat") == 0)
-    return dict(rows.group_by("fold").agg(pl.col("trust").first()).iter_rows())
+    return dict(rows.group_by("fold").agg(pl.col("residual_weight").first()).iter_rows())

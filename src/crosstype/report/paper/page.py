@@ -29,7 +29,7 @@ from crosstype.report.paper.examples import (
 )
 from crosstype.report.paper.folds import folds_note, folds_of, plot_folds
 from crosstype.report.paper.maps import mapped_models, maps_caption, maps_note, plot_vector_maps
-from crosstype.report.run_tables import Explained, RunContent, read_content
+from crosstype.report.run_tables import ExplanationTables, RunTables, read_run_tables
 from crosstype.report.spec import ReportSpec
 from crosstype.report.svg import PageFigure, draw_figure, page_environment
 from crosstype.report.tables import PageTable
@@ -78,14 +78,14 @@ def write_figures(out: Path, spec: ReportSpec) -> Path | None:
     if not spec.figure_page:
         path.unlink(missing_ok=True)
         return None
-    content = read_content(out)
+    content = read_run_tables(out)
     page = page_environment().get_template("figures.html")
-    parts = parts_of(content, Explained(out))
+    parts = parts_of(content, ExplanationTables(out))
     write_text(path, page.render(title=spec.title, content=content, parts=parts))
     return path
 
 
-def parts_of(content: RunContent, explained: Explained) -> list[Part]:
+def parts_of(content: RunTables, explained: ExplanationTables) -> list[Part]:
     """Draw every section that the tables allow; the others say why there is nothing."""
     return [
         *_example_parts(content, explained),
@@ -95,7 +95,7 @@ def parts_of(content: RunContent, explained: Explained) -> list[Part]:
     ]
 
 
-def _example_parts(content: RunContent, explained: Explained) -> list[Part]:
+def _example_parts(content: RunTables, explained: ExplanationTables) -> list[Part]:
     def figure(name: str, plot: Callable[..., Figure], caption: str) -> tuple[PageFigure]:
         return (draw_figure(content, name, partial(plot, explained=explained), caption),)
 
@@ -128,7 +128,7 @@ def _example_parts(content: RunContent, explained: Explained) -> list[Part]:
 
 
 def _per_model(
-    content: RunContent,
+    content: RunTables,
     name: str,
     models: Sequence[str],
     plot: Callable[..., Figure],
@@ -141,7 +141,7 @@ def _per_model(
     )
 
 
-def _architecture_part(content: RunContent, explained: Explained) -> Part:
+def _architecture_part(content: RunTables, explained: ExplanationTables) -> Part:
     networks = networks_of(explained)
     plot = partial(plot_architecture, explained=explained)
     caption = partial(architecture_caption, explained)
@@ -154,7 +154,7 @@ def _architecture_part(content: RunContent, explained: Explained) -> Part:
     return Part("networks", NETWORKS, notes, figures, tables)
 
 
-def _fold_part(content: RunContent) -> Part:
+def _fold_part(content: RunTables) -> Part:
     models = content.models if folds_of(content) else ()
     figures = _per_model(content, "folds", models, plot_folds, "{}, fold by fold.".format)
     said = folds_note(content)
@@ -162,7 +162,7 @@ def _fold_part(content: RunContent) -> Part:
     return Part("folds", "Fold by fold", (said if figures else missing,), figures)
 
 
-def _map_part(content: RunContent, explained: Explained) -> Part:
+def _map_part(content: RunTables, explained: ExplanationTables) -> Part:
     models = mapped_models(explained)
     plot = partial(plot_vector_maps, explained=explained)
     caption = partial(maps_caption, content, explained)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from crosstype.models.spec import SAME_INPUTS
 from crosstype.report.figures import draw_interval, name_rows, set_title
 from crosstype.report.formatting import METRIC_NAMES, TEST_NAMES, interval, number, p_value
-from crosstype.report.run_tables import RunContent
+from crosstype.report.run_tables import RunTables
 from crosstype.report.svg import BLUE, INK, new_figure
 from crosstype.report.tables import Cell, PageTable
 
@@ -47,7 +47,7 @@ class Differences:
         return f"{row['model_a']} - {row['model_b']}" if self.reference == SAME else row["model_a"]
 
 
-def gather_differences(content: RunContent) -> list[Differences]:
+def gather_differences(content: RunTables) -> list[Differences]:
     """Return the differences to each reference, then each network's to the line it must beat."""
     rows = content.comparisons
     pairs = rows["model_a", "model_b"].iter_rows()
@@ -77,7 +77,7 @@ def difference_table(of: Differences) -> PageTable:
     return PageTable(of.caption, columns, rows)
 
 
-def plot_differences(content: RunContent, of: Differences) -> Figure:
+def plot_differences(content: RunTables, of: Differences) -> Figure:
     """Plot each paired AUROC difference with its interval."""
     rows = of.rows.filter(metric="auroc").sort("difference", maintain_order=True)
     figure = new_figure(1.0 + 0.27 * rows.height)
@@ -91,7 +91,7 @@ def plot_differences(content: RunContent, of: Differences) -> Figure:
     return figure
 
 
-def pair_test_table(content: RunContent) -> PageTable:
+def pair_test_table(content: RunTables) -> PageTable:
     """Return tests.csv."""
     rows = tuple(
         (

@@ -7,14 +7,14 @@ from urllib.parse import quote
 import polars as pl
 
 from crosstype.report.formatting import number
-from crosstype.report.run_tables import FOLDER, Explained
+from crosstype.report.run_tables import FOLDER, ExplanationTables
 from crosstype.report.tables import Cell, PageTable
 
 MOST_GENES = 20
 NO_PICTURE = "geojson"
 
 
-def gene_tables(explained: Explained) -> list[PageTable]:
+def gene_tables(explained: ExplanationTables) -> list[PageTable]:
     """Return the genes of highest attribution, a table per model that sees genes."""
     tables = []
     for (model,), part in explained.attributions.group_by("model", maintain_order=True):
@@ -32,7 +32,7 @@ def gene_tables(explained: Explained) -> list[PageTable]:
     return tables
 
 
-def picture_table(explained: Explained) -> PageTable:
+def picture_table(explained: ExplanationTables) -> PageTable:
     """Return the maps and strips that were drawn, each led to by a link."""
     rows = tuple(
         (

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from crosstype.models.spec import BASELINE_NAMES
 from crosstype.report.figures import draw_interval, name_rows, set_title
 from crosstype.report.formatting import METRIC_NAMES, interval, number, short
-from crosstype.report.run_tables import RunContent
+from crosstype.report.run_tables import RunTables
 from crosstype.report.svg import BLUE, QUIET, new_figure
 from crosstype.report.tables import Cell, PageTable
 
@@ -57,14 +57,14 @@ class GroupFigure:
         return said
 
 
-def shown_models(content: RunContent) -> tuple[str, ...]:
+def shown_models(content: RunTables) -> tuple[str, ...]:
     """Return the models of the tables: genes, image, both, and the best baseline."""
     baselines = [model for model in content.models if model in BASELINE_NAMES]
     chosen = [model for model in (*SHOWN, *baselines[:1]) if model in content.models]
     return tuple(chosen)
 
 
-def subgroup_tables(content: RunContent) -> list[PageTable]:
+def subgroup_tables(content: RunTables) -> list[PageTable]:
     """Return AUROC by group, a table per column."""
     models = shown_models(content)
     aurocs = content.subgroups.filter(pl.col("metric") == "auroc")
@@ -98,7 +98,7 @@ def _group_row(
     return tuple(cells)
 
 
-def group_figures(content: RunContent) -> list[GroupFigure]:
+def group_figures(content: RunTables) -> list[GroupFigure]:
     """Return what is to be drawn of each column; nothing where no group is large enough."""
     if not content.models:
         return []
@@ -115,7 +115,7 @@ def group_figures(content: RunContent) -> list[GroupFigure]:
     return found
 
 
-def plot_groups(content: RunContent, chosen: GroupFigure) -> Figure:
+def plot_groups(content: RunTables, chosen: GroupFigure) -> Figure:
     """Plot a model's AUROC in each group with its interval; a line at that of all patients."""
     rows = list(chosen.rows.reverse().iter_rows(named=True))
     figure = new_figure(1.1 + 0.24 * len(rows))
@@ -131,14 +131,14 @@ def plot_groups(content: RunContent, chosen: GroupFigure) -> Figure:
     return figure
 
 
-def _positive(content: RunContent) -> str:
+def _positive(content: RunTables) -> str:
     return content.classes[1] if len(content.classes) == 2 else "Smallest class"
 
 
-def apart_table(content: RunContent) -> PageTable:
+def unlabelled_table(content: RunTables) -> PageTable:
     """Return how many patients each model calls what, by the reason why they have no class."""
     rows = []
-    for (reason,), part in content.apart.group_by("reason", maintain_order=True):
+    for (reason,), part in content.unlabelled.group_by("reason", maintain_order=True):
         for model in _models(content):
             called = part.filter(pl.col("model") == model)["predicted"].to_list()
             counts = [called.count(name) for name in content.classes]
@@ -149,10 +149,10 @@ def apart_table(content: RunContent) -> PageTable:
     return PageTable("Patients without a class, by what they are called", columns, tuple(rows))
 
 
-def apart_listing(content: RunContent) -> PageTable:
+def unlabelled_listing(content: RunTables) -> PageTable:
     """Return what the model of highest pooled AUROC says of each of these patients."""
     models = _models(content)
-    best = content.apart.filter(pl.col("model") == models[0]) if models else content.apart
+    best = content.unlabelled.filter(pl.col("model") == models[0]) if models else content.unlabelled
     rows = []
     for row in best.iter_rows(named=True):
         said = [row[f"probability_{name}"] for name in content.classes]
@@ -165,14 +165,14 @@ def apart_listing(content: RunContent) -> PageTable:
     return PageTable(caption, columns, tuple(rows))
 
 
-def n_apart(content: RunContent) -> int:
+def n_unlabelled(content: RunTables) -> int:
     """Return how many patients stand apart."""
-    return int(content.apart["patient_id"].n_unique())
+    return int(content.unlabelled["patient_id"].n_unique())
 
 
-def _models(content: RunContent) -> list[str]:
+def _models(content: RunTables) -> list[str]:
     """Return the models that said something of them, the highest pooled AUROC first."""
-    there = list(dict.fromkeys(content.apart["model"]))
+    there = list(dict.fromkeys(content.unlabelled["model"]))
     known = [model for model in content.models if model in there]
     return known + [model for model in there if model not in known]
 
@@ -181,7 +181,7 @@ SITE_ONLY = "site_only"
 INPUTS = {"image": "image features", "genes": "expression"}
 
 
-def probe_table(content: RunContent) -> PageTable:
+def probe_table(content: RunTables) -> PageTable:
     """Return how well the site is told from each input."""
     rows = tuple(
         (
@@ -198,7 +198,7 @@ def probe_table(content: RunContent) -> PageTable:
     return PageTable("How well the site is told, by patient, cross-validated", columns, rows)
 
 
-def probe_sentences(content: RunContent) -> list[str]:
+def probe_sentences(content: RunTables) -> list[str]:
     """Return in plain words whether the site can be told, and what follows."""
     rows = content.site_probe.filter(pl.col("metric") == "balanced_accuracy")
     said = [_sentence(row) for row in rows.iter_rows(named=True)]
@@ -224,7 +224,7 @@ def _sentence(row: dict[str, Any]) -> str:
     return f"That the site can be told from {of} is not shown: {found}."
 
 
-def site_only_sentence(content: RunContent) -> str:
+def site_only_sentence(content: RunTables) -> str:
     """Return what knowing the site alone is worth; empty without that baseline."""
     row = content.headline("auroc").filter(pl.col("model") == SITE_ONLY)
     if row.is_empty():

@@ -17,14 +17,14 @@ from matplotlib.ticker import PercentFormatter
 
 from crosstype.report.figures import line_looks, make_curve_axes, set_title
 from crosstype.report.formatting import interval, number
-from crosstype.report.run_tables import RunContent
+from crosstype.report.run_tables import RunTables
 from crosstype.report.svg import BLUE, INK, QUIET, new_figure
 from crosstype.report.tables import Cell, PageTable
 
 SHARES_CALLED = (1.0, 0.9, 0.8, 0.7, 0.5)
 
 
-def plot_coverage(content: RunContent) -> Figure:
+def plot_coverage(content: RunTables) -> Figure:
     """Plot accuracy over the share of patients who are called, the surest first."""
     figure, axes = make_curve_axes(content)
     lowest = 1.0
@@ -43,7 +43,7 @@ def plot_coverage(content: RunContent) -> Figure:
     return figure
 
 
-def coverage_table(content: RunContent) -> PageTable:
+def coverage_table(content: RunTables) -> PageTable:
     """Return accuracy at some coverages, and the area under the risk-coverage curve."""
     rows = []
     for model in content.models:
@@ -67,7 +67,7 @@ def coverage_table(content: RunContent) -> PageTable:
     return PageTable(caption, columns, tuple(rows))
 
 
-def abstention_table(content: RunContent) -> PageTable:
+def abstention_table(content: RunTables) -> PageTable:
     """Return what remains if patients of low confidence are not called; no rows if all are."""
     rows = []
     least = 0.0
@@ -91,7 +91,7 @@ def abstention_table(content: RunContent) -> PageTable:
     )
 
 
-def calibration_table(content: RunContent) -> PageTable:
+def calibration_table(content: RunTables) -> PageTable:
     """Return temperatures and chosen thresholds over folds; no rows if nothing was learned."""
     learned = content.calibration.filter(pl.col("n") > 0)
     rows = []
@@ -108,7 +108,7 @@ def calibration_table(content: RunContent) -> PageTable:
     )
 
 
-def has_threshold(content: RunContent) -> bool:
+def has_threshold(content: RunTables) -> bool:
     """Return whether a threshold was chosen in any fold."""
     return bool((content.calibration["offset"] != 0).any())
 
@@ -122,12 +122,12 @@ def _range_cell(values: Sequence[float | None]) -> Cell:
     return Cell(number(middle, 2), interval(ends, 2), middle)
 
 
-def _curve(content: RunContent, model: str) -> pl.DataFrame:
+def _curve(content: RunTables, model: str) -> pl.DataFrame:
     chosen = (pl.col("model") == model) & (pl.col("rule") == "share")
     return content.coverage.filter(chosen).sort("coverage", descending=True)
 
 
-def _rows_of(content: RunContent, model: str, rule: str) -> list[dict[str, Any]]:
+def _rows_of(content: RunTables, model: str, rule: str) -> list[dict[str, Any]]:
     chosen = (pl.col("model") == model) & (pl.col("rule") == rule)
     return content.coverage.filter(chosen).to_dicts()
 
@@ -142,7 +142,7 @@ COLUMNS = (
 )
 
 
-def plot_calibration(content: RunContent, of: str) -> Figure:
+def plot_calibration(content: RunTables, of: str) -> Figure:
     """Plot the share of a class over its mean probability, a panel per model, a point per bin."""
     curves = content.calibration_curve.filter(pl.col("class") == of)
     models = [model for model in content.models if model in set(curves["model"])]
@@ -175,7 +175,7 @@ def _point(axes: Any, row: dict[str, Any]) -> None:
     axes.plot(said, row["observed"], "o", color=BLUE, markersize=3)
 
 
-def calibration_error_table(content: RunContent) -> PageTable:
+def calibration_error_table(content: RunTables) -> PageTable:
     """Return the Brier value, its parts and the calibration error of each model."""
     by_metric = {
         metric: {row["model"]: row for row in content.headline(metric).iter_rows(named=True)}
@@ -196,7 +196,7 @@ def calibration_error_table(content: RunContent) -> PageTable:
 THRESHOLDS = (0.1, 0.2, 0.3, 0.5)
 
 
-def plot_decisions(content: RunContent, of: str) -> Figure:
+def plot_decisions(content: RunTables, of: str) -> Figure:
     """Plot net benefit over the threshold for all models, for treating all and for nobody."""
     curves = content.decision_curve.filter(pl.col("class") == of).sort("threshold")
     figure, axes = make_curve_axes(content)
@@ -222,7 +222,7 @@ def plot_decisions(content: RunContent, of: str) -> Figure:
     return figure
 
 
-def decision_table(content: RunContent, of: str) -> PageTable:
+def decision_table(content: RunTables, of: str) -> PageTable:
     """Return net benefit at some thresholds, with intervals; the last row is all treated."""
     curves = content.decision_curve.filter(pl.col("class") == of)
     rows: list[tuple[Cell, ...]] = []

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from crosstype.models.spec import BASELINE_NAMES
 from crosstype.report.formatting import METRIC_NAMES, interval, number
-from crosstype.report.run_tables import RunContent
+from crosstype.report.run_tables import RunTables
 from crosstype.report.svg import BLUE, FAINT, GREEN, ORANGE, QUIET, VERMILION, new_figure
 from crosstype.report.tables import Cell, PageTable
 
@@ -20,7 +20,7 @@ PERCENT = "{:.1%}"
 
 
 @dataclass(frozen=True)
-class Words:
+class Wording:
     """How a pattern is written.
 
     Attributes:
@@ -36,21 +36,21 @@ class Words:
     stand_in: str = ""
 
 
-PATTERNS: Mapping[str, Words] = {
-    "each": Words("Lost genes: each patient loses its own genes", "Share of genes lost"),
-    "same": Words("Lost genes: all lose the same genes", "Share of genes lost"),
-    "noise": Words("Gaussian noise on amounts", "Noise (SD, in means of the gene)", "{:g}"),
-    "normal_like": Words("Mixed with a normal-like profile", "Normal-like share of the sample"),
-    "panel": Words(
+PATTERNS: Mapping[str, Wording] = {
+    "each": Wording("Lost genes: each patient loses its own genes", "Share of genes lost"),
+    "same": Wording("Lost genes: all lose the same genes", "Share of genes lost"),
+    "noise": Wording("Gaussian noise on amounts", "Noise (SD, in means of the gene)", "{:g}"),
+    "normal_like": Wording("Mixed with a normal-like profile", "Normal-like share of the sample"),
+    "panel": Wording(
         "Only the 21-gene panel", stand_in="Only 21 genes drawn at random (stand-in for a panel)"
     ),
-    "pam50_withheld": Words(
+    "pam50_withheld": Wording(
         "PAM50 and most correlated genes withheld",
         "Share of genes withheld",
         stand_in="Most telling genes withheld (stand-in for PAM50)",
     ),
-    "other_assay": Words("Another assay, as it comes"),
-    "other_assay_scaled": Words("Another assay, each patient scaled"),
+    "other_assay": Wording("Another assay, as it comes"),
+    "other_assay_scaled": Wording("Another assay, each patient scaled"),
 }
 SHARES_LOST = ("each", "same")
 CURVES = (*SHARES_LOST, "noise", "normal_like")
@@ -73,7 +73,7 @@ FEW = 30
 """On fewer patients an interval holds too little of what may happen."""
 
 
-def plot_rna_loss(content: RunContent, pattern: str) -> Figure:
+def plot_rna_loss(content: RunTables, pattern: str) -> Figure:
     """Plot AUROC, with intervals, over how much is lost."""
     rows = content.rna_loss.filter(pattern=pattern, metric="auroc").sort("level")
     levels = rows["level"].unique().sort().to_list()
@@ -110,7 +110,7 @@ def level_words(pattern: str, level: float) -> str:
     return words.level.format(level).replace(".0%", "%") if words.axis else ""
 
 
-def real_loss_table(content: RunContent) -> PageTable:
+def real_perturbation_table(content: RunTables) -> PageTable:
     """Return what a fusion model and the unimodal ones are worth under real-life losses.
 
     One row per loss, nothing lost first; the last column is the fusion model minus the better
@@ -141,7 +141,7 @@ def real_loss_table(content: RunContent) -> PageTable:
     return PageTable(caption, ("Loss", "Patients", *models, "Difference"), tuple(rows))
 
 
-def notes_of(content: RunContent) -> list[str]:
+def notes_of(content: RunTables) -> list[str]:
     """Return how each pattern was made, where that needs saying."""
     told = content.rna_loss.unique("pattern", keep="first", maintain_order=True)
     pairs = told.select("pattern", "note").iter_rows()
@@ -155,7 +155,7 @@ def title_of(pattern: str, note: str | None) -> str:
     return words.stand_in if (note or "").startswith(STAND_IN) else words.title
 
 
-def loss_tables(content: RunContent) -> list[PageTable]:
+def perturbation_tables(content: RunTables) -> list[PageTable]:
     """Return, per pattern, every model's metrics by level, and the differences to the unimodal."""
     tables = []
     for pattern in content.rna_loss["pattern"].unique(maintain_order=True):
@@ -192,7 +192,7 @@ def _cell(row: dict[str, Any] | None, of: str) -> Cell:
     return Cell(number(row[of], signed=of == "difference"), interval(row), row[of])
 
 
-def curves_of(content: RunContent) -> Sequence[str]:
+def curves_of(content: RunTables) -> Sequence[str]:
     """Return the patterns that are drawn as curves."""
     made = set(content.rna_loss["pattern"])
     return [pattern for pattern in CURVES if pattern in made]

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from crosstype.training.classifier import below
 from crosstype.training.fit import class_weights
-from crosstype.training.linear.gene_factors import GenePrograms, learn_programs
+from crosstype.training.linear.gene_factors import GeneFactors, fit_gene_factors
 from crosstype.training.linear.logistic import (
     Line,
-    fit_image_line,
-    fit_joint_line,
+    fit_image_ridge,
+    fit_joint_logistic,
     fit_logistic,
     grade_labels,
 )
@@ -42,7 +42,7 @@ CLINICAL_WEIGHT = 0.25
 SPREAD_WEIGHT = 0.5
 IMAGE_ALONE_WEIGHT = 0.75
 """Weight of what the image says by itself where no gene was measured; decisions 0005, 0006."""
-TRUSTS = (0.25, 0.5, 0.75, 1.0)
+RESIDUAL_WEIGHTS = (0.25, 0.5, 0.75, 1.0)
 N_STANDARD_ERRORS = 2.0
 
 IMAGE, GENES = frozenset({Modality.IMAGE}), frozenset({Modality.GENES})
@@ -52,7 +52,7 @@ Inputs = Float[np.ndarray, "patients columns"]
 
 
 @dataclass(frozen=True)
-class LinearStart:
+class RidgeBaseModel:
     """A fitted line.
 
     Attributes:
@@ -68,9 +68,9 @@ class LinearStart:
     uses: frozenset[Modality]
     weight: Float[np.ndarray, "logits columns"]
     bias: Float[np.ndarray, " logits"]
-    programs: GenePrograms | None = None
-    image_alone: LinearStart | None = None
-    genes_alone: LinearStart | None = None
+    programs: GeneFactors | None = None
+    image_alone: RidgeBaseModel | None = None
+    genes_alone: RidgeBaseModel | None = None
 
     def logits(self, patients: Patients, preparation: Preparation) -> Logits:
         """Return the line's logits; one per patient for two classes, else one per class.
@@ -81,7 +81,7 @@ class LinearStart:
         is added what the image says by itself, weighted by the share of the line that the
         measured genes leave open. For a patient without an image: what the genes say alone.
         """
-        genes, images = line_inputs(patients, preparation, self.uses)
+        genes, images = base_model_inputs(patients, preparation, self.uses)
         blind = np.isnan(images).any(axis=1)
         images = np.nan_to_num(images)
         others = _with_clinical(images, patients, preparation, self.uses)
@@ -137,7 +137,9 @@ class LinearStart:
         return {"weight": self.weight, "bias": self.bias, **named}
 
     @classmethod
-    def from_arrays(cls, uses: frozenset[Modality], arrays: dict[str, np.ndarray]) -> LinearStart:
+    def from_arrays(
+        cls, uses: frozenset[Modality], arrays: dict[str, np.ndarray]
+    ) -> RidgeBaseModel:
         """Return what `arrays` gave."""
         programs = below(arrays, "programs.")
         image, genes = (below(arrays, f"{name}_alone.") for name in ("image", "genes"))
@@ -145,15 +147,15 @@ class LinearStart:
             uses,
             arrays["weight"],
             arrays["bias"],
-            GenePrograms.from_arrays(programs) if programs else None,
+            GeneFactors.from_arrays(programs) if programs else None,
             cls.from_arrays(IMAGE, image) if image else None,
             cls.from_arrays(GENES, genes) if genes else None,
         )
 
 
-def fit_line(
+def fit_base_model(
     patients: Patients, preparation: Preparation, uses: Collection[Modality], spec: TrainingSpec
-) -> LinearStart:
+) -> RidgeBaseModel:
     """Fit the line, and what it goes by where data are missing, on training patients.
 
     Each part is taught by those who have what it sees: a patient without an image teaches the line
@@ -161,21 +163,21 @@ def fit_line(
     """
     kept = frozenset(uses)
     everyone = patients
-    genes, images = line_inputs(patients, preparation, kept)
+    genes, images = base_model_inputs(patients, preparation, kept)
     whole = _has_any(genes) & _has_any(images)
     if not whole.all():
         patients, genes, images = patients.take(np.flatnonzero(whole)), genes[whole], images[whole]
     if Modality.GENES not in kept:
-        return LinearStart(kept, *_image_line(patients, preparation, images, spec))
+        return RidgeBaseModel(kept, *_image_model(patients, preparation, images, spec))
     filled, targets = np.nan_to_num(genes), patients.targets
     weights = class_weights(targets, len(patients.classes), spec)
-    strength, programs = STRENGTH[Modality.GENES], learn_programs(genes, images)
+    strength, programs = STRENGTH[Modality.GENES], fit_gene_factors(genes, images)
     if kept == GENES:
-        return LinearStart(kept, *fit_logistic(filled, targets, strength, weights), programs)
+        return RidgeBaseModel(kept, *fit_logistic(filled, targets, strength, weights), programs)
     others = _with_clinical(images, patients, preparation, kept)
-    weight, bias = fit_joint_line(filled, others, targets, strength, weights)
-    alone = (fit_line(everyone, preparation, one, spec) for one in (IMAGE, GENES))
-    return LinearStart(kept, weight, bias, programs, *alone)
+    weight, bias = fit_joint_logistic(filled, others, targets, strength, weights)
+    alone = (fit_base_model(everyone, preparation, one, spec) for one in (IMAGE, GENES))
+    return RidgeBaseModel(kept, weight, bias, programs, *alone)
 
 
 def _has_any(inputs: Inputs) -> Bool[np.ndarray, " patients"]:
@@ -186,21 +188,21 @@ def _has_any(inputs: Inputs) -> Bool[np.ndarray, " patients"]:
     return found
 
 
-def _image_line(
+def _image_model(
     patients: Patients, preparation: Preparation, images: Inputs, spec: TrainingSpec
 ) -> Line:
     """Return the line over the image, which learns from graded labels unless told otherwise."""
     targets = patients.targets
     weights = class_weights(targets, len(patients.classes), spec)
     if spec.image_labels == "graded":
-        genes, _ = line_inputs(patients, preparation, GENES)
+        genes, _ = base_model_inputs(patients, preparation, GENES)
         graded = grade_labels(genes, targets, weights)
         if graded is not None:
-            return fit_image_line(images, graded, targets, weights)
+            return fit_image_ridge(images, graded, targets, weights)
     return fit_logistic(images, targets, STRENGTH[Modality.IMAGE], weights)
 
 
-def choose_trust(
+def choose_residual_weight(
     start: Float[Tensor, "patients logits"],
     correction: Float[Tensor, "patients logits"],
     losses_of: Callable[[Tensor], Float[Tensor, " patients"]],
@@ -213,14 +215,14 @@ def choose_trust(
     sides are judged at their best temperature, so that mere confidence earns no trust.
     """
     plain = losses_of(_at_best_temperature(start, losses_of))
-    best, trust = 0.0, 0.0
-    for share in TRUSTS:
+    best, residual_weight = 0.0, 0.0
+    for share in RESIDUAL_WEIGHTS:
         corrected = start + share * correction
         gain = plain - losses_of(_at_best_temperature(corrected, losses_of))
         error = N_STANDARD_ERRORS * float(gain.std(unbiased=True)) / len(gain) ** 0.5
         if float(gain.mean()) > max(best, error):
-            best, trust = float(gain.mean()), share
-    return trust
+            best, residual_weight = float(gain.mean()), share
+    return residual_weight
 
 
 def _at_best_temperature(
@@ -240,7 +242,7 @@ def _at_best_temperature(
     return logits * math.exp(float(found.x))
 
 
-def line_inputs(
+def base_model_inputs(
     patients: Patients, preparation: Preparation, uses: frozenset[Modality]
 ) -> tuple[Float[np.ndarray, "patients genes"], Float[np.ndarray, "patients columns"]]:
     """Return centred log expression, and tile means and spreads; each block of unit variance.

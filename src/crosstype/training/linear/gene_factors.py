@@ -32,7 +32,7 @@ Summary = Float[np.ndarray, "patients columns"]
 
 
 @dataclass(frozen=True)
-class GenePrograms:
+class GeneFactors:
     """Programs of genes that were learned from training patients.
 
     Attributes:
@@ -90,12 +90,12 @@ class GenePrograms:
         return dict(vars(self))
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> GenePrograms:
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> GeneFactors:
         """Return what `arrays` gave."""
         return cls(**arrays)
 
 
-def learn_programs(genes: Genes, images: Summary) -> GenePrograms:
+def fit_gene_factors(genes: Genes, images: Summary) -> GeneFactors:
     """Learn programs, and what images say of them, from training patients.
 
     Args:
@@ -104,7 +104,7 @@ def learn_programs(genes: Genes, images: Summary) -> GenePrograms:
     """
     weight, noise = _components(np.nan_to_num(genes))
     n_programs = weight.shape[1]
-    plain = GenePrograms(
+    plain = GeneFactors(
         weight, noise, np.zeros((0, n_programs)), np.zeros(n_programs), np.eye(n_programs)
     )
     if not images.shape[1]:
@@ -114,7 +114,7 @@ def learn_programs(genes: Genes, images: Summary) -> GenePrograms:
     from_image, offset = _regress(images, programs, ridge)
     left = _residuals(images, programs, ridge)
     spread = np.cov(left, rowvar=False) + covariance.mean(axis=0)
-    return GenePrograms(weight, noise, from_image, offset, np.linalg.inv(spread))
+    return GeneFactors(weight, noise, from_image, offset, np.linalg.inv(spread))
 
 
 def _components(centred: Genes) -> tuple[np.ndarray, np.ndarray]:

@@ -96,7 +96,7 @@ def grade_labels(genes: Inputs, targets: Targets, weights: Weights) -> Graded | 
     if not genes.shape[1] or counts.min() < 2:
         return None
     filled = np.nan_to_num(genes)
-    part = deal_parts(targets, min(N_GRADING_PARTS, int(counts.min())), known)
+    part = assign_parts(targets, min(N_GRADING_PARTS, int(counts.min())), known)
     graded = np.zeros((len(targets), 1 if len(weights) == 2 else len(weights)))
     for number in range(part.max() + 1):
         inside, others = part == number, known & (part != number)
@@ -110,7 +110,7 @@ def grade_labels(genes: Inputs, targets: Targets, weights: Weights) -> Graded | 
     return graded
 
 
-def fit_image_line(images: Inputs, graded: Graded, targets: Targets, weights: Weights) -> Line:
+def fit_image_ridge(images: Inputs, graded: Graded, targets: Targets, weights: Weights) -> Line:
     """Return weight and bias of a line over images that follows graded labels.
 
     A ridge regression gives the graded labels; a small logistic regression over what it says of
@@ -120,7 +120,7 @@ def fit_image_line(images: Inputs, graded: Graded, targets: Targets, weights: We
     from sklearn.linear_model import Ridge
 
     heard = np.zeros_like(graded)
-    part = deal_parts(targets, N_PARTS, np.ones(len(targets), dtype=bool))
+    part = assign_parts(targets, N_PARTS, np.ones(len(targets), dtype=bool))
     for number in range(part.max() + 1):
         inside = part == number
         if inside.any() and not inside.all():
@@ -136,7 +136,9 @@ def fit_image_line(images: Inputs, graded: Graded, targets: Targets, weights: We
     return onto @ slopes / size, bias + onto @ start / size
 
 
-def deal_parts(targets: Targets, n_parts: int, counted: np.ndarray) -> Int[np.ndarray, " patients"]:
+def assign_parts(
+    targets: Targets, n_parts: int, counted: np.ndarray
+) -> Int[np.ndarray, " patients"]:
     """Deal patients into parts, class by class in their order; those not counted come last."""
     part = np.empty(len(targets), dtype=np.int64)
     order = np.lexsort((np.arange(len(targets)), targets, ~counted))
@@ -150,7 +152,7 @@ N_JOINT_PARTS = 4
 N_STANDARD_ERRORS = 2.0
 
 
-def fit_joint_line(
+def fit_joint_logistic(
     genes: Float[np.ndarray, "patients genes"],
     images: Float[np.ndarray, "patients image_columns"],
     targets: Targets,
@@ -180,7 +182,7 @@ def _louder_is_proven(
     """Return whether a louder image helps; not where a class is too small to find out."""
     if np.bincount(targets, minlength=len(weights)).min() < N_JOINT_PARTS:
         return False
-    part = deal_parts(targets, N_JOINT_PARTS, np.ones(len(targets), dtype=bool))
+    part = assign_parts(targets, N_JOINT_PARTS, np.ones(len(targets), dtype=bool))
     losses = np.zeros((2, len(targets)))
     for place, loudness in enumerate((1.0, LOUDER)):
         inputs = np.concatenate([genes, loudness * images], axis=1)
