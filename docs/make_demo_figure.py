@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from crosstype.io.tables import read_stage_table
-from crosstype.models.baselines import BASELINES
+from crosstype.models.catalog import BASELINES
 
 IMAGE = Path(__file__).parent / "images" / "demo.svg"
 COLOURS = {"model": "#0072b2", "baseline": "#6b7280", "image": "#d55e00", "genes": "#009e73"}

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from crosstype.models.catalog import MODELS
+
 from .structure import (
     PACKAGE,
     ROOT,
@@ -37,10 +39,7 @@ OTHERS_NAMES = {"patch_embed"}
 LONG_FILES: set[str] = set()
 LONG_FUNCTIONS: set[str] = set()
 FULL_FOLDERS: set[str] = set()
-CLASS_DOUBLES = {
-    *("Explained", "GeneInput", "LeftOut", "Loss", "Offer", "Recipe", "Shown", "Split", "Study"),
-    "TileEncoder",
-}
+CLASS_DOUBLES: set[str] = set()
 
 
 def words(identifier: str) -> list[str]:
@@ -70,6 +69,17 @@ def test_modules_and_things_have_the_fields_names() -> None:
         if set(words(name)) & NO_WORD and name not in OTHERS_NAMES
     }
     assert not found
+
+
+def test_only_the_catalog_spells_a_models_name() -> None:
+    spelled = {
+        f"{place_of(path)}: {node.value}"
+        for path in SOURCES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Constant) and node.value in set(MODELS)
+        if place_of(path) != "models/catalog.py"
+    }
+    assert not spelled
 
 
 def test_specs_load_nothing_heavy() -> None:

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from crosstype.errors import Fault, FeatureFileError, TrainingError
-from crosstype.models.baselines import ALWAYS_RUN
+from crosstype.models.catalog import ALWAYS_RUN
 from crosstype.robustness.modality_shuffle import derangement
 
 TABLES = ("predictions.csv", "stressed_predictions.csv", "training.csv")

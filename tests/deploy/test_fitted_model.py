@@ -25,7 +25,7 @@ from crosstype.deploy.new_expression import check_level, level_shift
 from crosstype.errors import CheckpointError, CohortError
 from crosstype.expression.harmonize import GeneInput
 from crosstype.features.compatibility import FeatureInput
-from crosstype.models.spec import FITTED_BASELINES
+from crosstype.models.catalog import FITTED_BASELINES
 from crosstype.progress import NoProgress
 from crosstype.training.checkpoint import make_classifier, save_classifier
 from crosstype.training.classifier import Split, TrainingRecipe

@@ -5,7 +5,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from crosstype.models.baselines import BASELINES, fit_baseline, predict_baseline
+from crosstype.models.baselines import fit_baseline, predict_baseline
+from crosstype.models.catalog import BASELINES
 
 
 def made_up(n_classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from crosstype.models.catalog import NETWORKS, make_network
+from crosstype.models.catalog import MODEL_NAMES, NETWORKS, make_network
 from crosstype.models.layers import hide
 from crosstype.models.network import Sizes
-from crosstype.models.spec import MODEL_NAMES, ModelSpec
+from crosstype.models.spec import ModelSpec
 from crosstype.types import Modality
 
 from .networks import (

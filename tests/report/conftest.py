@@ -9,8 +9,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from crosstype.models.spec import SAME_INPUTS
-
 CLASSES = ("Luminal", "Basal/Her2")
 STRENGTHS = {
     "image_only": 0.8,
@@ -114,7 +112,9 @@ def _write_numbers(out: Path, classes: tuple[str, ...], generator: np.random.Gen
                 row = (model, metric, name, value, value - 0.07, min(value + 0.06, 1.0), 60)
                 metrics.append((*row, value + 0.005, 0.05, 10, 0))
         for metric in COMPARED:
-            for reference in dict.fromkeys(("gene_only", "logistic_genes", SAME_INPUTS.get(model))):
+            for reference in dict.fromkeys(
+                ("gene_only", "logistic_genes", MODELS[model].same_inputs)
+            ):
                 if reference in STRENGTHS and model != reference:
                     unlabelled = 0.22 * (strength - STRENGTHS[reference])
                     row = (

@@ -14,7 +14,7 @@ from scipy.special import expit, logit, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, roc_auc_score
 
-from crosstype.models.baselines import ALWAYS_RUN
+from crosstype.models.catalog import ALWAYS_RUN
 from crosstype.training.calibration import (
     GAINS,
     LEAST_PATIENTS,

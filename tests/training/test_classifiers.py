@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crosstype.models.baselines import ALWAYS_RUN, BASELINES
-from crosstype.models.spec import BASELINE_NAMES, MODEL_NAMES
+from crosstype.models.catalog import ALWAYS_RUN, BASELINE_NAMES, BASELINES, MODEL_NAMES
 from crosstype.training import fit as fitting
 from crosstype.training.checkpoint import (
     load_classifier,

@@ -15,8 +15,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
 from crosstype.features.formats.open import write_features
-from crosstype.models.baselines import ALWAYS_RUN
-from crosstype.models.spec import MODEL_NAMES
+from crosstype.models.catalog import ALWAYS_RUN, MODEL_NAMES
 from crosstype.training.checkpoint import make_classifier, read_header
 from crosstype.training.classifier import Split, TrainingRecipe
 from crosstype.training.patients import Patients

@@ -12,7 +12,7 @@ import pytest
 from crosstype.config.read import read_config
 from crosstype.errors import ConfigError
 from crosstype.features.formats.open import write_features
-from crosstype.models.baselines import BASELINES
+from crosstype.models.catalog import BASELINES
 
 NAMES = ("red", "green", "blue, dark")
 CLASSES = "".join(f'[[cohort.classes]]\nname = "{name}"\nlabels = ["{name}"]\n' for name in NAMES)

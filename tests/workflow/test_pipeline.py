@@ -12,7 +12,7 @@ import pytest
 from crosstype.config.read import read_config
 from crosstype.errors import CohortError, ConfigError, CrosstypeError
 from crosstype.io.files import sha256_of
-from crosstype.models.baselines import ALWAYS_RUN
+from crosstype.models.catalog import ALWAYS_RUN
 from crosstype.workflow.pipeline import Run, run
 
 COLUMNS = {

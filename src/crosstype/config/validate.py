@@ -7,7 +7,7 @@ from math import inf
 
 from crosstype.config.run_spec import RunSpec
 from crosstype.errors import ConfigError
-from crosstype.models.spec import FITTED_BASELINES, MODEL_NAMES
+from crosstype.models.catalog import FITTED_BASELINES, LATE, MODEL_NAMES
 
 RANGES: dict[tuple[str, str], tuple[float, float]] = {
     ("cohort", "shuffle_labels"): (0, 2**32 - 1),
@@ -184,7 +184,7 @@ def check_run(spec: RunSpec, file_name: str) -> None:
 
 def _explained(spec: RunSpec) -> tuple[str, ...]:
     """Return the models that can be explained: those trained, but for late, which stacks others."""
-    return tuple(name for name in spec.training.models if name != "late")
+    return tuple(name for name in spec.training.models if name != LATE)
 
 
 def _check_name(where: str, name: str, known: tuple[str, ...]) -> None:

@@ -26,12 +26,13 @@ from crosstype.crossval.worker import WorkerData, is_done, keep_freed_memory, ru
 from crosstype.errors import TrainingError
 from crosstype.io.files import replacing
 from crosstype.io.tables import write_table
-from crosstype.models.baselines import ALWAYS_RUN, BASELINES
+from crosstype.models.catalog import ALWAYS_RUN, BASELINES, CROSS_ATTENTION, LATE
 from crosstype.progress import Progress
 from crosstype.robustness.study import join_perturbed
 from crosstype.training.calibration import Calibration
 
-LAST = "late"  # stacks image_only and gene_only, so it runs once they are saved
+LAST = LATE
+"""Stacks the unimodal models, so it runs once they are saved."""
 
 
 def plan_jobs(plan: Plan, folds: Sequence[tuple[int, int]]) -> list[Job]:
@@ -181,7 +182,7 @@ def start_worker(plan: Plan) -> None:
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     use_one_thread()
-    _WORKER["bench"] = WorkerData(plan)
+    _WORKER["data"] = WorkerData(plan)
 
 
 def _end_with(parent: Any) -> None:
@@ -206,13 +207,13 @@ _WORKER: dict[str, WorkerData] = {}
 
 
 def _work(job: Job) -> Job:
-    run_job(_WORKER["bench"], job)
+    run_job(_WORKER["data"], job)
     return job
 
 
 def _longest_first(job: Job) -> tuple[bool, int, int, bool]:
     """Sort so that repeats finish in turn and the baselines, which take no time, come last."""
-    return (job.model in BASELINES, job.repeat, job.fold, job.model != "cross_attention")
+    return (job.model in BASELINES, job.repeat, job.fold, job.model != CROSS_ATTENTION)
 
 
 def _run_wave(executor: ProcessPoolExecutor, jobs: Sequence[Job], progress: Progress) -> None:

@@ -23,6 +23,7 @@ from crosstype.crossval.prediction_table import prediction_rows
 from crosstype.crossval.worker import WorkerData
 from crosstype.folds.folds import Fold, folds_of, read_folds
 from crosstype.io.tables import read_stage_table
+from crosstype.models.catalog import SITE_ONLY
 from crosstype.protocol import protocol_named
 from crosstype.training.patients import Patients
 from crosstype.training.preprocessing import Preparing
@@ -134,7 +135,6 @@ def _metrics(said: Float[np.ndarray, "patients sites"], target: Sites) -> tuple[
     return float(np.mean(found)), float(np.mean(ranked))
 
 
-SITE_ONLY = "site_only"
 PRIOR_PATIENTS = 1.0
 """Weight of the training patients' shares beside those of the site: one patient's."""
 

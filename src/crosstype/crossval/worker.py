@@ -29,14 +29,13 @@ from crosstype.expression.units import Unit
 from crosstype.folds.folds import Fold, folds_of, read_folds
 from crosstype.io.files import write_text
 from crosstype.io.tables import read_stage_table
-from crosstype.models.baselines import BASELINES
-from crosstype.models.catalog import NETWORKS
+from crosstype.models.catalog import MODELS, NETWORKS, UNIMODAL
 from crosstype.robustness.modality_shuffle import shuffled_conditions
 from crosstype.robustness.perturbations import Known, PerturbationTables, read_perturbation_tables
 from crosstype.robustness.study import predict_perturbed, save_perturbed
 from crosstype.training.checkpoint import load_classifier, make_classifier, save_classifier
 from crosstype.training.classifier import Classifier, Split, TrainingRecipe, together
-from crosstype.training.late_fusion import PARENTS, LateClassifier
+from crosstype.training.late_fusion import LateClassifier
 from crosstype.training.network_classifier import NetworkClassifier
 from crosstype.training.patients import Bags, Patients
 from crosstype.training.preprocessing import Preparing
@@ -177,9 +176,7 @@ class WorkerData:
 
 def _sees_clinical(model: str) -> bool:
     """Return whether a model is given covariates at all; the others' files hold nothing of them."""
-    if model in BASELINES:
-        return BASELINES[model].clinical
-    return model in NETWORKS and Modality.CLINICAL in NETWORKS[model].uses
+    return Modality.CLINICAL in MODELS[model].uses
 
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -250,7 +247,7 @@ def run_job(worker_data: WorkerData, job: Job) -> None:
 def _parents(worker_data: WorkerData, job: Job) -> list[NetworkClassifier]:
     """Return the unimodal models of this fold that were saved; those missing are fitted anew."""
     found = []
-    for name in PARENTS:
+    for name in UNIMODAL:
         parent = Job(job.repeat, job.fold, name)
         if not is_done(worker_data.plan, parent, worker_data.folds[job.repeat, job.fold]):
             continue

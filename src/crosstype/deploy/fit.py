@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from crosstype.config.run_spec import RunSpec
 from crosstype.errors import ConfigError
 from crosstype.io.files import write_text
-from crosstype.models.spec import FITTED_BASELINES
+from crosstype.models.catalog import FITTED_BASELINES
 from crosstype.workflow.ledger import Ledger
 from crosstype.workflow.pipeline import Run, run
 from crosstype.workflow.train import make_plan

@@ -20,8 +20,7 @@ from crosstype.expression.harmonize import GeneInput
 from crosstype.features.compatibility import FeatureInput
 from crosstype.features.encoders.catalog import ENCODERS, pretraining_cohorts
 from crosstype.io.files import plain
-from crosstype.models.baselines import BASELINES
-from crosstype.models.catalog import NETWORKS
+from crosstype.models.catalog import GENE_ONLY, MODELS
 from crosstype.models.spec import ModelSpec
 from crosstype.training.checkpoint import described, read_sealed, restored, write_sealed
 from crosstype.training.classifier import Arrays, BaselineClassifier, Classifier
@@ -109,19 +108,13 @@ class Artefact:
 
 def uses_of(name: str) -> frozenset[Modality]:
     """Return what a model of that name looks at."""
-    if name in NETWORKS:
-        return NETWORKS[name].uses
-    if name in BASELINES:
-        one = BASELINES[name]
-        seen = {Modality.IMAGE: one.image, Modality.GENES: one.genes}
-        return frozenset(modality for modality, sees in seen.items() if sees)
-    return frozenset({Modality.IMAGE, Modality.GENES})
+    return MODELS[name].uses
 
 
 def preparation_of(classifier: Classifier) -> Preparation:
     """Return a fitted classifier's preparation; of late, that of its parent over genes."""
     if isinstance(classifier, LateClassifier):
-        return classifier.parents["gene_only"].preparation
+        return classifier.parents[GENE_ONLY].preparation
     assert isinstance(classifier, (NetworkClassifier, BaselineClassifier))
     return classifier.preparation
 

@@ -21,8 +21,8 @@ from crosstype.evaluation.inference.bootstrap import (
 from crosstype.evaluation.metrics.metrics import headline_key, measure
 from crosstype.evaluation.predictions import ConditionKey, ModelPredictions, Predictions
 from crosstype.evaluation.spec import EvaluationSpec
+from crosstype.models.catalog import UNIMODAL
 
-UNIMODAL = ("image_only", "gene_only")
 BETTER_UNIMODAL = "the better unimodal model"
 METRICS = ("auroc", "brier")
 """The first is compared between models; the second shows what noise and assays do to the level."""

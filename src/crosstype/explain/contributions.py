@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from crosstype.models.catalog import MODELS
 from crosstype.models.network import Batch, Network, Output
 from crosstype.training.fit import Prepared
 from crosstype.training.linear.base_model import (
@@ -266,7 +267,7 @@ def _of_networks(
 ) -> tuple[Logits, PerGene, Logits, Logits]:
     """Return baseline, genes, image and rest of the networks' mean, for these patients."""
     n_logits = classifier.networks[0].sizes.n_logits
-    sees_genes = Modality.GENES in type(classifier.networks[0]).uses
+    sees_genes = Modality.GENES in MODELS[classifier.name].uses
     genes = np.zeros((len(rows), n_logits, prepared.genes.shape[1]))
     base, image, rest = (np.zeros((len(rows), n_logits)) for _ in range(3))
     at = {row: place for place, row in enumerate(rows.tolist())}

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from crosstype.models.catalog import CROSS_ATTENTION, LATE
+
 
 @dataclass(frozen=True)
 class ExplanationSpec:
@@ -41,10 +43,6 @@ class ExplanationSpec:
     takes a prediction of its own. Where the line alone decides, every gene is."""
 
 
-UNEXPLAINED = ("late",)
-"""Stacks other models, which explain themselves."""
-
-
 def models_to_explain(wanted: Sequence[str], trained: Sequence[str]) -> tuple[str, ...]:
     """Return which of the trained models are explained.
 
@@ -54,6 +52,6 @@ def models_to_explain(wanted: Sequence[str], trained: Sequence[str]) -> tuple[st
     """
     if wanted:
         return tuple(name for name in dict.fromkeys(wanted) if name in trained)
-    if "cross_attention" in trained:
-        return ("cross_attention",)
-    return tuple(name for name in dict.fromkeys(trained) if name not in UNEXPLAINED)
+    if CROSS_ATTENTION in trained:
+        return (CROSS_ATTENTION,)
+    return tuple(name for name in dict.fromkeys(trained) if name != LATE)

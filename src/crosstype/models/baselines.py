@@ -6,43 +6,13 @@ sees the clinical covariates alone, and runs only where there are some.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float, Int
 
+from crosstype.models.catalog import BEST_GENE, MODELS
+
 Matrix = Float[np.ndarray, "patients columns"]
 Targets = Int[np.ndarray, " patients"]
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """One baseline.
-
-    Attributes:
-        image: whether it sees the mean tile feature.
-        genes: whether it sees the genes.
-        strength: inverse of the L2 penalty (scikit-learn's C); None: no logistic regression.
-        clinical: whether it sees the clinical covariates.
-    """
-
-    image: bool
-    genes: bool
-    strength: float | None
-    clinical: bool = False
-
-
-# C as measured to serve on cohorts of 80 to 800 patients: 0.001 on genes, 0.01 on mean features.
-BASELINES: dict[str, Baseline] = {
-    "logistic_genes": Baseline(image=False, genes=True, strength=0.001),
-    "logistic_image": Baseline(image=True, genes=False, strength=0.01),
-    "logistic_both": Baseline(image=True, genes=True, strength=0.001),
-    "best_gene": Baseline(image=False, genes=True, strength=1.0),
-    "majority": Baseline(image=False, genes=False, strength=None),
-    "logistic_clinical": Baseline(image=False, genes=False, strength=1.0, clinical=True),
-}
-ALWAYS_RUN = tuple(name for name, one in BASELINES.items() if not one.clinical)
-"""Baselines that need no clinical covariates."""
 
 
 def fit_baseline(
@@ -51,7 +21,7 @@ def fit_baseline(
     """Fit a baseline; return its parameters.
 
     Args:
-        name: one of BASELINES.
+        name: one of `catalog.BASELINES`.
         inputs: standardised inputs of the training patients, patients x columns.
         targets: class numbers, 0 to n_classes - 1.
         n_classes: number of classes.
@@ -60,11 +30,11 @@ def fit_baseline(
         `columns` (which inputs are used), `weight` (logits x columns) and `bias` (logits).
         The majority class has no columns and the classes' log shares as bias.
     """
-    strength = BASELINES[name].strength
+    strength = MODELS[name].strength
     if strength is None:
         return _majority(targets, n_classes)
     columns = np.arange(inputs.shape[1])
-    if name == "best_gene":
+    if name == BEST_GENE:
         columns = _best_column(inputs, targets, n_classes)
     weight, bias = _logistic(inputs[:, columns], targets, strength)
     return {"columns": columns.astype(np.int64), "weight": weight, "bias": bias}

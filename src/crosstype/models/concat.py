@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import nn
 
 from crosstype.models.branches import (
@@ -21,8 +19,6 @@ from crosstype.types import Modality
 
 class Concat(Network):
     """Both branches' vectors end to end into one head, which corrects the genes' own vote."""
-
-    uses: ClassVar[frozenset[Modality]] = frozenset(Modality)
 
     def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:
         """Make the network."""

@@ -7,8 +7,6 @@ One transformer over tile tokens and gene tokens together.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -231,9 +229,6 @@ class CrossAttention(Network):
             network could not see the image (the fault of the published code); for a direction in a
             transformer, where all tokens see each other.
     """
-
-    uses: ClassVar[frozenset[Modality]] = frozenset(Modality)
-    sees_gene_sets: ClassVar[bool] = True
 
     def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:
         """Make the network."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -91,10 +90,6 @@ class Network(nn.Module, ABC):
             nothing; the published models have no line.
         sees_gene_sets: whether it can make its gene tokens from named gene sets.
     """
-
-    uses: ClassVar[frozenset[Modality]]
-    has_base_model: ClassVar[bool] = True
-    sees_gene_sets: ClassVar[bool] = False
 
     def __init__(self, sizes: Sizes) -> None:
         """Remember the sizes that the data dictated."""

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from crosstype.models.layers import MultiHeadAttention, masked_mean
 from crosstype.models.network import Batch, Network, Output, Sizes
 from crosstype.models.spec import ModelSpec
-from crosstype.types import Modality
 
 WIDTH = 512
 KERNEL = 3
@@ -53,8 +52,6 @@ class PaperHead(nn.Module):
 class PaperNetwork(Network):
     """What both published models share: a gene layer and a head."""
 
-    uses: ClassVar[frozenset[Modality]] = frozenset({Modality.GENES})
-    has_base_model: ClassVar[bool] = False
     n_inputs: ClassVar[int] = WIDTH
     kernel: ClassVar[int] = KERNEL
 
@@ -99,7 +96,6 @@ class MendedConcat(PaperNetwork):
     Tiles stand in no order, so each is looked at by itself and not with its neighbours.
     """
 
-    uses: ClassVar[frozenset[Modality]] = frozenset({Modality.IMAGE, Modality.GENES})
     n_inputs: ClassVar[int] = 2 * WIDTH
     kernel: ClassVar[int] = 1
 
@@ -136,7 +132,6 @@ class MendedCrossAttention(PaperCrossAttention):
     no order, so each is looked at by itself.
     """
 
-    uses: ClassVar[frozenset[Modality]] = frozenset({Modality.IMAGE, Modality.GENES})
     kernel: ClassVar[int] = 1
 
     def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:

@@ -6,38 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-MODEL_NAMES = (
-    "image_only",
-    "gene_only",
-    "concat",
-    "late",
-    "cross_attention",
-    "paper_concat",
-    "paper_cross_attention",
-    "mended_concat",
-    "mended_cross_attention",
-)
-BASELINE_NAMES = (
-    "logistic_genes",
-    "logistic_image",
-    "logistic_both",
-    "best_gene",
-    "majority",
-    "logistic_clinical",
-    "site_only",
-)
-FITTED_BASELINES = ("logistic_genes", "logistic_image", "logistic_both", "best_gene")
-"""Baselines that `crosstype fit` fits."""
-
-SAME_INPUTS = {
-    "image_only": "logistic_image",
-    "gene_only": "logistic_genes",
-    "concat": "logistic_both",
-    "late": "logistic_both",
-    "cross_attention": "logistic_both",
-}
-"""The baseline that sees what a network sees: what it adds is the network's merit alone."""
-
 
 @dataclass(frozen=True)
 class ModelSpec:

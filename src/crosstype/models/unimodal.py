@@ -5,18 +5,13 @@ gene_only: a small fully connected encoder over the genes; no image.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from crosstype.models.branches import GeneBranch, ImageBranch
 from crosstype.models.network import Batch, Network, Output, Sizes
 from crosstype.models.spec import ModelSpec
-from crosstype.types import Modality
 
 
 class ImageOnly(Network):
     """Attention-based multiple-instance learning over a patient's tiles."""
-
-    uses: ClassVar[frozenset[Modality]] = frozenset({Modality.IMAGE})
 
     def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:
         """Make the network."""
@@ -32,8 +27,6 @@ class ImageOnly(Network):
 
 class GeneOnly(Network):
     """The paper's fully connected gene encoder."""
-
-    uses: ClassVar[frozenset[Modality]] = frozenset({Modality.GENES})
 
     def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:
         """Make the network."""

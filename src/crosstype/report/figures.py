@@ -11,7 +11,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from crosstype.models.spec import BASELINE_NAMES
+from crosstype.models.catalog import BASELINE_NAMES
 from crosstype.report.curves import curves_of, losses_of
 from crosstype.report.run_tables import RunTables
 from crosstype.report.svg import BLUE, COLOURS, FAINT, INK, QUIET, VERMILION, new_figure

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from crosstype.models.catalog import GENE_ONLY, MODELS
 from crosstype.report.run_tables import RunTables
 
 METRIC_NAMES = {
@@ -33,15 +34,12 @@ TEST_NAMES = {
     "bootstrap": "bootstrap",
     "nadeau_bengio": "Nadeau-Bengio",
 }
-MODEL_NOTES = {
-    "logistic_clinical": "clinical covariates alone",
-    "site_only": "knows nothing but the site",
-    "paper_concat": "cannot see the image by construction",
-    "paper_cross_attention": "cannot see the image by construction",
-    "mended_concat": "as published, with the image connected",
-    "mended_cross_attention": "as published, with several gene tokens",
-}
 MINUS = "\N{MINUS SIGN}"
+
+
+def model_note(name: str) -> str:
+    """Return the few words that stand beside a model's name; none for an unknown one."""
+    return MODELS[name].note if name in MODELS else ""
 
 
 def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str:
@@ -81,11 +79,11 @@ def best_model_sentence(content: RunTables) -> str:
         f"Of {row.height} models on {best['n']} patients, {best['model']} has the highest pooled "
         f"AUROC: {number(best['value'])} ({level} interval {interval(best)})"
     )
-    if best["model"] == "gene_only":
+    if best["model"] == GENE_ONLY:
         return f"{said}; no model stands above genes alone."
     against = content.comparisons.filter(
         (pl.col("model_a") == best["model"])
-        & (pl.col("model_b") == "gene_only")
+        & (pl.col("model_b") == GENE_ONLY)
         & (pl.col("metric") == "auroc")
     )
     if against.is_empty():

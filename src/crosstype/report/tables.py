@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from crosstype.report.curves import confusion_counts
-from crosstype.report.formatting import METRIC_NAMES, MODEL_NOTES, interval, number
+from crosstype.report.formatting import METRIC_NAMES, interval, model_note, number
 from crosstype.report.run_tables import RunTables
 
 MODEL_TABLE_METRICS = ("auroc", "pr_auc", "f1", "mcc", "balanced_accuracy", "brier")
@@ -71,7 +71,7 @@ def model_table(content: RunTables) -> PageTable:
     }
     rows = []
     for model in content.models:
-        cells = [Cell(model, MODEL_NOTES.get(model, ""))]
+        cells = [Cell(model, model_note(model))]
         cells += [_metric_cell(by_metric[metric].get(model)) for metric in MODEL_TABLE_METRICS]
         rows.append(tuple(cells))
     columns = ("Model", *(METRIC_NAMES[metric] for metric in MODEL_TABLE_METRICS))
@@ -112,7 +112,7 @@ def modality_table(content: RunTables) -> PageTable:
     """Return what each model loses when a modality is disturbed."""
     rows = tuple(
         (
-            Cell(row["model"], MODEL_NOTES.get(row["model"], "")),
+            Cell(row["model"], model_note(row["model"])),
             Cell(row["condition"].replace("_", " ")),
             Cell(f"{row['level']:g}", "", row["level"]),
             Cell(METRIC_NAMES.get(row["metric"], row["metric"])),

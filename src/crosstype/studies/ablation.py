@@ -11,13 +11,13 @@ import numpy as np
 from crosstype.config.run_spec import RunSpec
 from crosstype.expression.genes.panels import pam50_among
 from crosstype.expression.matrix import load_expression
+from crosstype.models.catalog import CONCAT, CROSS_ATTENTION, GENE_ONLY, IMAGE_ONLY, LATE
 from crosstype.progress import Progress
 from crosstype.studies.variants import FOLDER, Contrast, Study, Variant, with_features
 from crosstype.workflow.pipeline import Run
 from crosstype.workflow.pipeline import run as run_pipeline
 
 WHOLE = "whole"
-MODEL = "cross_attention"
 
 CLAIMS = (
     (
@@ -48,14 +48,14 @@ def ablation(spec: RunSpec, out: Path, how: tuple[int, Progress]) -> Study:
     run_pipeline(Run(found, out / FOLDER / WHOLE, n_workers, progress), last="cohort")
     changes = _changes(spec, found, out / FOLDER / WHOLE)
     rows = [
-        Contrast(WHOLE, "cross_attention as configured", WHOLE, MODEL),
-        Contrast("no image", "genes alone", WHOLE, "gene_only", WHOLE),
-        Contrast("no genes", "image alone", WHOLE, "image_only", WHOLE),
-        Contrast("no attention", "both vectors pooled and joined", WHOLE, "concat", WHOLE),
-        Contrast("late fusion", "both models' votes stacked", WHOLE, "late", WHOLE),
+        Contrast(WHOLE, "cross_attention as configured", WHOLE, CROSS_ATTENTION),
+        Contrast("no image", "genes alone", WHOLE, GENE_ONLY, WHOLE),
+        Contrast("no genes", "image alone", WHOLE, IMAGE_ONLY, WHOLE),
+        Contrast("no attention", "both vectors pooled and joined", WHOLE, CONCAT, WHOLE),
+        Contrast("late fusion", "both models' votes stacked", WHOLE, LATE, WHOLE),
     ]
     rows += [
-        Contrast(name, about, name.replace(" ", "_"), MODEL, WHOLE, absent)
+        Contrast(name, about, name.replace(" ", "_"), CROSS_ATTENTION, WHOLE, absent)
         for name, (about, _, absent) in changes.items()
     ]
     variants = [Variant(name.replace(" ", "_"), one) for name, (_, one, _) in changes.items()]

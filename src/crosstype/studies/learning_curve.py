@@ -11,6 +11,7 @@ import polars as pl
 from crosstype.config.run_spec import RunSpec
 from crosstype.errors import UsageError
 from crosstype.io.tables import read_table
+from crosstype.models.catalog import LOGISTIC_GENES, LOGISTIC_IMAGE
 from crosstype.progress import Progress
 from crosstype.studies.variants import FOLDER, Contrast, Study, Variant, with_features
 from crosstype.workflow.pipeline import Run
@@ -46,7 +47,7 @@ def learning_curve(
                 f"--sizes: found {one}, expected {LEAST} to {most}, the training patients of the "
                 "smallest fold."
             )
-    models = [*dict.fromkeys(found.training.models), "logistic_genes", "logistic_image"]
+    models = [*dict.fromkeys(found.training.models), LOGISTIC_GENES, LOGISTIC_IMAGE]
     variants, rows = [], []
     for one in reversed(wanted):  # the largest first: it tells whether anything runs at all
         own = 0 if one == most else one

@@ -11,6 +11,13 @@ from pathlib import Path
 
 from crosstype.config.run_spec import RunSpec
 from crosstype.expression.matrix import load_expression
+from crosstype.models.catalog import (
+    LOGISTIC_GENES,
+    MENDED_CONCAT,
+    MENDED_CROSS_ATTENTION,
+    PAPER_CONCAT,
+    PAPER_CROSS_ATTENTION,
+)
 from crosstype.progress import Progress
 from crosstype.protocol import protocol_named
 from crosstype.studies.variants import FOLDER, Contrast, Study, Variant, with_features
@@ -18,9 +25,8 @@ from crosstype.workflow.pipeline import Run
 from crosstype.workflow.pipeline import run as run_pipeline
 
 PAPER, STRICT = protocol_named("paper"), protocol_named("strict")
-MODELS = ("paper_concat", "paper_cross_attention")
-MENDED = {"paper_concat": "mended_concat", "paper_cross_attention": "mended_cross_attention"}
-BASELINE = "logistic_genes"
+MODELS = (PAPER_CONCAT, PAPER_CROSS_ATTENTION)
+MENDED = {PAPER_CONCAT: MENDED_CONCAT, PAPER_CROSS_ATTENTION: MENDED_CROSS_ATTENTION}
 
 FAULTS = {
     "stratified": ("folds hold the classes in the cohort's shares", {"stratified": True}),
@@ -51,7 +57,7 @@ def replay(spec: RunSpec, out: Path, progress: Progress) -> Study:
     proper = with_features(_encoded(spec, "encoder"), out, progress) if pixels else plain
     first = Variant("paper", _under(plain, "paper"))
     variants = [first]
-    rows = [_row("paper", "as published", "paper", model) for model in (*MODELS, BASELINE)]
+    rows = [_row("paper", "as published", "paper", model) for model in (*MODELS, LOGISTIC_GENES)]
     absent = _without_effect(first, out, progress)
     for name, (about, change) in FAULTS.items():
         why = absent.get(name, "")
@@ -89,7 +95,7 @@ def _last_rows() -> list[Contrast]:
             _row("strict", "protocol strict, trained as we train", "strict", model, "paper"),
             _row("strict + image", "the same, image connected", "strict", mended, "paper", model),
         ]
-    return [*rows, _row("strict", "protocol strict", "strict", BASELINE, "paper")]
+    return [*rows, _row("strict", "protocol strict", "strict", LOGISTIC_GENES, "paper")]
 
 
 def _encoded(spec: RunSpec, normalisation: str) -> RunSpec:
@@ -113,8 +119,8 @@ def _row(
 def _connected(model: str) -> Contrast:
     """Return the row where only the image is connected."""
     about = {
-        "paper_concat": "the head sees the image's vector too",
-        "paper_cross_attention": "eight gene tokens in place of one",
+        PAPER_CONCAT: "the head sees the image's vector too",
+        PAPER_CROSS_ATTENTION: "eight gene tokens in place of one",
     }[model]
     return _row("image", about, "paper", MENDED[model], "paper", model)
 

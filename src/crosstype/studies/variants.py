@@ -151,6 +151,6 @@ def _check_same_patients(
 
 def _trained(models: Sequence[str]) -> tuple[str, ...]:
     """Return the models to name in the config; baselines run unasked, `late` needs its parents."""
-    from crosstype.models.baselines import BASELINES
+    from crosstype.models.catalog import BASELINES
 
     return tuple(model for model in models if model not in BASELINES)

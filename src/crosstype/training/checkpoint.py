@@ -14,8 +14,7 @@ from safetensors.numpy import load, save
 
 from crosstype.errors import CheckpointError
 from crosstype.io.files import replacing
-from crosstype.models.baselines import BASELINES
-from crosstype.models.catalog import NETWORKS
+from crosstype.models.catalog import BASELINES, LATE, NETWORKS
 from crosstype.models.spec import ModelSpec
 from crosstype.training.classifier import Arrays, BaselineClassifier, Classifier
 from crosstype.training.late_fusion import LateClassifier
@@ -31,7 +30,7 @@ def make_classifier(name: str) -> Classifier:
         return NetworkClassifier(name)
     if name in BASELINES:
         return BaselineClassifier(name)
-    if name == "late":
+    if name == LATE:
         return LateClassifier()
     raise KeyError(name)
 

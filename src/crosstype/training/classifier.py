@@ -16,13 +16,15 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from crosstype.expression.genes.sets import MatchedSets
-from crosstype.models.baselines import BASELINES, fit_baseline, predict_baseline
+from crosstype.models.baselines import fit_baseline, predict_baseline
+from crosstype.models.catalog import MODELS
 from crosstype.models.spec import ModelSpec
 from crosstype.training.calibration import Calibration
 from crosstype.training.fit import Epoch
 from crosstype.training.patients import Patients
 from crosstype.training.preprocessing import Preparation, Preparing
 from crosstype.training.spec import TrainingSpec
+from crosstype.types import Modality
 
 Arrays = dict[str, np.ndarray]
 Probabilities = Float[np.ndarray, "patients classes"]
@@ -133,7 +135,7 @@ class BaselineClassifier(Classifier):
     @property
     def sees_genes(self) -> bool:
         """Whether expression can change a prediction."""
-        return BASELINES[self.name].genes
+        return Modality.GENES in MODELS[self.name].uses
 
     def fit(self, splits: Sequence[Split], recipe: TrainingRecipe) -> None:
         """Fit on all training patients; leaving those for validation out would handicap it."""
@@ -168,23 +170,23 @@ class BaselineClassifier(Classifier):
 
     def _is_whole(self, patients: Patients) -> Bool[np.ndarray, " patients"]:
         """Return who has the modalities that the baseline sees; others can teach it nothing."""
-        baseline = BASELINES[self.name]
+        uses = MODELS[self.name].uses
         whole = np.ones(len(patients), dtype=bool)
-        if baseline.genes:
+        if Modality.GENES in uses:
             whole &= ~np.isnan(patients.genes).all(axis=1)
-        if baseline.image:
+        if Modality.IMAGE in uses:
             whole &= [one is not None for one in patients.bag_of]
         return whole
 
     def _inputs(self, patients: Patients) -> Float[np.ndarray, "patients columns"]:
-        baseline = BASELINES[self.name]
+        uses = MODELS[self.name].uses
         parts = [np.zeros((len(patients), 0), dtype=np.float32)]
-        if baseline.genes:
+        if Modality.GENES in uses:
             parts.append(np.nan_to_num(self.preparation.genes(patients.genes)))
-        if baseline.image:
+        if Modality.IMAGE in uses:
             summary = self.preparation.bag_summary(patients)
             parts.append(np.nan_to_num(summary[:, : summary.shape[1] // 2]))
-        if baseline.clinical:
+        if Modality.CLINICAL in uses:
             parts.append(self.preparation.clinical(patients))
         return np.concatenate(parts, axis=1)
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from crosstype.models.catalog import GENE_ONLY, IMAGE_ONLY, LATE, UNIMODAL
 from crosstype.models.spec import ModelSpec
 from crosstype.training.calibration import Calibration, calibrate
 from crosstype.training.classifier import (
@@ -26,7 +27,6 @@ from crosstype.training.network_classifier import NetworkClassifier, trained_pat
 from crosstype.training.patients import Patients
 from crosstype.types import Modality
 
-PARENTS = ("image_only", "gene_only")
 STACK_STRENGTH = 1.0
 """Inverse L2 penalty (scikit-learn's C) of the stacking regression; inputs are logits."""
 
@@ -43,7 +43,7 @@ class LateClassifier(Classifier):
         stacks: weight and bias in each regime that was practised.
     """
 
-    def __init__(self, name: str = "late") -> None:
+    def __init__(self, name: str = LATE) -> None:
         """Make an unfitted classifier."""
         super().__init__(name)
         self.parents: dict[str, NetworkClassifier] = {}
@@ -55,7 +55,7 @@ class LateClassifier(Classifier):
 
     def fit(self, splits: Sequence[Split], recipe: TrainingRecipe) -> None:
         """Fit the unimodal models unless they were adopted, then the stacking weights."""
-        for name in PARENTS:
+        for name in UNIMODAL:
             if name not in self.parents:
                 parent = NetworkClassifier(name)
                 parent.fit(splits, recipe)
@@ -72,9 +72,9 @@ class LateClassifier(Classifier):
 
     def predict(self, patients: Patients) -> Probabilities:
         """Return calibrated probabilities; each patient is stacked as his regime asks for."""
-        each = [self.parents[name].logits(patients).numpy() for name in PARENTS]
+        each = [self.parents[name].logits(patients).numpy() for name in UNIMODAL]
         logits = np.concatenate(each, axis=1).astype(np.float64)
-        genes = self.parents["gene_only"].preparation.measured_genes(patients.genes)
+        genes = self.parents[GENE_ONLY].preparation.measured_genes(patients.genes)
         measured = (~np.isnan(genes)).mean(axis=1)
         patterns = pattern_of(patients, measured, tuple(self.stacks))
         some = next(iter(self.stacks.values()))[1]
@@ -93,7 +93,7 @@ class LateClassifier(Classifier):
             arrays |= {f"stack.{pattern}.weight": weight, f"stack.{pattern}.bias": bias}
         settings: dict[str, Any] = {"patterns": list(self.stacks)}
         settings["calibration"] = self.calibration.state()
-        for name in PARENTS:
+        for name in UNIMODAL:
             own, settings[name] = self.parents[name].state()
             arrays |= {f"{name}.{key}": value for key, value in own.items()}
         return arrays, settings
@@ -104,7 +104,7 @@ class LateClassifier(Classifier):
         for name in settings["patterns"]:
             stack = below(arrays, f"stack.{name}.")
             self.stacks[MissingnessPattern(name)] = (stack["weight"], stack["bias"])
-        for name in PARENTS:
+        for name in UNIMODAL:
             parent = NetworkClassifier(name)
             parent.restore(below(arrays, f"{name}."), settings[name], model)
             self.parents[name] = parent
@@ -137,9 +137,9 @@ class LateClassifier(Classifier):
         Without an image its logits are 0 here, so that they get no weight.
         """
         found = []
-        for name in PARENTS:
+        for name in UNIMODAL:
             inner = self.parents[name].inner_logits
             own = inner.get(pattern, inner[MissingnessPattern.WHOLE]).numpy().astype(np.float64)
-            blind = pattern is MissingnessPattern.NO_IMAGE and name == "image_only"
+            blind = pattern is MissingnessPattern.NO_IMAGE and name == IMAGE_ONLY
             found.append(np.zeros_like(own) if blind else own)
         return np.concatenate(found, axis=1)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from crosstype.models.catalog import DEFAULT_MODELS
+
 
 @dataclass(frozen=True)
 class TrainingSpec:
     """Which models are trained, and how. The baselines always run too."""
 
-    models: tuple[str, ...] = ("image_only", "gene_only", "concat", "late", "cross_attention")
+    models: tuple[str, ...] = DEFAULT_MODELS
     """Models to train: image_only, gene_only, concat, late, cross_attention; paper_concat and
     paper_cross_attention, as published; mended_concat and mended_cross_attention, the same with the
     image connected."""

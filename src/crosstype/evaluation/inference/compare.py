@@ -9,9 +9,7 @@ from crosstype.evaluation.inference.bootstrap import Interval, percentile_interv
 from crosstype.evaluation.inference.delong import auroc_difference
 from crosstype.evaluation.inference.paired_tests import COMPARED, SHOWN, PairTest, ResampledModel
 from crosstype.evaluation.spec import EvaluationSpec
-from crosstype.models.spec import BASELINE_NAMES, SAME_INPUTS
-
-GENE_ONLY = "gene_only"
+from crosstype.models.catalog import BASELINE_NAMES, GENE_ONLY, MODELS
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def compared_pairs(judged: Mapping[str, ResampledModel]) -> list[tuple[str, str]
         for model in judged
         if model != reference
     ]
-    alike = [(model, SAME_INPUTS[model]) for model in judged if model in SAME_INPUTS]
+    alike = [(model, MODELS[model].same_inputs) for model in judged if model in MODELS]
     return list(dict.fromkeys([*pairs, *(pair for pair in alike if pair[1] in judged)]))
 
 

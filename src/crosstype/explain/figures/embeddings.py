@@ -6,7 +6,7 @@ those of its networks end to end. Only patients who taught the fold nothing are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crosstype.explain.out_of_fold import HeldOut
+from crosstype.models.catalog import MODELS
 from crosstype.models.network import Batch, Network
 from crosstype.models.paper import PaperNetwork
 from crosstype.training.fit import Prepared
@@ -71,10 +72,11 @@ def vectors_of(classifier: NetworkClassifier, patients: Patients) -> dict[str, V
     prepared = Prepared(patients, classifier.preparation, imputed=classifier.imputed)
     parts = prepared.parted(np.arange(len(patients)), BATCH_BYTES)
     found: dict[str, list[list[np.ndarray]]] = {}
+    uses = MODELS[classifier.name].uses
     with torch.no_grad():
         for network in classifier.networks:
             network.eval()
-            said = [network_vectors(network, prepared.batch(part)) for part in parts]
+            said = [network_vectors(network, uses, prepared.batch(part)) for part in parts]
             for space in said[0]:
                 rows = [one[space].double().numpy() for one in said]
                 found.setdefault(space, []).append(rows)
@@ -85,10 +87,12 @@ def vectors_of(classifier: NetworkClassifier, patients: Patients) -> dict[str, V
     }
 
 
-def network_vectors(network: Network, batch: Batch) -> Mapping[str, Tensor]:
+def network_vectors(
+    network: Network, uses: Collection[Modality], batch: Batch
+) -> Mapping[str, Tensor]:
     """Return one network's vectors of the patients of a batch, patients x width, by space."""
     found: dict[str, Tensor] = {}
-    sees = {IMAGE: Modality.IMAGE in network.uses, GENES: Modality.GENES in network.uses}
+    sees = {IMAGE: Modality.IMAGE in uses, GENES: Modality.GENES in uses}
     if isinstance(network, PaperNetwork):
         made = {IMAGE: network.image_vector, GENES: network.gene_vector}
         found = {space: make(batch) for space, make in made.items() if sees[space]}

@@ -18,7 +18,8 @@ from jaxtyping import Float
 from crosstype.expression.matrix import load_expression
 from crosstype.io.files import write_text
 from crosstype.io.tables import read_stage_table
-from crosstype.report.formatting import MODEL_NOTES, number
+from crosstype.models.catalog import CONCAT, CROSS_ATTENTION, LATE
+from crosstype.report.formatting import model_note, number
 from crosstype.report.run_tables import Columns, RunTables
 from crosstype.report.svg import page_environment
 from crosstype.report.tables import Cell, PageTable
@@ -148,11 +149,11 @@ Profiles = Float[np.ndarray, "patients genes"]
 
 def write_patient_pages(out: Path, content: RunTables) -> int:
     """Write OUT/patients/<patient>.html for everyone of the cohort; return how many."""
-    votes = _votes(content, content.predictions, MODEL_NOTES)
+    votes = _votes(content, content.predictions)
     alone = _with_single_modality(out, content)
     for condition, about in ALONE.items():
         rows = alone.filter(condition=condition)
-        for patient, more in _votes(content, rows, {}, about).items():
+        for patient, more in _votes(content, rows, about).items():
             votes.setdefault(patient, []).extend(more)
     profile = _Profile(out, content)
     folder = out / FOLDER
@@ -185,7 +186,7 @@ def patients_table(content: RunTables) -> PageTable:
     """Return everyone of the cohort with what the best model says, each led to by a link."""
     best = content.models[0]
     own = content.predictions.filter(model=best)
-    said = {one: votes[0] for one, votes in _votes(content, own, {}).items()}
+    said = {one: votes[0] for one, votes in _votes(content, own).items()}
     rows = []
     for row in content.cohort.sort("patient_id").iter_rows(named=True):
         patient, vote = row["patient_id"], said.get(row["patient_id"])
@@ -215,9 +216,7 @@ def _facts(row: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
     return tuple((name, str(row[key] or "unknown")) for key, name in named.items())
 
 
-def _votes(
-    content: RunTables, table: pl.DataFrame, notes: Mapping[str, str], about: str = ""
-) -> dict[str, list[Vote]]:
+def _votes(content: RunTables, table: pl.DataFrame, about: str = "") -> dict[str, list[Vote]]:
     """Return what each model says of each patient: mean, lowest and highest over repeats."""
     columns = [f"probability_{name}" for name in content.classes]
     measures = [
@@ -234,7 +233,7 @@ def _votes(
         )
         called = content.classes[int(np.argmax(means))]
         ends = (lows, highs) if row["n"] > 1 else ((), ())
-        said = about or notes.get(row["model"], "")
+        said = about or model_note(row["model"])
         found.setdefault(row["patient_id"], []).append(
             Vote(row["model"], said, means, *ends, called)
         )
@@ -248,7 +247,7 @@ def _with_single_modality(out: Path, content: RunTables) -> pl.DataFrame:
     kinds |= {f"probability_{name}": pl.Float64 for name in content.classes}
     if not path.exists():
         return pl.DataFrame(schema=kinds)
-    both = [one for one in ("cross_attention", "concat", "late") if one in content.models][:1]
+    both = [one for one in (CROSS_ATTENTION, CONCAT, LATE) if one in content.models][:1]
     lazy = pl.scan_csv(path, schema_overrides=dict(kinds))
     wanted = lazy.filter(pl.col("condition").is_in(list(ALONE)), pl.col("model").is_in(both))
     return wanted.select(list(kinds)).collect()

@@ -19,10 +19,11 @@ from typing import Any
 import polars as pl
 
 from crosstype.io.files import write_text
+from crosstype.models.catalog import SITE_ONLY
 from crosstype.protocol import PROTOCOLS
 from crosstype.report.formatting import METRIC_NAMES, interval, number
 from crosstype.report.run_tables import RunTables, read_run_tables
-from crosstype.report.sections.groups import SITE_ONLY, n_unlabelled, probe_sentences
+from crosstype.report.sections.groups import n_unlabelled, probe_sentences
 from crosstype.report.spec import ReportSpec
 
 Settings = Mapping[str, Any]

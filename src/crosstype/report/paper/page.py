@@ -10,6 +10,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from crosstype.io.files import write_text
+from crosstype.models.catalog import LATE
 from crosstype.report.paper.architecture import (
     architecture_caption,
     architecture_note,
@@ -150,7 +151,7 @@ def _architecture_part(content: RunTables, explained: ExplanationTables) -> Part
     if not networks:
         return Part("networks", NETWORKS, (NOT_MADE,))
     late = "late has no network of its own: it weighs what image_only and gene_only say."
-    notes = (architecture_note(), *[late] * ("late" in content.models))
+    notes = (architecture_note(), *[late] * (LATE in content.models))
     return Part("networks", NETWORKS, notes, figures, tables)
 
 

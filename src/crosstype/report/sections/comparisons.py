@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 from matplotlib.figure import Figure
 
-from crosstype.models.spec import SAME_INPUTS
+from crosstype.models.catalog import MODELS
 from crosstype.report.figures import draw_interval, name_rows, set_title
 from crosstype.report.formatting import METRIC_NAMES, TEST_NAMES, interval, number, p_value
 from crosstype.report.run_tables import RunTables
@@ -51,7 +51,9 @@ def gather_differences(content: RunTables) -> list[Differences]:
     """Return the differences to each reference, then each network's to the line it must beat."""
     rows = content.comparisons
     pairs = rows["model_a", "model_b"].iter_rows()
-    alike = pl.Series([SAME_INPUTS.get(a) == b for a, b in pairs], dtype=pl.Boolean)
+    alike = pl.Series(
+        [a in MODELS and MODELS[a].same_inputs == b for a, b in pairs], dtype=pl.Boolean
+    )
     references = dict.fromkeys(rows.filter(~alike)["model_b"])
     found = [Differences(name, rows.filter(model_b=name)) for name in references]
     if alike.any():

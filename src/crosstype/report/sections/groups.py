@@ -14,14 +14,20 @@ from typing import Any
 import polars as pl
 from matplotlib.figure import Figure
 
-from crosstype.models.spec import BASELINE_NAMES
+from crosstype.models.catalog import (
+    BASELINE_NAMES,
+    CROSS_ATTENTION,
+    GENE_ONLY,
+    IMAGE_ONLY,
+    SITE_ONLY,
+)
 from crosstype.report.figures import draw_interval, name_rows, set_title
 from crosstype.report.formatting import METRIC_NAMES, interval, number, short
 from crosstype.report.run_tables import RunTables
 from crosstype.report.svg import BLUE, QUIET, new_figure
 from crosstype.report.tables import Cell, PageTable
 
-SHOWN = ("gene_only", "image_only", "cross_attention")
+SHOWN = (GENE_ONLY, IMAGE_ONLY, CROSS_ATTENTION)
 MOST_GROUPS = 30
 BELOW_ALL = -1.0
 """Where a group without an AUROC stands in a sorted column."""
@@ -177,7 +183,6 @@ def _models(content: RunTables) -> list[str]:
     return known + [model for model in there if model not in known]
 
 
-SITE_ONLY = "site_only"
 INPUTS = {"image": "image features", "genes": "expression"}
 
 

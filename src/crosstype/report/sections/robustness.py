@@ -10,7 +10,14 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from crosstype.models.spec import BASELINE_NAMES
+from crosstype.models.catalog import (
+    BASELINE_NAMES,
+    CROSS_ATTENTION,
+    FUSION,
+    GENE_ONLY,
+    IMAGE_ONLY,
+    LATE,
+)
 from crosstype.report.formatting import METRIC_NAMES, interval, number
 from crosstype.report.run_tables import RunTables
 from crosstype.report.svg import BLUE, FAINT, GREEN, ORANGE, QUIET, VERMILION, new_figure
@@ -57,16 +64,14 @@ CURVES = (*SHARES_LOST, "noise", "normal_like")
 REAL = ("panel", "pam50_withheld", "other_assay", "other_assay_scaled")
 """Patterns that happen in real life, told in one table."""
 LOOKS = {
-    "image_only": (VERMILION, "D"),
-    "gene_only": (BLUE, "o"),
-    "late": (ORANGE, "s"),
-    "cross_attention": (GREEN, "^"),
+    IMAGE_ONLY: (VERMILION, "D"),
+    GENE_ONLY: (BLUE, "o"),
+    LATE: (ORANGE, "s"),
+    CROSS_ATTENTION: (GREEN, "^"),
 }
 """Models of the figure; the table has all."""
 STAND_IN = "stand-in"
 """How the note of a pattern begins that is not what its name says."""
-FUSION = ("cross_attention", "late", "concat")
-"""The first of these that was trained is set against the better unimodal model."""
 BETTER = "the better unimodal model"
 NOTHING = "Nothing lost"
 FEW = 30
