@@ -22,8 +22,8 @@ import polars as pl
 from crosstype import __version__
 from crosstype.config.read import read_config
 from crosstype.progress import Progress
-from crosstype.workflow.pipeline import Run
 from crosstype.workflow.pipeline import run as run_pipeline
+from crosstype.workflow.stage import Run
 
 OURS = ("image_only", "gene_only", "concat", "late", "cross_attention")
 PAPERS = ("paper_concat", "paper_cross_attention")

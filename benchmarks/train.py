@@ -43,8 +43,8 @@ from crosstype.training.network_classifier import NetworkClassifier
 from crosstype.training.patients import Bags, Patients
 from crosstype.training.preprocessing import Preparing
 from crosstype.training.spec import TrainingSpec, published
-from crosstype.workflow.pipeline import Run
 from crosstype.workflow.pipeline import run as run_pipeline
+from crosstype.workflow.stage import Run
 
 KERAS = Path(__file__).with_name("keras_paper.py")
 CLASSES = ("Luminal", "Basal/Her2")

@@ -33,7 +33,8 @@ from crosstype.training.classifier import Split, TrainingRecipe  # noqa: E402
 from crosstype.training.patients import Bags, Patients  # noqa: E402
 from crosstype.training.preprocessing import Preparing  # noqa: E402
 from crosstype.training.spec import TrainingSpec  # noqa: E402
-from crosstype.workflow.pipeline import Run, run  # noqa: E402
+from crosstype.workflow.pipeline import run  # noqa: E402
+from crosstype.workflow.stage import Run  # noqa: E402
 
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(mode=True)

@@ -10,7 +10,8 @@ import pytest
 from crosstype.cli.app import app
 from crosstype.config.read import read_config
 from crosstype.demo.cohort import write_demo
-from crosstype.workflow.pipeline import Run, run
+from crosstype.workflow.pipeline import run
+from crosstype.workflow.stage import Run
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "CrosstypeError": "crosstype.errors",
-    "Run": "crosstype.workflow.pipeline",
+    "Run": "crosstype.workflow.stage",
     "read_config": "crosstype.config.read",
     "run": "crosstype.workflow.pipeline",
 }

@@ -16,7 +16,8 @@ from crosstype.slides.open import open_slide
 from crosstype.slides.spec import TilesSpec, TissueSpec
 from crosstype.slides.tiles import choose_tiles
 from crosstype.slides.tissue import find_tissue
-from crosstype.workflow.pipeline import Run, run
+from crosstype.workflow.pipeline import run
+from crosstype.workflow.stage import Run
 
 UNIMODAL = ("image_only", "gene_only")
 FEW = 8

@@ -16,7 +16,7 @@ from crosstype.config.read import read_config
 from crosstype.deploy.fit import fit_artefact
 from crosstype.deploy.fitted_model import load_artefact
 from crosstype.features.formats.open import write_features
-from crosstype.workflow.pipeline import Run
+from crosstype.workflow.stage import Run
 
 from ..conftest import write_demo_of_few
 
@@ -96,7 +96,7 @@ def test_fit_twice_gives_the_same_bytes_and_the_models_numbers(tiny: Any, call: 
     from crosstype.workflow.ledger import Ledger
     from crosstype.workflow.train import make_plan
 
-    plan, _ = make_plan(one.spec, one.protocol, work, Ledger(work))
+    plan, _ = make_plan(one.spec, one.protocol, work, Ledger(work).hashes)
     patients = WorkerData(plan).patients
     wanted = made.classifier.predict(patients)[:, 1]
     assert [said[p][PROBABILITY] for p in patients.ids] == pytest.approx(wanted, abs=1e-6)

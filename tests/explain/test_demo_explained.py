@@ -15,7 +15,8 @@ from crosstype.config.read import read_config
 from crosstype.demo import slides as tissue
 from crosstype.demo.cohort import N_PROGRAM_GENES, write_demo
 from crosstype.io.files import write_text
-from crosstype.workflow.pipeline import Run, run
+from crosstype.workflow.pipeline import run
+from crosstype.workflow.stage import Run
 
 N_SHUFFLES = 8
 

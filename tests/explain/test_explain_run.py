@@ -130,7 +130,7 @@ def test_patients_are_explained_out_of_fold_only(explained: tuple[Any, Path]) ->
     spec = read_config(tiny.config)
     from crosstype.protocol import protocol_named
 
-    plan, _ = make_plan(spec, protocol_named("strict"), out, Ledger(out))
+    plan, _ = make_plan(spec, protocol_named("strict"), out, Ledger(out).hashes)
     worker_data = WorkerData(plan)
     folds = pl.read_csv(out / "folds.csv").filter(role="test")
     for held in fitted_models(worker_data, "gene_only"):

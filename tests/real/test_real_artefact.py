@@ -19,7 +19,7 @@ from crosstype.deploy.predict import PredictedPatients, predict
 from crosstype.deploy.validate import validate_artefact
 from crosstype.errors import CohortError
 from crosstype.progress import NoProgress
-from crosstype.workflow.pipeline import Run
+from crosstype.workflow.stage import Run
 
 pytestmark = pytest.mark.xdist_group("artefact")  # they share fitted models
 

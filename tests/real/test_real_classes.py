@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from crosstype.config.read import read_config
-from crosstype.workflow.pipeline import Run, run
+from crosstype.workflow.pipeline import run
+from crosstype.workflow.stage import Run
 
 CONFIG = """\
 [cohort]

@@ -107,7 +107,8 @@ def test_fewer_training_patients_are_among_more_and_the_same_are_tested(
     folds = {}
     for n_train in (0, 6, 9):
         own = replace(spec, folds=replace(spec.folds, n_train=n_train))
-        from crosstype.workflow.pipeline import Run, run
+        from crosstype.workflow.pipeline import run
+        from crosstype.workflow.stage import Run
 
         run(Run(own, tmp_path / str(n_train)), last="cohort")
         table = pl.read_csv(tmp_path / str(n_train) / "folds.csv")

@@ -14,7 +14,8 @@ from crosstype.config.read import read_config
 from crosstype.explain.tables import ATTENTION_SCHEMA, TOKEN_SCHEMA
 from crosstype.viewer.app import make_app
 from crosstype.viewer.assets import LEAST, assets_folder
-from crosstype.workflow.pipeline import Run, run
+from crosstype.workflow.pipeline import run
+from crosstype.workflow.stage import Run
 
 from ..browsing import HOSTILE, QUOTED
 from ..conftest import write_demo_of_few

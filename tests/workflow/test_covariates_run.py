@@ -13,7 +13,8 @@ from crosstype.config.read import read_config
 from crosstype.errors import ConfigError
 from crosstype.io.files import write_text
 from crosstype.training.checkpoint import read_header
-from crosstype.workflow.pipeline import Run, run
+from crosstype.workflow.pipeline import run
+from crosstype.workflow.stage import Run
 
 MODELS = ("image_only", "gene_only", "late", "cross_attention")
 UNTOUCHED = ["image_only", "gene_only", "late", "logistic_both", "majority"]

@@ -13,7 +13,8 @@ from crosstype.config.read import read_config
 from crosstype.errors import CohortError, ConfigError, CrosstypeError
 from crosstype.io.files import sha256_of
 from crosstype.models.catalog import ALWAYS_RUN
-from crosstype.workflow.pipeline import Run, run
+from crosstype.workflow.pipeline import run
+from crosstype.workflow.stage import Run
 
 COLUMNS = {
     "features.csv": "slide_id patient_id n_tiles n_features encoder sha256 fault",

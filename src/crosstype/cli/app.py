@@ -20,7 +20,7 @@ from crosstype.cli.model import (
     predict,
     validate,
 )
-from crosstype.cli.options import Config, Workers
+from crosstype.cli.options import Config, Force, Workers
 from crosstype.cli.pam50 import EXAMPLE, pam50
 from crosstype.cli.progress_bars import tell_passed_over
 from crosstype.cli.setup import INIT_EXAMPLE, init
@@ -64,48 +64,48 @@ def _root(
 
 
 @app.command(epilog="Example: crosstype run brca.toml --out results --workers 4")
-def run(config: Config, out: Out = None, workers: Workers = 0) -> None:
+def run(config: Config, out: Out = None, workers: Workers = 0, force: Force = False) -> None:
     """Run the whole path; finished stages are reused.
 
     That is features, cohort, train, evaluate, explain, report.
     """
-    _run_until("report", config, out, workers)
+    _run_until("report", config, out, workers, force=force)
 
 
 @app.command(epilog="Example: crosstype features brca.toml --out results")
-def features(config: Config, out: Out = None) -> None:
+def features(config: Config, out: Out = None, force: Force = False) -> None:
     """Turn slides into features, or look through existing ones. Needs no labels."""
-    _run_until("features", config, out, 1)
+    _run_until("features", config, out, 1, force=force)
 
 
 @app.command(epilog="Example: crosstype cohort brca.toml --out results")
-def cohort(config: Config, out: Out = None) -> None:
+def cohort(config: Config, out: Out = None, force: Force = False) -> None:
     """Join labels, slides and expression, and deal the folds. OUT/cohort.csv, folds.csv."""
-    _run_until("cohort", config, out, 1)
+    _run_until("cohort", config, out, 1, force=force)
 
 
 @app.command(epilog="Example: crosstype train brca.toml --out results --workers 4")
-def train(config: Config, out: Out = None, workers: Workers = 0) -> None:
+def train(config: Config, out: Out = None, workers: Workers = 0, force: Force = False) -> None:
     """Cross-validate every model. OUT/models, predictions.csv."""
-    _run_until("train", config, out, workers)
+    _run_until("train", config, out, workers, force=force)
 
 
 @app.command(epilog="Example: crosstype evaluate brca.toml --out results")
-def evaluate(config: Config, out: Out = None, workers: Workers = 0) -> None:
+def evaluate(config: Config, out: Out = None, workers: Workers = 0, force: Force = False) -> None:
     """Judge the predictions. OUT/metrics.csv, comparisons.csv, modality_use.csv."""
-    _run_until("evaluate", config, out, workers)
+    _run_until("evaluate", config, out, workers, force=force)
 
 
 @app.command(epilog="Example: crosstype explain brca.toml --out results")
-def explain(config: Config, out: Out = None, workers: Workers = 0) -> None:
+def explain(config: Config, out: Out = None, workers: Workers = 0, force: Force = False) -> None:
     """Say where models look, and which genes they go by. OUT/explanation."""
-    _run_until("explain", config, out, workers)
+    _run_until("explain", config, out, workers, force=force)
 
 
 @app.command(epilog="Example: crosstype report brca.toml --out results")
-def report(config: Config, out: Out = None, workers: Workers = 0) -> None:
+def report(config: Config, out: Out = None, workers: Workers = 0, force: Force = False) -> None:
     """Write OUT/report.html, running whatever it still needs."""
-    _run_until("report", config, out, workers)
+    _run_until("report", config, out, workers, force=force)
 
 
 app.command(epilog=FIT_EXAMPLE)(fit)
@@ -195,18 +195,20 @@ def doctor() -> None:
         typer.echo(line)
 
 
-def _run_until(stage: str, config: Path, out: Path | None, workers: int) -> None:
+def _run_until(
+    stage: str, config: Path, out: Path | None, workers: int, *, force: bool = False
+) -> None:
     """Run up to a stage, with progress bars; exit 1 if damaged input was passed over."""
     from crosstype.cli.progress_bars import Bars
     from crosstype.config.read import read_config
-    from crosstype.workflow.pipeline import Run
     from crosstype.workflow.pipeline import run as run_pipeline
+    from crosstype.workflow.stage import Run
 
     spec = read_config(config)
     folder = out or Path(f"{config.stem}_out")
     with Bars() as bars:
         command = " ".join(["crosstype", *sys.argv[1:]])
-        one = Run(spec, folder, workers or os.cpu_count() or 1, bars, command)
+        one = Run(spec, folder, workers or os.cpu_count() or 1, bars, command, force=force)
         run_pipeline(one, stage)
     tell_passed_over(one.faults)
     if one.faults:

@@ -92,7 +92,7 @@ def fit(config: Config, out: OutModel = None, work: Work = None) -> None:
     from crosstype.cli.progress_bars import Bars
     from crosstype.config.read import read_config
     from crosstype.deploy.fit import fit_artefact
-    from crosstype.workflow.pipeline import Run
+    from crosstype.workflow.stage import Run
 
     spec = read_config(config)
     path = out or Path(f"{config.stem}.safetensors")

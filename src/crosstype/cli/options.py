@@ -14,6 +14,9 @@ Workers = Annotated[
         "--workers", min=0, help="Training processes; 0: one per core. Changes no number."
     ),
 ]
+Force = Annotated[
+    bool, typer.Option("--force", help="Run the last stage again although its result is there.")
+]
 GeneNames = Annotated[
     Path | None,
     typer.Option("--gene-names", help="Table of two columns, identifier and symbol."),

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from crosstype import __version__
 from crosstype.expression.genes.sets import GeneSets
 from crosstype.expression.spec import ExpressionSpec
 from crosstype.folds.folds import Fold
@@ -46,6 +45,7 @@ class Plan:
         inputs: one hash over cohort, expression and features.
         gene_sets: what cross-attention's gene tokens are made of; None: learned programs.
         has_covariates: whether covariates.csv stands there too.
+        code: hash of the code that jobs run.
     """
 
     out: Path
@@ -61,6 +61,7 @@ class Plan:
     inputs: str
     gene_sets: GeneSets | None = None
     has_covariates: bool = False
+    code: str = ""
 
     def checkpoint(self, job: Job) -> Path:
         """Return where the job's model is kept."""
@@ -90,4 +91,4 @@ class Plan:
         network = NETWORKS.get(job.model)
         specs.append(self.gene_sets if network and network.sees_gene_sets else None)
         draws = [self.n_shuffles, self.study.fingerprint if self.study else None]
-        return hash_of([__version__, specs, self.seed, draws, self.inputs, job, fold])
+        return hash_of([self.code, specs, self.seed, draws, self.inputs, job, fold])

@@ -1,7 +1,8 @@
 """Cross-validation: every job of a plan in parallel processes, and the tables they add up to.
 
-Jobs run in spawned processes, one torch thread each, so that the numbers do not depend on how many
-run at once. A job whose record is there with the same hash is not run again.
+Jobs run in this process, or in several spawned ones, with one torch thread each, so that the
+numbers do not depend on how many run at once. A job whose record is there with the same hash is
+not run again.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +32,6 @@ from crosstype.models.catalog import ALWAYS_RUN, BASELINES, CROSS_ATTENTION, LAT
 from crosstype.progress import Progress
 from crosstype.robustness.study import join_perturbed
 from crosstype.training.calibration import Calibration
-
-LAST = LATE
-"""Stacks the unimodal models, so it runs once they are saved."""
 
 
 def plan_jobs(plan: Plan, folds: Sequence[tuple[int, int]]) -> list[Job]:
@@ -52,22 +51,16 @@ def cross_validate(plan: Plan, n_workers: int, progress: Progress) -> list[Job]:
     jobs = plan_jobs(plan, sorted(worker_data.folds))
     todo = [job for job in jobs if not is_done(plan, job, worker_data.folds[job.repeat, job.fold])]
     progress.start("train", len(jobs), len(jobs) - len(todo))
-    waves = ([j for j in todo if j.model != LAST], [j for j in todo if j.model == LAST])
     if not todo:
         return jobs
-    executor = ProcessPoolExecutor(
-        max_workers=max(1, min(n_workers, len(todo))),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=start_worker,
-        initargs=(plan,),
-    )
-    try:
-        for wave in waves:
-            _run_wave(executor, sorted(wave, key=_longest_first), progress)
-    except BaseException:
-        _stop(executor)
-        raise
-    executor.shutdown()
+    if n_workers == 1:
+        with one_thread():
+            for job in sorted(todo, key=_longest_first):
+                run_job(worker_data, job)
+                _tell(progress, job)
+    else:
+        waves = ([j for j in todo if j.model != LATE], [j for j in todo if j.model == LATE])
+        _run_in_processes(plan, waves, min(n_workers, len(todo)), progress)
     return jobs
 
 
@@ -181,7 +174,8 @@ def start_worker(plan: Plan) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    use_one_thread()
+    _WORKER["threads"] = one_thread()
+    _WORKER["threads"].__enter__()  # until the process ends
     _WORKER["data"] = WorkerData(plan)
 
 
@@ -191,19 +185,31 @@ def _end_with(parent: Any) -> None:
     os._exit(1)
 
 
-def use_one_thread() -> None:
-    """Have this process train with one thread, so that the same patients give the same numbers."""
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Train with one thread, so that the same patients give the same numbers; then as before."""
     import torch
     from threadpoolctl import threadpool_limits
 
     keep_freed_memory()
+    n_threads, known = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
+    exact = torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(mode=True)
-    threadpool_limits(1)
     os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(n_threads)
+        torch.use_deterministic_algorithms(mode=exact)
+        if known is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = known
 
 
-_WORKER: dict[str, WorkerData] = {}
+_WORKER: dict[str, Any] = {}
 
 
 def _work(job: Job) -> Job:
@@ -211,29 +217,41 @@ def _work(job: Job) -> Job:
     return job
 
 
-def _longest_first(job: Job) -> tuple[bool, int, int, bool]:
-    """Sort so that repeats finish in turn and the baselines, which take no time, come last."""
-    return (job.model in BASELINES, job.repeat, job.fold, job.model != CROSS_ATTENTION)
+def _longest_first(job: Job) -> tuple[bool, bool, int, int, bool]:
+    """Sort so that repeats finish in turn; baselines come last, after late, which stacks others."""
+    baseline, late = job.model in BASELINES, job.model == LATE
+    return (baseline, late, job.repeat, job.fold, job.model != CROSS_ATTENTION)
 
 
-def _run_wave(executor: ProcessPoolExecutor, jobs: Sequence[Job], progress: Progress) -> None:
-    pending: set[Future[Job]] = {executor.submit(_work, job) for job in jobs}
-    while pending:
-        finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-        for future in finished:
-            try:
-                job = future.result()
-            except BrokenProcessPool as fault:
-                raise TrainingError(
-                    "A training process died, most likely for want of memory. Finished folds are "
-                    "kept; run the same command again, with fewer --workers."
-                ) from fault
-            progress.step(f"{job.model} repeat {job.repeat + 1} fold {job.fold + 1}")
+def _run_in_processes(
+    plan: Plan, waves: Sequence[Sequence[Job]], n_workers: int, progress: Progress
+) -> None:
+    """Run waves of jobs, one after the other, in spawned processes."""
+    others = set(multiprocessing.active_children())
+    executor = ProcessPoolExecutor(
+        max_workers=n_workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=start_worker,
+        initargs=(plan,),
+    )
+    try:
+        for wave in waves:
+            jobs = sorted(wave, key=_longest_first)
+            for future in as_completed([executor.submit(_work, job) for job in jobs]):
+                _tell(progress, future.result())
+    except BrokenProcessPool as fault:
+        raise TrainingError(
+            "A training process died, most likely for want of memory. Finished folds are kept; "
+            "run the same command again, with fewer --workers."
+        ) from fault
+    except BaseException:
+        # What the workers had not finished was never there.
+        executor.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
+    executor.shutdown()
 
 
-def _stop(executor: ProcessPoolExecutor) -> None:
-    """End the workers at once; what they had not finished was never there."""
-    processes = list((executor._processes or {}).values())
-    executor.shutdown(wait=False, cancel_futures=True)
-    for process in processes:
-        process.terminate()
+def _tell(progress: Progress, job: Job) -> None:
+    progress.step(f"{job.model} repeat {job.repeat + 1} fold {job.fold + 1}")

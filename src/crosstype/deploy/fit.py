@@ -11,7 +11,8 @@ from crosstype.errors import ConfigError
 from crosstype.io.files import write_text
 from crosstype.models.catalog import FITTED_BASELINES
 from crosstype.workflow.ledger import Ledger
-from crosstype.workflow.pipeline import Run, run
+from crosstype.workflow.pipeline import run
+from crosstype.workflow.stage import Run
 from crosstype.workflow.train import make_plan
 
 if TYPE_CHECKING:
@@ -69,9 +70,11 @@ def fit_artefact(one: Run, path: Path) -> Artefact:
     """
     name = fitted_model(one.spec)
     records = run(one, "cohort")
+    from crosstype.crossval.run import one_thread
     from crosstype.deploy.fitted_model import model_card, save_artefact
 
-    artefact = _fitted(one, name, records)
+    with one_thread():
+        artefact = _fitted(one, name, records)
     save_artefact(artefact, path)
     write_text(path.with_name(f"{path.name}.md"), model_card(artefact, path))
     return artefact
@@ -79,7 +82,6 @@ def fit_artefact(one: Run, path: Path) -> Artefact:
 
 def _fitted(one: Run, name: str, records: dict[str, dict[str, Any]]) -> Artefact:
     from crosstype.crossval.plan import Job
-    from crosstype.crossval.run import use_one_thread
     from crosstype.crossval.worker import WorkerData
     from crosstype.deploy.fitted_model import Artefact, uses_of
     from crosstype.models.catalog import NETWORKS
@@ -89,9 +91,9 @@ def _fitted(one: Run, name: str, records: dict[str, dict[str, Any]]) -> Artefact
 
     spec, out = one.spec, one.out
     unstudied = replace(spec.evaluation, rna_loss=False, other_expression=None, n_shuffles=0)
-    plan, notes = make_plan(replace(spec, evaluation=unstudied), one.protocol, out, Ledger(out))
+    spec_of_fit = replace(spec, evaluation=unstudied)
+    plan, notes = make_plan(spec_of_fit, one.protocol, out, Ledger(out).hashes)
     worker_data, job = WorkerData(plan), Job(0, spec.folds.n_folds, name)
-    use_one_thread()
     one.progress.start("fit", 1)
     fold = _everyone(job, one)
     splits, recipe = worker_data.splits(fold), worker_data.recipe(job)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from crosstype.crossval.run import use_one_thread
+from crosstype.crossval.run import one_thread
 from crosstype.crossval.worker import WorkerData
 from crosstype.explain.attention import Attention
 from crosstype.explain.attribution import Attributions
@@ -27,6 +27,7 @@ N_FIRST = 20
 """Genes of highest rank that are always permuted, before the evenly spaced ones."""
 
 
+@one_thread()
 def explain(
     worker_data: WorkerData,
     models: Sequence[str],
@@ -40,7 +41,6 @@ def explain(
         TrainingError: a model is none of networks, or a patient taught it.
         CheckpointError: a model file is damaged.
     """
-    use_one_thread()
     spec = pictures.spec
     progress.start("explain", 2 * len(models) * len(worker_data.folds) + 1)
     shutil.rmtree(pictures.folder, ignore_errors=True)

@@ -29,7 +29,7 @@ from crosstype.features.tile_batches import (
     pixel_batches,
     stain_of,
 )
-from crosstype.io.files import hash_of
+from crosstype.io.files import hash_of, statements_version
 from crosstype.progress import Progress
 from crosstype.slides.open import open_slide
 from crosstype.types import file_name_of
@@ -55,13 +55,22 @@ class TileEncoder(Protocol):
 
 
 LEAST_SHARE = 0.01
+PIXEL_MODULES = (
+    *(f"crosstype.slides.{name}" for name in ("slide", "tissue", "tiles", "stain", "augment")),
+    *(f"crosstype.slides.readers.{name}" for name in ("image", "jpeg_tiff", "openslide")),
+    *(f"crosstype.features.encoders.{name}" for name in ("encoder", "colour_texture")),
+    "crosstype.features.tile_batches",
+)
+"""Whose statements decide a slide's features; an edit of them has slides extracted anew."""
 
 
 def hash_of_recipe(recipe: ExtractionRecipe, encoder: TileEncoder, mpp: float | None) -> str:
     """Return a hash over all that decides a slide's features; where it lies does not count."""
     specs = [recipe.tissue, recipe.tiles, recipe.stain, recipe.augmentation]
     stands = [recipe.slides.mpp, mpp, recipe.features.damaged_tiles]
-    return hash_of([specs, stands, encoder.card.name, encoder.transform, encoder.weights_sha256])
+    code = statements_version(*PIXEL_MODULES)
+    made_by = [encoder.card.name, encoder.transform, encoder.weights_sha256]
+    return hash_of([code, specs, stands, *made_by])
 
 
 def extract_slides(

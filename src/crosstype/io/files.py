@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -85,3 +88,51 @@ def hash_of(value: Any) -> str:
     """Return a SHA-256 over a spec, whole: any field that differs gives another hash."""
     text = json.dumps(plain(value), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+PACKAGE = Path(__file__).parents[1]
+IMPORTED = re.compile(r"^\s*from (crosstype\.[\w.]+) import", re.MULTILINE)
+
+
+@cache
+def code_version(*modules: str) -> str:
+    """Return a SHA-256 over the source of modules, of all that they import, and of their templates.
+
+    Args:
+        modules: dotted names within this package.
+    """
+    todo, seen = [*modules], dict[Path, bytes]()
+    while todo:
+        path = _source_of(todo.pop())
+        if path.is_file() and path not in seen:
+            seen[path] = path.read_bytes()
+            todo += IMPORTED.findall(seen[path].decode())
+    for folder in {path.parent for path in seen}:
+        seen |= {one: one.read_bytes() for one in folder.glob("templates/*")}
+    named = [path.relative_to(PACKAGE).as_posix().encode() + b"\0" + seen[path] for path in seen]
+    return hashlib.sha256(b"\0".join(sorted(named))).hexdigest()
+
+
+@cache
+def statements_version(*modules: str) -> str:
+    """Return a SHA-256 over what Python executes of modules: no comments, docstrings or layout.
+
+    For results that cost hours, which an edited comment must not throw away; what the modules
+    import does not count.
+    """
+    found = []
+    for name in modules:
+        tree = ast.parse(_source_of(name).read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(body := getattr(node, "body", None), list):
+                node.body = [one for one in body if not _is_text(one)]  # type: ignore[attr-defined]
+        found.append(ast.dump(tree))
+    return hashlib.sha256("\0".join(found).encode()).hexdigest()
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _source_of(module: str) -> Path:
+    return PACKAGE.parent / (module.replace(".", "/") + ".py")

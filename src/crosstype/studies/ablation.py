@@ -14,8 +14,8 @@ from crosstype.expression.matrix import load_expression
 from crosstype.models.catalog import CONCAT, CROSS_ATTENTION, GENE_ONLY, IMAGE_ONLY, LATE
 from crosstype.progress import Progress
 from crosstype.studies.variants import FOLDER, Contrast, Study, Variant, with_features
-from crosstype.workflow.pipeline import Run
 from crosstype.workflow.pipeline import run as run_pipeline
+from crosstype.workflow.stage import Run
 
 WHOLE = "whole"
 

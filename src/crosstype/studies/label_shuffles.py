@@ -19,8 +19,8 @@ from crosstype.evaluation.predictions import read_predictions
 from crosstype.io.tables import write_table
 from crosstype.progress import Progress
 from crosstype.studies.variants import FOLDER, with_features
-from crosstype.workflow.pipeline import Run
 from crosstype.workflow.pipeline import run as run_pipeline
+from crosstype.workflow.stage import Run
 
 REAL = 0
 SHUFFLES, SUMMARY = "label_shuffles.csv", "label_shuffles_summary.csv"

@@ -14,8 +14,8 @@ from crosstype.io.tables import read_table
 from crosstype.models.catalog import LOGISTIC_GENES, LOGISTIC_IMAGE
 from crosstype.progress import Progress
 from crosstype.studies.variants import FOLDER, Contrast, Study, Variant, with_features
-from crosstype.workflow.pipeline import Run
 from crosstype.workflow.pipeline import run as run_pipeline
+from crosstype.workflow.stage import Run
 
 SHARES = (0.1, 0.2, 0.35, 0.6, 1.0)
 LEAST = 20

@@ -21,8 +21,8 @@ from crosstype.models.catalog import (
 from crosstype.progress import Progress
 from crosstype.protocol import protocol_named
 from crosstype.studies.variants import FOLDER, Contrast, Study, Variant, with_features
-from crosstype.workflow.pipeline import Run
 from crosstype.workflow.pipeline import run as run_pipeline
+from crosstype.workflow.stage import Run
 
 PAPER, STRICT = protocol_named("paper"), protocol_named("strict")
 MODELS = (PAPER_CONCAT, PAPER_CROSS_ATTENTION)

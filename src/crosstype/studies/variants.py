@@ -14,8 +14,8 @@ from crosstype.io.tables import read_table, write_table
 from crosstype.progress import Progress
 from crosstype.protocol import Protocol, protocol_named
 from crosstype.workflow.features import feature_folder
-from crosstype.workflow.pipeline import Run
 from crosstype.workflow.pipeline import run as run_pipeline
+from crosstype.workflow.stage import Run
 
 FOLDER = "variants"
 KEYS = ("repeat", "patient_id")

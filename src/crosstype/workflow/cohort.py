@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,9 @@ from crosstype.features.encoders.catalog import pretraining_note
 from crosstype.features.store import FeatureRow, read_feature_rows
 from crosstype.folds.external_splits import split_files, split_outputs, write_splits
 from crosstype.folds.folds import fold_cohort
+from crosstype.io.files import HashMemory
 from crosstype.io.tables import write_table
-from crosstype.protocol import Protocol
-from crosstype.workflow.ledger import Ledger, Stage
+from crosstype.workflow.stage import Stage, mark
 
 OUTPUTS = (
     "cohort.csv",
@@ -57,45 +57,63 @@ LABELS_FROM_RNA = (
 LEAST_GENES = ExpressionSpec().least_genes
 
 
-def cohort_stage(
-    spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger
-) -> tuple[Stage, Callable[[], Mapping[str, Any]]]:
-    """Return the stage and its work, which gives notes, provenance and the classes' sizes."""
+class JoinCohort(Stage):
+    """Join the tables and assign the folds: cohort.csv, left_out.csv, folds.csv."""
 
-    def work() -> Mapping[str, Any]:
+    name = "cohort"
+    modules = (
+        "crosstype.workflow.cohort",
+        "crosstype.folds.external_splits",
+        "crosstype.expression.genes.ssgsea",
+    )
+
+    def settings(self) -> Any:
+        """Return the settings without paths: the files' contents count instead."""
+        spec = self.of.spec
+        unplaced = replace(spec.cohort, labels=None, slides=None, expression=None, clinical=None)
+        folds = replace(spec.folds, file=None)
+        return [unplaced, unplaced_expression(spec.expression), folds, self.of.protocol]
+
+    def inputs(self) -> dict[str, Path]:
+        """Return the user's tables and features.csv."""
+        return _inputs(self.of.spec, self.of.out)
+
+    def outputs(self) -> list[str]:
+        """Return the tables of the cohort, and the folds for other tools."""
+        covariates = [COVARIATES] if self.of.spec.cohort.covariates else []
+        return [*OUTPUTS, *split_outputs(self.of.spec.folds), *covariates]
+
+    def run(self) -> Mapping[str, Any]:
+        """Write the tables; return notes, provenance and the classes' sizes."""
+        spec, out = self.of.spec, self.of.out
         rows = read_feature_rows(out / "features.csv")
-        cache = ExpressionCache(out / ".stages" / "expression", ledger.hashes.sha256_of)
-        cohort = _joined(spec, rows, cache)
-        cohort = _represented(cohort, spec.expression)
-        cohort, folds, fold_notes = fold_cohort(cohort, spec.folds, protocol)
+        cache = ExpressionCache(out / ".stages" / "expression", self.hashes.sha256_of)
+        cohort = _represented(_joined(spec, rows, cache), spec.expression)
+        cohort, folds, fold_notes = fold_cohort(cohort, spec.folds, self.of.protocol)
         write_table(out / "folds.csv", folds)
         write_splits(out / "splits", folds, cohort, spec.folds.write)
         _write(cohort, spec, out)
         notes = _covariates(spec.cohort, cohort.patient_ids, out / COVARIATES)
+        mark(self.of, ("folds.csv",))
         return {
             "notes": [*_provenance_notes(cohort, rows), *cohort.notes, *fold_notes, *notes],
             "provenance": cohort.provenance,
-            "counts": [cohort.labels.count(one.name) for one in spec.cohort.classes],
+            "counts": [cohort.labels.count(name) for name in self.of.classes],
         }
 
-    unplaced = replace(spec.cohort, labels=None, slides=None, expression=None, clinical=None)
-    folds = replace(spec.folds, file=None)
-    settings = [unplaced, unplaced_expression(spec.expression), folds, protocol]
-    outputs = [*OUTPUTS, *split_outputs(spec.folds)]
-    outputs += [COVARIATES] if spec.cohort.covariates else []
-    return Stage("cohort", settings, _inputs(spec, out), outputs), work
 
-
-def check_tables(spec: RunSpec, slides: Sequence[FeatureRow], out: Path, ledger: Ledger) -> None:
+def check_tables(
+    spec: RunSpec, slides: Sequence[FeatureRow], out: Path, hashes: HashMemory
+) -> None:
     """Raise what is wrong with the tables, as far as it shows before any slide is read.
 
     Args:
         spec: the settings.
         slides: every slide asked for, as if those that are there came out well.
         out: folder of the run; keeps the expression that is read.
-        ledger: fingerprints files.
+        hashes: fingerprints of files.
     """
-    cache = ExpressionCache(out / ".stages" / "expression", ledger.hashes.sha256_of)
+    cache = ExpressionCache(out / ".stages" / "expression", hashes.sha256_of)
     cohort = _joined(spec, slides, cache)
     if spec.cohort.covariates:
         read_covariates(spec.cohort, cohort.patient_ids)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crosstype.config.run_spec import RunSpec
-from crosstype.progress import Progress
-from crosstype.protocol import Protocol
-from crosstype.workflow.ledger import Ledger, Stage
+from crosstype.explain.spec import models_to_explain
+from crosstype.workflow.stage import Stage, mark
 
 if TYPE_CHECKING:
     from crosstype.explain.tile_locations import TileLocations
@@ -28,50 +27,60 @@ TABLES = (
 PICTURES = ("examples/slide.jpg", "examples/tiles.png")
 READ = ("cohort.csv", "folds.csv", "expression.npz", "features.csv")
 
-Work = Callable[[Progress], Mapping[str, Any]]
 
+class Explain(Stage):
+    """Where models attend and which genes their predictions rest on: explanation/."""
 
-def explain_stage(
-    spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger
-) -> tuple[Stage, Work]:
-    """Return the stage and its work, which gives notes.
+    name = "explain"
+    modules = ("crosstype.explain.explain", "crosstype.explain.figures.examples")
 
-    torch and captum are imported only by the work.
-    """
-    from crosstype.explain.spec import models_to_explain
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Return the models that are explained."""
+        spec = self.of.spec
+        return models_to_explain(spec.explanation.models, spec.training.models)
 
-    models = models_to_explain(spec.explanation.models, spec.training.models)
+    def settings(self) -> Any:
+        """Return every setting that a map, an attribution or an example depends on."""
+        spec = self.of.spec
+        return [
+            replace(spec.explanation, enabled=True),
+            self.of.classes,
+            spec.models.least_genes,
+            spec.folds.seed,
+            [spec.slides.mpp, spec.tissue, spec.tiles, spec.stain, spec.augmentation],
+            [spec.training.views, spec.training.models],
+            self.models,
+            self.of.protocol,
+        ]
 
-    def work(progress: Progress) -> Mapping[str, Any]:
+    def inputs(self) -> dict[str, Path]:
+        """Return what explanations are made of, every fitted model explained included."""
+        return _inputs(self.of.spec, self.models, self.of.out)
+
+    def outputs(self) -> list[str]:
+        """Return the tables and the pictures of examples; maps are named in the tables."""
+        return [f"{FOLDER}/{name}" for name in (*TABLES, *PICTURES)]
+
+    def run(self) -> Mapping[str, Any]:
+        """Explain every patient out of fold; torch and captum are imported here."""
         from crosstype.crossval.worker import WorkerData
         from crosstype.explain.explain import explain
         from crosstype.explain.figures.examples import TileExamples, write_examples
         from crosstype.explain.maps import Pictures
         from crosstype.workflow.train import make_plan
 
-        plan, _ = make_plan(spec, protocol, out, ledger)
-        places = _places(spec, out)
-        sources = _sources(spec)
+        spec, out, progress = self.of.spec, self.of.out, self.of.progress
+        plan, _ = make_plan(spec, self.of.protocol, out, self.hashes)
+        locations, sources = _tile_locations(spec, out), _sources(spec)
         pictures = Pictures(out / FOLDER, sources, spec.slides.mpp, spec.explanation)
         worker_data = WorkerData(plan)
-        notes = explain(worker_data, models, places, pictures, progress)
-        tiles = TileExamples(_recipe(spec), sources, places, spec.training.views)
-        for line in write_examples(worker_data, models, out / FOLDER, tiles):
+        notes = explain(worker_data, self.models, locations, pictures, progress)
+        tiles = TileExamples(_recipe(spec), sources, locations, spec.training.views)
+        for line in write_examples(worker_data, self.models, out / FOLDER, tiles):
             progress.say(line)
+        mark(self.of, [f"{FOLDER}/{name}" for name in TABLES])
         return notes
-
-    settings = [
-        replace(spec.explanation, enabled=True),
-        [one.name for one in spec.cohort.classes],
-        spec.models.least_genes,
-        spec.folds.seed,
-        [spec.slides.mpp, spec.tissue, spec.tiles, spec.stain, spec.augmentation],
-        [spec.training.views, spec.training.models],
-        models,
-        protocol,
-    ]
-    outputs = [f"{FOLDER}/{name}" for name in (*TABLES, *PICTURES)]
-    return Stage("explain", settings, _inputs(spec, models, out), outputs), work
 
 
 def _inputs(spec: RunSpec, models: Sequence[str], out: Path) -> dict[str, Path]:
@@ -90,7 +99,7 @@ def _inputs(spec: RunSpec, models: Sequence[str], out: Path) -> dict[str, Path]:
     return inputs
 
 
-def _places(spec: RunSpec, out: Path) -> TileLocations:
+def _tile_locations(spec: RunSpec, out: Path) -> TileLocations:
     """Return where the tiles of each patient are."""
     from crosstype.explain.tile_locations import TileLocations
     from crosstype.features.slide_sources import table_mpps

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crosstype.config.run_spec import RunSpec
-from crosstype.features.store import NO_FILE, FeatureRow, find_slides, inspect_slides
-from crosstype.progress import Progress
+from crosstype.features.store import (
+    NO_FILE,
+    FeatureRow,
+    find_slides,
+    inspect_slides,
+    write_feature_rows,
+)
+from crosstype.io.files import HashMemory
 from crosstype.types import file_name_of
-from crosstype.workflow.ledger import Ledger, Stage
+from crosstype.workflow.stage import Run, Stage
 
 if TYPE_CHECKING:
     from crosstype.features.extract import TileEncoder
+    from crosstype.features.slide_sources import Source
     from crosstype.features.tile_batches import ExtractionRecipe
 
 
 DEFAULT_ENCODER = "resnet50"
-
-Work = Callable[[], list[FeatureRow]]
 
 
 def feature_folder(spec: RunSpec, out: Path) -> Path:
@@ -44,14 +51,108 @@ def feature_files(spec: RunSpec, out: Path, usable: set[str]) -> Mapping[str, tu
     return files
 
 
-def features_stage(
-    spec: RunSpec, out: Path, ledger: Ledger, progress: Progress
-) -> tuple[Stage, Work]:
-    """Return the stage and its work, which gives one row per slide asked for."""
-    if spec.slides.folder is None:
-        progress.start("features", 1)
-        return _existing(spec, ledger)
-    return _extracted(spec, out, ledger, progress)
+class Features(Stage):
+    """Extract features from slides, or look through existing ones: features.csv."""
+
+    name = "features"
+    modules = ("crosstype.features.store",)
+
+    def run(self) -> Mapping[str, Any]:
+        """Write features.csv: one row per slide asked for."""
+        rows = self.make_rows()
+        write_feature_rows(self.of.out / "features.csv", rows)
+        return {
+            "checks": slide_checks(self.of.spec, self.of.out, rows),
+            "n_slides": len(rows),
+            "faults": [row.fault for row in rows if row.fault and row.fault != NO_FILE],
+            "missing": [row.slide_id for row in rows if row.fault == NO_FILE],
+        }
+
+    @abstractmethod
+    def make_rows(self) -> list[FeatureRow]:
+        """Return one row per slide asked for."""
+
+
+class ExistingFeatures(Features):
+    """Look through the feature files of a folder."""
+
+    @cached_property
+    def slides(self) -> list[tuple[str, str, Path]]:
+        """Slide, patient and file of every slide asked for."""
+        cohort = self.of.spec.cohort
+        return find_slides(self.of.spec.features, cohort.slides, cohort.patient_column)
+
+    def settings(self) -> Any:
+        """Return the encoder and whose slides are asked for."""
+        asked_for = sorted((slide, patient) for slide, patient, _ in self.slides)
+        return [self.of.spec.features.encoder, asked_for]
+
+    def inputs(self) -> dict[str, Path]:
+        """Return every feature file that is there."""
+        return {
+            f"{patient}/{slide}": path for slide, patient, path in self.slides if path.is_file()
+        }
+
+    def outputs(self) -> list[str]:
+        """Return features.csv."""
+        return ["features.csv"]
+
+    def make_rows(self) -> list[FeatureRow]:
+        """Read the shape, encoder and fault of each file."""
+        return inspect_slides(self.slides, self.of.spec.features, self.hashes.sha256_of)
+
+
+class ExtractedFeatures(Features):
+    """Extract features; slides extracted with the same settings and weights stay as they are."""
+
+    modules = ("crosstype.features.extract",)
+
+    @cached_property
+    def sources(self) -> list[Source]:
+        """Every slide asked for."""
+        from crosstype.features.slide_sources import find_sources
+
+        spec = self.of.spec
+        return find_sources(spec.slides, spec.cohort.slides, spec.cohort.patient_column)
+
+    def settings(self) -> Any:
+        """Return how slides become features, and the slides themselves by their contents."""
+        spec = self.of.spec
+        asked_for = [
+            (one.slide_id, one.patient_id, one.mpp, one.sha256(self.hashes.sha256_of))
+            if one.is_there
+            else (one.slide_id, one.patient_id, one.mpp, "")
+            for one in self.sources
+        ]
+        slides = replace(spec.slides, folder=None)
+        pixels = [slides, spec.tissue, spec.tiles, spec.stain, spec.augmentation]
+        return [*pixels, replace(spec.features, weights=None, n_readers=1), asked_for]
+
+    def inputs(self) -> dict[str, Path]:
+        """Return the weights, if they are a file."""
+        weights = self.of.spec.features.weights
+        return {"weights": weights} if weights else {}
+
+    def outputs(self) -> list[str]:
+        """Return features.csv and every slide's feature file."""
+        folder = feature_folder(self.of.spec, self.of.out).relative_to(self.of.out)
+        files = [str(folder / f"{file_name_of(one.slide_id)}.h5") for one in self.sources]
+        return ["features.csv", *files]
+
+    def make_rows(self) -> list[FeatureRow]:
+        """Extract every slide that is not done."""
+        from crosstype.features.extract import extract_slides
+
+        spec, out = self.of.spec, self.of.out
+        recipe, encoder = recipe_of(spec), load_encoder_of(spec)
+        sha256_of, progress = self.hashes.sha256_of, self.of.progress
+        return extract_slides(self.sources, recipe, encoder, out, sha256_of, progress)
+
+
+def features_stage(of: Run, hashes: HashMemory) -> Features:
+    """Return the stage for slides if a folder of them is given, else for existing features."""
+    kind = ExistingFeatures if of.spec.slides.folder is None else ExtractedFeatures
+    return kind(of, hashes)
 
 
 def slides_asked_for(spec: RunSpec) -> list[FeatureRow]:
@@ -74,14 +175,6 @@ def slide_checks(spec: RunSpec, out: Path, rows: Sequence[FeatureRow]) -> list[s
     return check_notes(rows, out)
 
 
-def _existing(spec: RunSpec, ledger: Ledger) -> tuple[Stage, Work]:
-    slides = find_slides(spec.features, spec.cohort.slides, spec.cohort.patient_column)
-    inputs = {f"{patient}/{slide}": path for slide, patient, path in slides if path.is_file()}
-    asked_for = sorted((slide, patient) for slide, patient, _ in slides)
-    stage = Stage("features", [spec.features.encoder, asked_for], inputs, ["features.csv"])
-    return stage, lambda: inspect_slides(slides, spec.features, ledger.hashes.sha256_of)
-
-
 def recipe_of(spec: RunSpec) -> ExtractionRecipe:
     """Return how slides become features."""
     from crosstype.features.tile_batches import ExtractionRecipe
@@ -89,37 +182,6 @@ def recipe_of(spec: RunSpec) -> ExtractionRecipe:
     return ExtractionRecipe(
         spec.slides, spec.tissue, spec.tiles, spec.stain, spec.augmentation, spec.features
     )
-
-
-def _extracted(spec: RunSpec, out: Path, ledger: Ledger, progress: Progress) -> tuple[Stage, Work]:
-    """Slides that were extracted with the same settings and weights stay as they are."""
-    from crosstype.features.slide_sources import find_sources
-
-    sources = find_sources(spec.slides, spec.cohort.slides, spec.cohort.patient_column)
-    recipe = recipe_of(spec)
-    sha256_of = ledger.hashes.sha256_of
-    asked_for = [
-        (one.slide_id, one.patient_id, one.mpp, one.sha256(sha256_of) if one.is_there else "")
-        for one in sources
-    ]
-    moveless = [
-        replace(spec.slides, folder=None),
-        spec.tissue,
-        spec.tiles,
-        spec.stain,
-        spec.augmentation,
-    ]
-    settings = [*moveless, replace(spec.features, weights=None, n_readers=1), asked_for]
-    inputs = {"weights": spec.features.weights} if spec.features.weights else {}
-    folder = feature_folder(spec, out).relative_to(out)
-    outputs = [str(folder / f"{file_name_of(one.slide_id)}.h5") for one in sources]
-
-    def work() -> list[FeatureRow]:
-        from crosstype.features.extract import extract_slides
-
-        return extract_slides(sources, recipe, load_encoder_of(spec), out, sha256_of, progress)
-
-    return Stage("features", settings, inputs, ["features.csv", *outputs]), work
 
 
 def load_encoder_of(spec: RunSpec) -> TileEncoder:

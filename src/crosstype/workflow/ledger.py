@@ -1,36 +1,17 @@
-"""How a finished stage is recognised: by its settings, its inputs and what it left behind."""
+"""How a finished stage is recognised: by its settings, inputs, code and what it left behind."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crosstype import __version__
-from crosstype.io.files import HashMemory, hash_of, write_text
+from crosstype.io.files import HashMemory, code_version, hash_of, write_text
+from crosstype.workflow.stage import Stage
 
 MAXRSS_PER_MIB = 1024 if sys.platform == "linux" else 1024**2  # Linux counts in KiB
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of the way of the data.
-
-    Attributes:
-        name: as the user knows it.
-        settings: its whole specs, and whatever else its result depends on.
-        inputs: files it reads, by a name that does not change with their place.
-        outputs: names of the files in OUT that it leaves.
-    """
-
-    name: str
-    settings: Any
-    inputs: Mapping[str, Path]
-    outputs: Sequence[str]
 
 
 class Ledger:
@@ -42,24 +23,28 @@ class Ledger:
         self._folder = out / ".stages"
         self.hashes = HashMemory(self._folder / "sha256.json")
 
-    def do(self, stage: Stage, work: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-        """Run the work unless its result stands in OUT already; return what it noted.
+    def do(self, stage: Stage, *, force: bool = False) -> dict[str, Any]:
+        """Run the stage unless its result is in OUT already; return its record.
 
-        The work returns JSON-able notes, which are kept with the stage. A stage that fails, or is
-        killed, leaves no record and is done again next time.
+        A stage that fails, or is killed, leaves no record and is run again next time.
+
+        Args:
+            stage: the stage.
+            force: run it although its result is there.
         """
-        key = self._key(stage)
-        record = self._record(stage.name)
-        if record.get("hash") == key and record.get("outputs") == self._outputs(stage):
+        key, record = self._key(stage), self._record(stage.name)
+        if force:
+            stage.discard()
+        elif record.get("hash") == key and record.get("outputs") == self._outputs(stage):
             return record
         self._path(stage.name).unlink(missing_ok=True)
         began = time.monotonic()
-        notes = dict(work())
+        notes = dict(stage.run())
         record = {
             "hash": key,
             "seconds": round(time.monotonic() - began, 2),
             "peak_memory_mb": _peak_memory_mib(),
-            "inputs": {name: self.hashes.sha256_of(p) for name, p in stage.inputs.items()},
+            "inputs": self._inputs(stage),
             "notes": notes,
             "outputs": self._outputs(stage),
         }
@@ -68,11 +53,14 @@ class Ledger:
         return record
 
     def _key(self, stage: Stage) -> str:
-        inputs = {name: self.hashes.sha256_of(path) for name, path in stage.inputs.items()}
-        return hash_of([__version__, stage.name, stage.settings, inputs])
+        code = code_version(*stage.modules)
+        return hash_of([code, stage.name, stage.settings(), self._inputs(stage)])
+
+    def _inputs(self, stage: Stage) -> dict[str, str]:
+        return {name: self.hashes.sha256_of(path) for name, path in stage.inputs().items()}
 
     def _outputs(self, stage: Stage) -> dict[str, str | None]:
-        paths = {name: self.out / name for name in stage.outputs}
+        paths = {name: self.out / name for name in stage.outputs()}
         return {
             name: self.hashes.sha256_of(path) if path.exists() else None
             for name, path in paths.items()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from crosstype.cohort.covariates import COVARIATES
 from crosstype.cohort.unlabelled import UNLABELLED, UNLABELLED_EXPRESSION, read_unlabelled
 from crosstype.config.run_spec import RunSpec
-from crosstype.expression.spec import ExpressionSpec
-from crosstype.io.files import hash_of
+from crosstype.io.files import HashMemory, code_version, hash_of
 from crosstype.io.tables import write_table
-from crosstype.progress import Progress
+from crosstype.models.catalog import NETWORKS
 from crosstype.protocol import Protocol
-from crosstype.workflow.ledger import Ledger, Stage
+from crosstype.workflow.cohort import of_genes, unplaced_expression
+from crosstype.workflow.stage import Stage, mark
 
 if TYPE_CHECKING:
     from crosstype.crossval.plan import Plan
@@ -38,28 +39,63 @@ READ = (
     UNLABELLED_EXPRESSION,
 )
 
-Work = Callable[[int, Progress], Mapping[str, Any]]
 
+class Train(Stage):
+    """Cross-validate every model: models/, predictions.csv and its companions."""
 
-def train_stage(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) -> tuple[Stage, Work]:
-    """Return the stage and its work, which takes the number of workers and gives notes.
+    name = "train"
+    modules = (
+        "crosstype.crossval.run",
+        *(f"crosstype.models.{card.network.split(':')[0]}" for card in NETWORKS.values()),
+    )
 
-    torch is imported only by the work.
-    """
+    def settings(self) -> Any:
+        """Return classes, models, training, folds and what is tried on test patients."""
+        spec = self.of.spec
+        return [
+            self.of.classes,
+            unplaced_expression(spec.expression),
+            replace(spec.models, gene_sets=None),
+            spec.training,
+            replace(spec.folds, file=None, write=()),  # folds.csv holds what they say
+            self.of.protocol,
+            spec.evaluation.n_shuffles,
+            _n_perturbations(spec),
+        ]
 
-    def work(n_workers: int, progress: Progress) -> Mapping[str, Any]:
+    def inputs(self) -> dict[str, Path]:
+        """Return the cohort's files, and those that the user named for training."""
+        from crosstype.expression.cache import expression_files
+
+        spec, out = self.of.spec, self.of.out
+        inputs = {name: out / name for name in _read(spec)}
+        if spec.evaluation.rna_loss:
+            inputs[NORMAL_LIKE] = out / NORMAL_LIKE
+        other = spec.evaluation.other_expression
+        if other is not None:
+            inputs |= {f"other_expression: {one.name}": one for one in expression_files(other)}
+        if spec.models.gene_sets is not None:
+            inputs[f"gene_sets: {spec.models.gene_sets.name}"] = spec.models.gene_sets
+        return inputs
+
+    def outputs(self) -> list[str]:
+        """Return the tables of predictions; each job keeps its own files."""
+        evaluation = self.of.spec.evaluation
+        names = [name for name in MARKED if evaluation.n_shuffles or "stressed" not in name]
+        lost = [PERTURBED] if _n_perturbations(self.of.spec) else []
+        return [SITE_PROBE, UNLABELLED_PREDICTIONS, *names, *lost]
+
+    def run(self) -> Mapping[str, Any]:
+        """Run every job that is not done, and write what they add up to."""
         from crosstype.crossval.prediction_table import write_unlabelled_predictions
         from crosstype.crossval.run import cross_validate, write_perturbed, write_predictions
         from crosstype.crossval.site_probe import probe_sites
         from crosstype.crossval.worker import records_of
 
-        plan, notes = make_plan(spec, protocol, out, ledger)
-        jobs = cross_validate(plan, n_workers, progress)
-        for name in (
-            "stressed_predictions.csv",
-            "search.csv",
-            PERTURBED,
-        ):  # of a run that made them
+        run, out = self.of, self.of.out
+        plan, notes = make_plan(run.spec, run.protocol, out, self.hashes)
+        jobs = cross_validate(plan, run.n_workers, run.progress)
+        for name in ("stressed_predictions.csv", "search.csv", PERTURBED):  # of an earlier run
             (out / name).unlink(missing_ok=True)
         records = records_of(plan, jobs)
         write_predictions(plan, records)
@@ -67,42 +103,13 @@ def train_stage(spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger) ->
             write_perturbed(plan, records, out / PERTURBED)
         write_unlabelled_predictions(plan, records, out / UNLABELLED_PREDICTIONS)
         write_table(out / SITE_PROBE, probe_sites(plan))
+        mark(run, (*MARKED, UNLABELLED_PREDICTIONS))
         return {"jobs": len(jobs), "notes": notes}
 
-    n_shuffles, n_perturbations = spec.evaluation.n_shuffles, _n_perturbations(spec)
-    folds = replace(spec.folds, file=None, write=())  # folds.csv holds what they say
-    settings = [
-        [one.name for one in spec.cohort.classes],
-        _unplaced(spec.expression),
-        replace(spec.models, gene_sets=None),
-        spec.training,
-        folds,
-        protocol,
-        n_shuffles,
-        n_perturbations,
-    ]
-    outputs = [
-        SITE_PROBE,
-        UNLABELLED_PREDICTIONS,
-        *(name for name in MARKED if n_shuffles or "stressed" not in name),
-    ]
-    outputs += [PERTURBED] if n_perturbations else []
-    return Stage("train", settings, _inputs(spec, out), outputs), work
-
-
-def _inputs(spec: RunSpec, out: Path) -> dict[str, Path]:
-    """Return the files that training reads, by the name that the ledger keeps."""
-    from crosstype.expression.cache import expression_files
-
-    inputs = {name: out / name for name in _read(spec)}
-    if spec.evaluation.rna_loss:
-        inputs[NORMAL_LIKE] = out / NORMAL_LIKE
-    other = spec.evaluation.other_expression
-    if other is not None:
-        inputs |= {f"other_expression: {one.name}": one for one in expression_files(other)}
-    if spec.models.gene_sets is not None:
-        inputs[f"gene_sets: {spec.models.gene_sets.name}"] = spec.models.gene_sets
-    return inputs
+    def discard(self) -> None:
+        """Remove the fitted models too."""
+        super().discard()
+        shutil.rmtree(self.of.out / "models", ignore_errors=True)
 
 
 def _images_alone(out: Path) -> set[str]:
@@ -113,7 +120,7 @@ def _images_alone(out: Path) -> set[str]:
     return {p for p, has in table.select("patient_id", "modality").iter_rows() if has == "image"}
 
 
-def _study(spec: RunSpec, out: Path, ledger: Ledger, notes: list[str]) -> RobustnessStudy:
+def _study(spec: RunSpec, out: Path, hashes: HashMemory, notes: list[str]) -> RobustnessStudy:
     """Return the losses of expression to be made; what cannot be made is noted.
 
     Reads the other assay's table, if one is given, into OUT.
@@ -123,27 +130,26 @@ def _study(spec: RunSpec, out: Path, ledger: Ledger, notes: list[str]) -> Robust
 
     (out / OTHER).unlink(missing_ok=True)  # of a run that had one
     if spec.evaluation.other_expression is not None:
-        notes.append(_write_other_assay(spec, out, ledger, out / OTHER))
+        notes.append(_write_other_assay(spec, out, hashes, out / OTHER))
     tables = [out / name for name in (NORMAL_LIKE, OTHER) if (out / name).exists()]
-    inputs = [[path.name, ledger.hashes.sha256_of(path)] for path in tables]
+    inputs = [[path.name, hashes.sha256_of(path)] for path in tables]
     n_draws = spec.evaluation.n_perturbations
     study = make_study(read_perturbation_tables(out, spec.expression), n_draws, hash_of(inputs))
     notes += study.left_out
     return study
 
 
-def _write_other_assay(spec: RunSpec, out: Path, ledger: Ledger, path: Path) -> str:
+def _write_other_assay(spec: RunSpec, out: Path, hashes: HashMemory, path: Path) -> str:
     """Write the cohort's patients as the other assay measured them; return a note."""
     from crosstype.cohort.second_assay import read_other_assay
     from crosstype.expression.cache import ExpressionCache
     from crosstype.expression.matrix import load_expression, save_expression
     from crosstype.io.tables import read_stage_table
-    from crosstype.workflow.cohort import of_genes
 
     assert spec.evaluation.other_expression is not None
     table = read_stage_table(out / "cohort.csv", ["patient_id", "label"])
     labels = dict(table.select("patient_id", "label").iter_rows())
-    cache = ExpressionCache(out / ".stages" / "expression", ledger.hashes.sha256_of)
+    cache = ExpressionCache(out / ".stages" / "expression", hashes.sha256_of)
     cohort = load_expression(out / "expression.npz")
     other, note = read_other_assay(
         spec.evaluation.other_expression, of_genes(spec.expression), cohort, labels, cache.read
@@ -161,14 +167,8 @@ def _n_perturbations(spec: RunSpec) -> int:
     return spec.evaluation.n_perturbations if spec.evaluation.rna_loss else 0
 
 
-def _unplaced(spec: ExpressionSpec) -> ExpressionSpec:
-    from crosstype.workflow.cohort import unplaced_expression
-
-    return unplaced_expression(spec)
-
-
 def make_plan(
-    spec: RunSpec, protocol: Protocol, out: Path, ledger: Ledger
+    spec: RunSpec, protocol: Protocol, out: Path, hashes: HashMemory
 ) -> tuple[Plan, list[str]]:
     """Return what the training jobs need to know, and what was found of the gene sets."""
     from crosstype.crossval.plan import Plan
@@ -187,20 +187,21 @@ def make_plan(
     if spec.models.gene_sets is not None:
         genes = load_expression(out / "expression.npz").genes
         gene_sets, notes = read_token_sets(spec.models.gene_sets, genes, spec.models.least_genes)
-    study = _study(spec, out, ledger, notes) if spec.evaluation.rna_loss else None
+    study = _study(spec, out, hashes, notes) if spec.evaluation.rna_loss else None
     plan = Plan(
         out=out,
         classes=tuple(one.name for one in spec.cohort.classes),
         slides={patient: paths for patient, paths in files.items() if patient in shown},
         protocol=protocol,
-        expression=_unplaced(spec.expression),
+        expression=unplaced_expression(spec.expression),
         model=replace(spec.models, gene_sets=None),
         training=spec.training,
         seed=spec.folds.seed,
         n_shuffles=spec.evaluation.n_shuffles,
         study=study,
-        inputs=hash_of([ledger.hashes.sha256_of(out / name) for name in names]),
+        inputs=hash_of([hashes.sha256_of(out / name) for name in names]),
         gene_sets=gene_sets,
         has_covariates=bool(spec.cohort.covariates),
+        code=code_version(*Train.modules),
     )
     return plan, notes
