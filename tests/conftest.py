@@ -16,6 +16,7 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 # Shapes and types on signatures are checked in tests only. Not the packages that annotate with
 # polars types: beartype refuses those whose repr differs from the name.
@@ -72,7 +73,7 @@ n_gene_tokens = 2
 [training]
 models = [{models}]
 learning_rate = {learning_rate}
-max_epochs = 3
+max_epochs = {max_epochs}
 patience = 3
 batch_size = 8
 
@@ -82,6 +83,8 @@ n_shuffles = {n_shuffles}
 
 [report]
 figure_page = {figure_page}
+
+{more}
 """
 SETTINGS: dict[str, Any] = {
     "protocol": "strict",
@@ -90,7 +93,11 @@ SETTINGS: dict[str, Any] = {
     "n_shuffles": 1,
     "figure_page": "false",  # its drawings take longer than the rest of such a run
     "models": ("image_only", "gene_only", "late", "cross_attention"),
+    "max_epochs": 3,
+    "more": "",  # other sections
 }
+NO_MAPS = "[explanation]\nn_maps = 0\n"
+"""A section for runs that draw no map of any patient: drawing takes longer than all else."""
 
 
 def write_tiny(folder: Path, n_patients: int = 16, **settings: Any) -> Path:
@@ -190,6 +197,29 @@ def write_demo_of_few(folder: Path) -> Path:
         return synthetic.write_demo(folder)
 
 
+Once = Callable[[str, Callable[[Path], object]], Path]
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Make a folder that all tests share, whichever worker needs it first; the others wait."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent  # each worker has a folder of its own below it
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        folder = shared / f"shared_{name}"
+        with FileLock(shared / f"{name}.lock"):
+            if not (folder / "made").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                (folder / "it").mkdir(parents=True)
+                make(folder / "it")
+                (folder / "made").touch()
+        return folder / "it"
+
+    return made
+
+
 @pytest.fixture(scope="session")
 def inline() -> type[InlineExecutor]:
     """The stand-in for the pool of processes."""
@@ -203,12 +233,30 @@ def tiny(tmp_path: Path) -> Tiny:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tiny, Path]:
+def finished(once: Once) -> tuple[Tiny, Path]:
     """A finished run to look at, not to change: the cohort and OUT."""
-    folder = tmp_path_factory.mktemp("finished")
-    made = Tiny(write_tiny(folder / "input", figure_page="true"))
-    made.run(folder / "out", last="report")
-    return made, folder / "out"
+
+    def make(folder: Path) -> None:
+        made = Tiny(write_tiny(folder / "input", figure_page="true"))
+        made.run(folder / "out", last="report")
+
+    folder = once("finished", make)
+    return Tiny(folder / "input" / "tiny.toml"), folder / "out"
+
+
+@pytest.fixture
+def copied(finished: tuple[Tiny, Path], tmp_path: Path) -> tuple[Tiny, Path]:
+    """A copy of the finished run to change: the cohort and OUT."""
+    tiny, out = finished
+    shutil.copytree(tiny.folder, tmp_path / "input")
+    shutil.copytree(out, tmp_path / "out")
+    return Tiny(tmp_path / "input" / "tiny.toml"), tmp_path / "out"
+
+
+@pytest.fixture(scope="session")
+def few_slides(once: Once) -> Path:
+    """The demo with a slide for every third patient, to copy: its folder, with demo.toml."""
+    return once("few_slides", write_demo_of_few)
 
 
 @pytest.fixture(scope="session")
