@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import shutil
@@ -127,6 +128,12 @@ def rewrite_config(path: Path, **settings: Any) -> Path:
     chosen["models"] = ", ".join(f'"{name}"' for name in chosen["models"])
     write_text(path, CONFIG.format(**chosen))
     return path
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of the garbage collector's sight: it looks through it often."""
+    gc.collect()
+    gc.freeze()
 
 
 class InlineExecutor(ProcessPoolExecutor):

@@ -15,6 +15,8 @@ from crosstype.files import write_text
 from crosstype.training.bags import Bags, Patients
 from crosstype.training.checkpoint import load_classifier, read_header
 
+from .conftest import NO_MAPS
+
 NORMAL_LIKE, UNLABELLED = "TCGA-A1-9001", "TCGA-A2-9002"
 CLASSES = ("Luminal", "Basal/Her2")
 MODELS = ("logistic_genes", "logistic_image", "image_only", "late", "cross_attention")
@@ -55,7 +57,7 @@ def with_apart(tiny: Any) -> Any:
 
 def test_they_are_predicted_by_the_mean_of_all_folds(with_apart: Any, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with_apart.change(repeats=2)
+    with_apart.change(repeats=2, more=NO_MAPS)
     with_apart.run(out, last="report")
     reasons = dict(pl.read_csv(out / "apart.csv").iter_rows())
     assert reasons[NORMAL_LIKE] == "label 'BRCA.Normal' is in no class"

@@ -14,6 +14,8 @@ from crosstype.errors import ConfigError
 from crosstype.features.layouts import write_features
 from crosstype.models.baselines import BASELINES
 
+from .conftest import NO_MAPS
+
 NAMES = ("red", "green", "blue, dark")
 CLASSES = "".join(f'[[cohort.classes]]\nname = "{name}"\nlabels = ["{name}"]\n' for name in NAMES)
 
@@ -36,7 +38,7 @@ def rewrite_as_three_classes(tiny: Any) -> None:
     for patient in ids:
         tiles = rng.normal(size=(3, 6)).astype(np.float32)
         write_features(tiny.folder / "features" / f"{patient}.h5", tiles)
-    tiny.change(models=("gene_only", "late"), n_shuffles=1)
+    tiny.change(models=("gene_only", "late"), n_shuffles=1, more=NO_MAPS)
     text = tiny.config.read_text()
     start, end = text.index("[[cohort.classes]]"), text.index("[features]")
     text = text[:start] + CLASSES + text[end:]

@@ -15,6 +15,8 @@ from crosstype.files import write_text
 from crosstype.pipeline import Run, run
 from crosstype.training.checkpoint import read_header
 
+from .conftest import NO_MAPS
+
 MODELS = ("image_only", "gene_only", "late", "cross_attention")
 UNTOUCHED = ["image_only", "gene_only", "late", "logistic_both", "majority"]
 
@@ -50,6 +52,7 @@ def test_a_run_with_covariates_and_the_same_without(
     covered: Any, finished: tuple[Any, Path], tmp_path: Path
 ) -> None:
     out, without = tmp_path / "out", finished[1]
+    write_text(covered.config, covered.config.read_text(encoding="utf-8") + NO_MAPS)
     covered.run(out, last="report")
     auroc = pl.read_csv(out / "metrics.csv").filter(
         (pl.col("model") == "logistic_clinical")
@@ -79,7 +82,7 @@ def test_a_run_with_covariates_and_the_same_without(
     assert not any(name.startswith("cross_attention") for name in same)
 
     # Without the keys again, into the same OUT: as if there had never been any.
-    covered.change()
+    covered.change(more=NO_MAPS)
     covered.run(out, last="report")
     for name in ("predictions.csv", "modality_use.csv", "metrics.csv", "report.html"):
         own = (out / name).read_bytes()

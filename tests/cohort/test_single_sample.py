@@ -20,6 +20,8 @@ from crosstype.config.read import read_config
 from crosstype.errors import CohortError, ConfigError
 from crosstype.files import write_text
 
+from ..conftest import NO_MAPS
+
 
 @parametrize_with_checks([NormalRanks(), MedianRatio(), MedianRatio("log")])
 def test_scikit_learns_own_suite(estimator: Any, check: Any) -> None:
@@ -142,9 +144,9 @@ def test_gene_sets_of_a_spectrum_contradict_it(tiny: Any, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["ranks", "scaled"])
 def test_a_whole_run_uses_it(tiny: Any, tmp_path: Path, kind: str) -> None:
-    """From the config to the report."""
-    tiny.change(models=("gene_only",), n_shuffles=0)
+    """From the config to the explanation."""
+    tiny.change(models=("gene_only",), n_shuffles=0, more=NO_MAPS)
     section = f'\n[expression]\nrepresentation = "{kind}"\nunit = "linear"\n'
     write_text(tiny.config, tiny.config.read_text() + section)
-    tiny.run(tmp_path / "out", last="report")
-    assert (tmp_path / "out" / "report.html").exists()
+    tiny.run(tmp_path / "out", last="explain")
+    assert (tmp_path / "out" / "explanation" / "attributions.csv").exists()
