@@ -57,7 +57,7 @@ def with_apart(tiny: Any) -> Any:
 
 def test_they_are_predicted_by_the_mean_of_all_folds(with_apart: Any, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with_apart.change(repeats=2, more=NO_MAPS)
+    with_apart.change(repeats=2, max_epochs=1, more=NO_MAPS)
     with_apart.run(out, last="report")
     reasons = dict(pl.read_csv(out / "apart.csv").iter_rows())
     assert reasons[NORMAL_LIKE] == "label 'BRCA.Normal' is in no class"
@@ -91,6 +91,7 @@ def test_they_are_predicted_by_the_mean_of_all_folds(with_apart: Any, tmp_path: 
 
 
 def test_nothing_fitted_changes_when_one_is_added_or_poisoned(tiny: Any, tmp_path: Path) -> None:
+    tiny.change(models=("cross_attention",), max_epochs=1)
     tiny.run(tmp_path / "without", "train")
     before = checksums(tmp_path / "without")
     add(tiny.folder, NORMAL_LIKE, "BRCA.Normal")

@@ -1,13 +1,14 @@
 """What README and docs say is what the program does."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from crosstype.cli.app import app
+from crosstype.cli.app import app, main
 from crosstype.config.read import read_config
 from crosstype.demo.synthetic import write_demo
 from crosstype.pipeline import Run, run
@@ -61,6 +62,31 @@ def test_the_pages_and_the_reference_build_strictly(tmp_path):
     assert "crosstype.pipeline.run" in (tmp_path / "reference" / "index.html").read_text("utf-8")
 
 
+def test_the_tutorials_commands_run_one_after_another(tmp_path, few_slides, inline, monkeypatch):
+    """In this process and on a third of the slides; as it stands it runs with `make long`."""
+    tutorial = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    shutil.copytree(few_slides, tmp_path / "tutorial" / "input")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("crosstype.training.crossval.ProcessPoolExecutor", inline)
+    monkeypatch.setattr("sys.excepthook", sys.excepthook)
+    for language, block in re.findall(r"```(\w+)\n(.*?)```", tutorial, re.DOTALL):
+        if language == "toml":
+            few = block.replace("n_tiles = 8", "n_tiles = 4") + "\n[explanation]\nn_maps = 0\n"
+            (tmp_path / "tutorial" / "tutorial.toml").write_text(few, encoding="utf-8")
+        elif language == "python":
+            exec(block, {})
+        else:
+            for line in block.splitlines():
+                if line.split()[1] != "demo":
+                    monkeypatch.setattr("sys.argv", line.split())
+                    with pytest.raises(SystemExit) as left:
+                        main()
+                    assert left.value.code in (0, None), line
+    assert "Basal/Her2" in (tmp_path / "tutorial" / "results" / "report.html").read_text("utf-8")
+    assert (tmp_path / "tutorial" / "new.csv").is_file()
+
+
+@pytest.mark.long
 def test_the_tutorial_runs_as_it_stands(tmp_path):
     tutorial = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
     settings = {"cwd": tmp_path, "capture_output": True, "text": True}

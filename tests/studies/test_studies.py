@@ -40,7 +40,7 @@ def judged(study: Study, spec: Any) -> pl.DataFrame:
 
 @pytest.mark.usefixtures("_inline")
 def test_the_ablation_changes_one_thing_at_a_time(tiny: Any, tmp_path: Path) -> None:
-    tiny.change(max_epochs=1)
+    tiny.change(max_epochs=1, n_shuffles=0)
     spec = read_config(tiny.config)
     study = ablation(spec, tmp_path / "out", HOW)
     table = judged(study, spec)
@@ -68,7 +68,7 @@ def test_the_ablation_changes_one_thing_at_a_time(tiny: Any, tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("_inline")
 def test_the_replay_mends_each_fault_and_marks_what_leaks(tiny: Any, tmp_path: Path) -> None:
-    tiny.change(max_epochs=1)
+    tiny.change(max_epochs=1, n_shuffles=0)
     spec = read_config(tiny.config)
     table = judged(replay(spec, tmp_path / "out", Silence()), spec)
     leaks = dict(table.unique("row").select("row", "protocol").iter_rows())

@@ -63,7 +63,7 @@ def poison(folder: Path, patient: str) -> None:
 def test_poison_in_a_test_patient_reaches_nothing_fitted(
     protocol: str, models: tuple[str, ...], tmp_path: Path, tiny: Any
 ) -> None:
-    tiny.change(protocol=protocol, models=models, n_shuffles=0)
+    tiny.change(protocol=protocol, models=models, n_shuffles=0, max_epochs=1)
     tiny.run(tmp_path / "clean", "train")
     before = checksums(tmp_path / "clean")
     assert len(before) == 2 * len((*models, *ALWAYS_RUN))

@@ -101,7 +101,8 @@ def study(
     tiny: Any, more: str = "", protocol: str = "strict", models: tuple[str, ...] = MODELS
 ) -> None:
     """Set the tiny cohort's config to a study of lost expression."""
-    tiny.change(models=models, n_shuffles=0, protocol=protocol, more=NO_MAPS)
+    how: dict[str, Any] = {"n_shuffles": 0, "max_epochs": 1, "more": NO_MAPS}
+    tiny.change(models=models, protocol=protocol, **how)
     text = f"[evaluation]\nrna_loss = true\nn_losses = 2\n{more}"
     tiny.config.write_text(tiny.config.read_text().replace("[evaluation]\n", text))
 
@@ -179,10 +180,10 @@ def test_normal_like_patients_are_mixed_in_and_are_nobody_of_the_cohort(
 
 
 def test_what_models_learn_does_not_depend_on_the_study(tiny: Any, tmp_path: Path) -> None:
-    tiny.change(models=("cross_attention",), n_shuffles=0)
+    tiny.change(models=("cross_attention",), n_shuffles=0, max_epochs=1)
     tiny.run(tmp_path / "without", "train")
     write_other_assay(tiny.folder, 12)
-    study(tiny, 'other_expression = "other.tsv"\n')
+    study(tiny, 'other_expression = "other.tsv"\n', models=("cross_attention",))
     tiny.run(tmp_path / "with", "train")
     name = "models/cross_attention/0_0.safetensors"
     assert (tmp_path / "with" / name).read_bytes() == (tmp_path / "without" / name).read_bytes()
