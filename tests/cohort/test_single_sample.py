@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from tests.conftest import NO_MAPS
 
 from crosstype.cohort.genes import pipeline_from_state, pipeline_state
 from crosstype.cohort.preprocess import make_preprocessing
@@ -19,8 +20,6 @@ from crosstype.cohort.spec import ExpressionSpec
 from crosstype.config.read import read_config
 from crosstype.errors import CohortError, ConfigError
 from crosstype.files import write_text
-
-from ..conftest import NO_MAPS
 
 
 @parametrize_with_checks([NormalRanks(), MedianRatio(), MedianRatio("log")])

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from tests.conftest import Once, Tiny, write_tiny
 
 from crosstype.config.read import read_config
 from crosstype.errors import ConfigError, TrainingError
@@ -21,8 +22,6 @@ from crosstype.files import write_text
 from crosstype.stages import Ledger
 from crosstype.train_stage import make_plan
 from crosstype.training.bench import Bench
-
-from ..conftest import Once, Tiny, write_tiny
 
 HOSTILE = "<script>alert(1)</script>"
 SETS = "ODD\tx\tGENE1\tGENE3\tGENE5\tGENE7\tGENE9\n" + (
