@@ -17,6 +17,20 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+QUICK = """
+[explanation]
+n_maps = 0
+
+[evaluation]
+n_bootstrap = 100
+n_shuffles = 1
+
+[report]
+figure_page = false
+patient_pages = false
+"""
+
+
 def _script(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
@@ -63,7 +77,7 @@ def test_the_pages_and_the_reference_build_strictly(tmp_path):
 
 
 def test_the_tutorials_commands_run_one_after_another(tmp_path, few_slides, inline, monkeypatch):
-    """In this process and on a third of the slides; as it stands it runs with `make long`."""
+    """In this process, few slides, short training; as it stands it runs with `make long`."""
     tutorial = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
     shutil.copytree(few_slides, tmp_path / "tutorial" / "input")
     monkeypatch.chdir(tmp_path)
@@ -71,8 +85,10 @@ def test_the_tutorials_commands_run_one_after_another(tmp_path, few_slides, inli
     monkeypatch.setattr("sys.excepthook", sys.excepthook)
     for language, block in re.findall(r"```(\w+)\n(.*?)```", tutorial, re.DOTALL):
         if language == "toml":
-            few = block.replace("n_tiles = 8", "n_tiles = 4") + "\n[explanation]\nn_maps = 0\n"
-            (tmp_path / "tutorial" / "tutorial.toml").write_text(few, encoding="utf-8")
+            quick = block.replace("n_tiles = 8", "n_tiles = 4") + QUICK
+            quick = quick.replace("[training]\n", "[training]\nmax_epochs = 2\npatience = 2\n")
+            quick = quick.replace("[folds]\n", "[folds]\nn_inner_folds = 2\n")
+            (tmp_path / "tutorial" / "tutorial.toml").write_text(quick, encoding="utf-8")
         elif language == "python":
             exec(block, {})
         else:
