@@ -1,43 +1,32 @@
-"""Large tables of numbers behind a few text columns, read fast and in bounded memory.
+"""Large tables of numbers behind a few text columns, read by polars.
 
-Blocks of lines are decompressed by one thread while the one before is parsed. Whatever is unusual
-(quotes that do more than wrap, rows of another length, text among the numbers) goes the slow way
-of `tables`, which names every fault; both give the same numbers.
+Whatever is unusual (quotes that do more than wrap, rows of another length, text among the numbers)
+is read by `tables`, which is slower and names every fault; both give the same numbers. What was
+read is kept by `expression.cache`.
 """
 
 from __future__ import annotations
 
+import gzip
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
-from isal import igzip, igzip_lib
 from polars.exceptions import PolarsError
 
 from crosstype.errors import Fault, TableError
 from crosstype.io.delimited import separator_of, without_comments, without_plain_quotes
 from crosstype.io.tables import MISSING, Table, parse_numbers, read_grid
 
-BLOCK_BYTES = 8 << 20
-"""Text that is parsed at once; small, so that memory stays near that of the numbers."""
 HEAD_LINES = 60
 """Lines from which text columns are told."""
 PANDAS_INDEX = "__index_level_0__"
 SPELLINGS = sorted({form for word in MISSING for form in (word, word.upper(), word.title())})
 
-MOST_COLUMNS = 4096
-"""Columns up to which polars reads fastest column by column."""
-PARSERS = 2
-"""Blocks parsed at once: what Python does for one goes on beside what polars does for another."""
-
-_Part = tuple[list[list[str]], np.ndarray]
 TextColumns = Callable[[Table], list[int]]
 """Gives the positions of columns that hold text, from the first lines of a table."""
 
@@ -119,61 +108,49 @@ def _check_finite(path: Path, names: list[str], values: np.ndarray) -> None:
 
 
 def _read_quickly(path: Path, text_columns: TextColumns) -> NumberTable | None:
-    """Return the table if it is plain, else None."""
+    """Return the table if polars reads it as it is, else None."""
     try:
-        with _opened(path) as handle:
-            blocks = _blocks(handle)
-            first = next(blocks, b"")
-            plan = _plan_of(path, first, text_columns)
-            if plan is None:
+        plan = _plan_of(path, text_columns)
+        if plan is None:
+            return None
+        try:
+            frame = _read_csv(plan, None)
+        except PolarsError:  # looking for spellings of "missing" takes thrice as long
+            if plan.n_texts > 1:  # of which one may be spelled so
                 return None
-            parts = list(_parsed(chain([plan.body], blocks), plan))
+            frame = _read_csv(plan, SPELLINGS)
     except UNUSUAL:
         return None
-    texts = [[cell for part in parts for cell in part[0][i]] for i in range(plan.n_texts)]
-    n_rows, n_numbers = len(texts[0]), len(plan.names) - plan.n_texts
-    if not n_rows * n_numbers:
+    # polars refuses rows that are too long and fills up those that are too short.
+    n_separators = frame.height * (len(plan.names) - 1)
+    if not frame.height or plan.body.count(plan.separator) != n_separators:
         return None
-    # In the order in which parts are: whoever turns genes x samples has nothing to copy.
-    turned = parts[0][1].flags.f_contiguous
-    values = np.empty((n_rows, n_numbers), dtype=np.float32, order="F" if turned else "C")
-    end = n_rows
-    while parts:  # from the back, so that each part can be let go
-        part = parts.pop()[1]
-        values[end - len(part) : end] = part
-        end -= len(part)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite
+        values = frame[:, plan.n_texts :].to_numpy().astype(np.float32)
+    texts = frame.get_columns()[: plan.n_texts]
+    cells = [one.fill_null("").str.strip_chars().to_list() for one in texts]
+    if np.isinf(values).any() or not all(cells[0]):
+        return None
     titles = plan.names[: plan.n_texts]
     return NumberTable(
-        path, tuple(zip(titles, texts, strict=True)), plan.names[plan.n_texts :], values
+        path, tuple(zip(titles, cells, strict=True)), plan.names[plan.n_texts :], values
     )
 
 
-def _parsed(blocks: Iterable[bytes], plan: _Plan) -> Iterator[_Part]:
-    """Give the parts of the table, a few blocks parsed at once."""
-    waiting: deque[Future[_Part]] = deque()
-    with ThreadPoolExecutor(PARSERS) as parsers:
-        for block in blocks:
-            waiting.append(parsers.submit(_parse_block, block, plan))
-            if len(waiting) > PARSERS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-class _UnusualError(Exception):
-    """A block that only the slow way can read."""
-
-
-UNUSUAL: tuple[Any, ...] = (
-    OSError, EOFError, zlib.error, igzip_lib.IsalError, UnicodeDecodeError, PolarsError,
-    _UnusualError,
-)  # fmt: skip
-"""What sends a file the slow way, which says what is wrong."""
+UNUSUAL: tuple[Any, ...] = (*(OSError, EOFError, zlib.error, UnicodeDecodeError, PolarsError),)
+"""Errors after which `tables` reads the file, and states what is wrong."""
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What the first block says of all: the column names, the separator, and the first rows."""
+    """How polars is to read a table.
+
+    Attributes:
+        names: every column.
+        separator: between cells.
+        n_texts: the first so many columns are text.
+        body: the rows, without plain quotes.
+    """
 
     names: tuple[str, ...]
     separator: bytes
@@ -181,114 +158,43 @@ class _Plan:
     body: bytes
 
 
-def _opened(path: Path) -> IO[bytes]:
-    """Open a file, decompressing gzip (by ISA-L, twice as fast as zlib)."""
-    with path.open("rb") as handle:
-        is_gzip = handle.read(2) == b"\x1f\x8b"
-    opened: IO[bytes] = igzip.open(path) if is_gzip else path.open("rb")  # type: ignore[no-untyped-call]
-    return opened
+def _read_csv(plan: _Plan, missing: list[str] | None) -> pl.DataFrame:
+    kinds = [pl.String if i < plan.n_texts else pl.Float64 for i in range(len(plan.names))]
+    return pl.read_csv(
+        plan.body,
+        has_header=False,
+        schema={str(i): kind for i, kind in enumerate(kinds)},
+        separator=plan.separator.decode(),
+        null_values=missing,
+    )
 
 
-def _blocks(handle: IO[bytes]) -> Iterator[bytes]:
-    """Give blocks of whole lines, the next one read by a thread meanwhile."""
-    with ThreadPoolExecutor(1) as reader:
-        rest, coming = b"", reader.submit(handle.read, BLOCK_BYTES)
-        while data := coming.result():
-            coming = reader.submit(handle.read, BLOCK_BYTES)
-            whole, line_end, tail = (rest + data).rpartition(b"\n")
-            rest = tail
-            if line_end:
-                yield whole
-        if rest:
-            yield rest
-
-
-def _plan_of(path: Path, first: bytes, text_columns: TextColumns) -> _Plan | None:
+def _plan_of(path: Path, text_columns: TextColumns) -> _Plan | None:
     """Return how to read the table; None if its beginning is unusual."""
-    if b"\r" in first or b"\0" in first[:4096] or first[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    data = path.read_bytes()
+    if data[:2] == b"\x1f\x8b":
+        data = gzip.decompress(data)
+    if b"\r" in data or b"\0" in data[:4096] or data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return None
-    _, text = without_comments(first.removeprefix(b"\xef\xbb\xbf"))
+    _, text = without_comments(data.removeprefix(b"\xef\xbb\xbf"))
     try:
         separator = separator_of(path.name, text)
     except TableError:
         return None
     text = without_plain_quotes(text, separator)
-    header, _, body = text.partition(b"\n")
-    rows = [line.split(separator) for line in islice(body.split(b"\n", HEAD_LINES), HEAD_LINES)]
+    header, _, body = text.rstrip(b"\n").partition(b"\n")
+    lines = body.split(b"\n", HEAD_LINES)[:HEAD_LINES] if body else []
+    rows = [one.split(separator) for one in lines]
     names = tuple(header.decode("utf-8", "strict").split(separator.decode()))
-    if len(names) + 1 == len(rows[0]):
+    if rows and len(names) + 1 == len(rows[0]):
         names = ("", *names)
-    if any(not name.strip() for name in names[1:]) or any(len(r) != len(names) for r in rows):
+    if not rows or b'"' in body or any(not name.strip() for name in names[1:]):
+        return None
+    if any(len(row) != len(names) for row in rows):
         return None
     schema = {str(i): pl.String for i in range(len(names))}
     cells = pl.DataFrame([[cell.decode() for cell in row] for row in rows], schema, orient="row")
     texts = text_columns(Table(path, names, cells, range(2, 2 + len(rows))))
-    n_texts = len(texts)
-    return _Plan(names, separator, n_texts, body) if texts == list(range(n_texts)) else None
-
-
-def _parse_column(column: bytes, missing: list[str]) -> pl.Series:
-    return pl.read_csv(
-        column + b"\n",
-        has_header=False,
-        schema={"number": pl.Float64},
-        separator="\x1f",
-        quote_char=None,
-        null_values=missing,
-    )["number"]
-
-
-def _parse_block(block: bytes, plan: _Plan) -> _Part:
-    """Return a block's text columns and its numbers."""
-    block = without_plain_quotes(block, plan.separator).rstrip(b"\n")
-    if b'"' in block or b"\r" in block:
-        raise _UnusualError
-    texts, values = _as_columns(block, plan) or _as_one_column(block, plan)
-    if np.isinf(values).any() or not all(texts[0]):
-        raise _UnusualError
-    return texts, values
-
-
-def _as_columns(block: bytes, plan: _Plan) -> _Part | None:
-    """Read column by column; None if there are too many, or anything is missing or unusual."""
-    if len(plan.names) > MOST_COLUMNS:
+    if texts != list(range(len(texts))):
         return None
-    texts = {str(i): pl.String for i in range(plan.n_texts)}
-    numbers = {str(i): pl.Float64 for i in range(plan.n_texts, len(plan.names))}
-    try:
-        frame = pl.read_csv(
-            block,
-            has_header=False,
-            schema={**texts, **numbers},
-            separator=plan.separator.decode(),
-            quote_char=None,
-        )
-    except PolarsError:
-        return None
-    if frame.to_series(-1).null_count():  # so does a row that is too short look
-        return None
-    cells = [frame[name].fill_null("").str.strip_chars().to_list() for name in texts]
-    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and named slowly
-        return cells, frame.select(list(numbers)).to_numpy().astype(np.float32)
-
-
-def _as_one_column(block: bytes, plan: _Plan) -> _Part:
-    """Read all numbers as one long column: as fast for 20,000 columns as for three."""
-    rows = [line.split(plan.separator, plan.n_texts) for line in block.split(b"\n")]
-    n_numbers = len(plan.names) - plan.n_texts
-    if any(
-        len(row) != plan.n_texts + 1 or row[-1].count(plan.separator) != n_numbers - 1
-        for row in rows
-    ):
-        raise _UnusualError
-    column = b"\n".join(row[-1] for row in rows).replace(plan.separator, b"\n")
-    try:
-        numbers = _parse_column(column, [])
-    except PolarsError:  # looking for spellings of "missing" takes thrice as long
-        numbers = _parse_column(column, SPELLINGS)
-    if len(numbers) != len(rows) * n_numbers:
-        raise _UnusualError
-    with np.errstate(over="ignore"):
-        values = numbers.fill_null(float("nan")).to_numpy().astype(np.float32)
-    texts = [[row[i].decode().strip() for row in rows] for i in range(plan.n_texts)]
-    return texts, values.reshape(len(rows), n_numbers)
+    return _Plan(names, separator, len(texts), body)
