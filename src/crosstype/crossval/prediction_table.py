@@ -14,7 +14,7 @@ import polars as pl
 
 from crosstype.cohort.unlabelled import UNLABELLED, read_unlabelled
 from crosstype.crossval.plan import Job, Plan
-from crosstype.io.tables import write_table
+from crosstype.io import schema
 
 
 def write_unlabelled_predictions(
@@ -30,7 +30,7 @@ def write_unlabelled_predictions(
     for job, record in records:
         said.setdefault(job.model, []).append(record["unlabelled"])
     frames = [_frame(plan, reasons, model, np.array(each)) for model, each in said.items()]
-    write_table(path, pl.concat(frames))
+    schema.UNLABELLED_PREDICTIONS.write_as(path, pl.concat(frames), plan.classes)
 
 
 def _frame(plan: Plan, reasons: dict[str, str], model: str, each: np.ndarray) -> pl.DataFrame:
@@ -40,11 +40,10 @@ def _frame(plan: Plan, reasons: dict[str, str], model: str, each: np.ndarray) ->
         "reason": list(reasons.values()),
         "model": [model] * len(reasons),
         "predicted": [plan.classes[number] for number in mean.argmax(axis=1)],
+        "n_models": [len(each)] * len(reasons),
     }
-    kinds = dict.fromkeys(columns, pl.String)
     probabilities = {f"probability_{name}": mean[:, i] for i, name in enumerate(plan.classes)}
-    frame = pl.DataFrame(columns, schema=kinds).with_columns(n_models=pl.lit(len(each)))
-    return frame.with_columns(**{name: pl.Series(v) for name, v in probabilities.items()})
+    return schema.UNLABELLED_PREDICTIONS.frame(columns | probabilities, plan.classes)
 
 
 def prediction_rows(
@@ -75,4 +74,4 @@ def prediction_rows(
         f"probability_{name}": [float(row[number]) for row in probabilities]
         for number, name in enumerate(classes)
     }
-    return pl.DataFrame(columns | each)
+    return schema.PREDICTIONS.frame(columns | each, classes)
