@@ -164,11 +164,9 @@ def read_covariates(spec: CohortSpec, patient_ids: Sequence[str]) -> Covariates:
 
 def write_covariates(path: Path, covariates: Covariates) -> None:
     """Write covariates.csv: patient_id, then each covariate as written in its table."""
-    columns = dict(zip(covariates.names, covariates.words.T.tolist(), strict=True))
-    known = {"patient_id": covariates.patient_ids, **columns}
-    schema.COVARIATES.write_as(
-        path, schema.COVARIATES.frame(known, covariates.names), covariates.names
-    )
+    rows = zip(covariates.patient_ids, *covariates.words.T.tolist(), strict=True)
+    table = schema.COVARIATES.frame(list(rows), covariates.names)
+    schema.COVARIATES.write_as(path, table, covariates.names)
 
 
 def load_covariates(path: Path) -> Covariates:

@@ -35,15 +35,11 @@ def write_unlabelled_predictions(
 
 def _frame(plan: Plan, reasons: dict[str, str], model: str, each: np.ndarray) -> pl.DataFrame:
     mean = each.mean(axis=0).reshape(len(reasons), len(plan.classes))
-    columns = {
-        "patient_id": list(reasons),
-        "reason": list(reasons.values()),
-        "model": [model] * len(reasons),
-        "predicted": [plan.classes[number] for number in mean.argmax(axis=1)],
-        "n_models": [len(each)] * len(reasons),
-    }
-    probabilities = {f"probability_{name}": mean[:, i] for i, name in enumerate(plan.classes)}
-    return schema.UNLABELLED_PREDICTIONS.frame(columns | probabilities, plan.classes)
+    rows = [
+        (patient, reason, model, plan.classes[row.argmax()], len(each), *row.tolist())
+        for (patient, reason), row in zip(reasons.items(), mean, strict=True)
+    ]
+    return schema.UNLABELLED_PREDICTIONS.frame(rows, plan.classes)
 
 
 def prediction_rows(
@@ -61,17 +57,8 @@ def prediction_rows(
         classes: class names in order.
     """
     patients, labels = known
-    called, probabilities = said
-    columns = {
-        "patient_id": list(patients),
-        "model": [job.model] * len(patients),
-        "repeat": [job.repeat] * len(patients),
-        "fold": [job.fold] * len(patients),
-        "label": list(labels),
-        "predicted": [classes[number] for number in called],
-    }
-    each = {
-        f"probability_{name}": [float(row[number]) for row in probabilities]
-        for number, name in enumerate(classes)
-    }
-    return schema.PREDICTIONS.frame(columns | each, classes)
+    rows = [
+        (patient, job.model, job.repeat, job.fold, label, classes[number], *map(float, row))
+        for patient, label, number, row in zip(patients, labels, *said, strict=True)
+    ]
+    return schema.PREDICTIONS.frame(rows, classes)

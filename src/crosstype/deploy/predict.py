@@ -110,17 +110,10 @@ def write_predicted(served: PredictedPatients, artefact: Artefact, out: Path) ->
         raise CohortError(
             f"{out.name}: nobody can be served{why}. {beside.name} lists everyone with a reason."
         )
-    columns = {
-        "patient_id": list(served.patients.ids),
-        "model": [artefact.classifier.name] * len(served.patients),
-        "predicted": [artefact.classes[one] for one in served.called],
-        "modalities": list(served.modalities),
-    }
-    each = {
-        f"probability_{name}": served.probabilities[:, number].tolist()
-        for number, name in enumerate(artefact.classes)
-    }
-    table = schema.PREDICTED.frame(columns | each, artefact.classes)
+    model = [artefact.classifier.name] * len(served.patients)
+    called = [artefact.classes[one] for one in served.called]
+    columns = (served.patients.ids, model, called, *served.probabilities.T, served.modalities)
+    table = schema.PREDICTED.frame(list(zip(*columns, strict=True)), artefact.classes)
     schema.PREDICTED.write_as(out, table, artefact.classes)
 
 

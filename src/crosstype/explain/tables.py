@@ -13,15 +13,8 @@ from crosstype.explain.attention import Attention, PatientAttention, rank_of
 from crosstype.explain.attribution import Attributions
 from crosstype.explain.tile_locations import SlideTiles, TileLocations
 from crosstype.expression.genes.sets import MatchedSets
+from crosstype.io import schema
 from crosstype.io.files import replacing
-from crosstype.io.schema import (
-    ATTENTION,
-    ATTRIBUTIONS,
-    GENE_SET_ATTENTION,
-    GENE_SETS,
-    PATIENTS,
-    TableSchema,
-)
 from crosstype.io.tables import write_table
 
 
@@ -50,9 +43,9 @@ def write_tables(
     folder, n_tiles = how
     seen = [one.attributions for one in done if one.attributions.has_genes]
     tables = {
-        ATTRIBUTIONS: [one.gene_table(sets) for one in seen],
-        GENE_SETS: [one.set_table(sets) for one in seen] if sets else [],
-        PATIENTS: [one.attributions.patient_table() for one in done],
+        schema.ATTRIBUTIONS: [one.gene_table(sets) for one in seen],
+        schema.GENE_SETS: [one.set_table(sets) for one in seen] if sets else [],
+        schema.PATIENTS: [one.attributions.patient_table() for one in done],
     }
     for table, frames in tables.items():
         if frames:
@@ -60,11 +53,10 @@ def write_tables(
         else:  # two columns make even an empty one a table
             first = [one.name for one in table.columns[:2]]
             write_table(folder / table.name, pl.DataFrame(schema=dict.fromkeys(first, pl.String)))
-    looked = list(_looked(done, places))
-    _write_parts(folder, ATTENTION, (one for it in looked for one in _attention_rows(*it)))
-    _write_parts(
-        folder, GENE_SET_ATTENTION, (one for it in looked for one in _token_rows(*it, n_tiles))
-    )
+    attention = (one for it in _looked(done, places) for one in _attention_rows(*it))
+    _write_parts(folder, schema.ATTENTION, attention)
+    tokens = (one for it in _looked(done, places) for one in _token_rows(*it, n_tiles))
+    _write_parts(folder, schema.GENE_SET_ATTENTION, tokens)
 
 
 def _looked(
@@ -76,7 +68,7 @@ def _looked(
             yield one.attention.model, patient, looked, places.of(patient)
 
 
-def _write_parts(folder: Path, table: TableSchema, frames: Iterator[pl.DataFrame]) -> None:
+def _write_parts(folder: Path, table: schema.TableSchema, frames: Iterator[pl.DataFrame]) -> None:
     """Write a long table piece by piece, whole or not at all."""
     with replacing(folder / table.name) as temporary, temporary.open("wb") as handle:
         table.frame().write_csv(handle, line_terminator="\n")
@@ -104,7 +96,7 @@ def _attention_rows(
             "rank": rank[slide.bag],
             "n_models": looked.n_models,
         }
-        yield ATTENTION.frame(columns)
+        yield schema.ATTENTION.frame(columns)
 
 
 def _token_rows(
@@ -121,4 +113,4 @@ def _token_rows(
             slide = next(one for one in slides if place < one.bag.stop)
             value = float(attention[place])
             rows.append((patient_id, slide.slide_id, model, token, place - slide.first, value))
-        yield GENE_SET_ATTENTION.frame(rows)
+        yield schema.GENE_SET_ATTENTION.frame(rows)
