@@ -12,7 +12,7 @@ help:
 	@echo "make test   install, then checks and tests with sampled counts"
 	@echo "make coverage  the same tests, refused below 90% of the branches"
 	@echo "make long   the tests with full counts"
-	@echo "make real   the tests on real data (CROSSTYPE_DATA=folder of the data)"
+	@echo "make real   all tests on real data, the long ones too (CROSSTYPE_DATA=folder of the data)"
 	@echo "make docs   refresh what README and docs show of the demo and the settings"
 	@echo "make site   the documentation as pages, built strictly, in site/"
 	@echo "make results  measure the README's results table (CROSSTYPE_DATA=folder of the data)"
@@ -21,9 +21,12 @@ help:
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	# Not compiled: most modules are never imported, and those that are compile themselves.
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check \
 		-c constraints.txt -e ".[dev]"
+	# Compiled here, on two cores where pip uses one: where Python may not write bytecode, as in most
+	# container images, every process would compile torch anew, 7 seconds each. Some packages carry
+	# templates that are no Python; that they do not compile is no fault.
+	$(BIN)/python -m compileall -q -j 2 $(VENV)/lib >/dev/null || true
 	touch $@
 
 demo: $(INSTALLED)

@@ -14,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from crosstype.cohort.spec import ClassSpec
 from crosstype.config.run_spec import RunSpec
 from crosstype.config.toml import field_docs, toml
-from crosstype.config.validate import RANGES
+from crosstype.types import bounds_of
 
 PAGE = Path(__file__).with_name("config.md")
 OPENING = """\
@@ -40,15 +40,15 @@ def build_page() -> str:
     parts = [OPENING]
     for section in fields(default):
         spec = getattr(default, section.name)
-        parts.append(_table(f"[{section.name}]", type(spec), section.name, spec))
+        parts.append(_table(f"[{section.name}]", type(spec), spec))
         if section.name == "cohort":
-            parts.append(_table("[[cohort.classes]]", ClassSpec, "cohort.classes", None))
+            parts.append(_table("[[cohort.classes]]", ClassSpec, None))
     return "\n".join(parts)
 
 
-def _table(title: str, kind: type[Any], section: str, default: object | None) -> str:
+def _table(title: str, kind: type[Any], default: object | None) -> str:
     """Return a heading, the spec's first sentence and a table of its fields."""
-    docs, hints = field_docs(kind), get_type_hints(kind)
+    docs, hints, bounds = field_docs(kind), get_type_hints(kind), bounds_of(kind)
     about = (kind.__doc__ or "").strip().splitlines()[0]
     lines = [f"## `{title}`", "", about, "", "| key | value | default | what it does |"]
     lines.append("|---|---|---|---|")
@@ -60,10 +60,9 @@ def _table(title: str, kind: type[Any], section: str, default: object | None) ->
         if default is None:
             shown = "must be given"
         cells = [f"`{one.name}`", _kind(hints[one.name]), shown, docs[one.name]]
-        low, high = RANGES.get((section, one.name), (None, None))
-        if low is not None and high is not None:
-            reach = f"{low:,} or more" if high == float("inf") else f"{low:,} to {high:,}"
-            cells[1] += f", {reach}"
+        if one.name in bounds:
+            low, high = bounds[one.name].low, bounds[one.name].high
+            cells[1] += f", {low:,} or more" if high == float("inf") else f", {low:,} to {high:,}"
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join([*lines, ""])
 

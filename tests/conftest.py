@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import shutil
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 # Shapes and types on signatures are checked in tests only. Not the packages that annotate with
 # polars types: beartype refuses those whose repr differs from the name.
@@ -73,7 +73,7 @@ n_gene_tokens = 2
 [training]
 models = [{models}]
 learning_rate = {learning_rate}
-max_epochs = 3
+max_epochs = {max_epochs}
 patience = 3
 batch_size = 8
 
@@ -83,6 +83,8 @@ n_shuffles = {n_shuffles}
 
 [report]
 figure_page = {figure_page}
+
+{more}
 """
 SETTINGS: dict[str, Any] = {
     "protocol": "strict",
@@ -91,7 +93,11 @@ SETTINGS: dict[str, Any] = {
     "n_shuffles": 1,
     "figure_page": "false",  # its drawings take longer than the rest of such a run
     "models": ("image_only", "gene_only", "late", "cross_attention"),
+    "max_epochs": 3,
+    "more": "",  # other sections
 }
+NO_MAPS = "[explanation]\nn_maps = 0\n"
+"""A section for runs that draw no map of any patient: drawing takes longer than all else."""
 
 
 def write_tiny(folder: Path, n_patients: int = 16, **settings: Any) -> Path:
@@ -123,30 +129,10 @@ def rewrite_config(path: Path, **settings: Any) -> Path:
     return path
 
 
-class InlineExecutor(ProcessPoolExecutor):
-    """Stands in for the pool of processes where a test does not need real ones."""
-
-    def __init__(
-        self,
-        max_workers: int,
-        mp_context: object,
-        initializer: Callable[..., None],
-        initargs: tuple[Any, ...],
-    ) -> None:
-        kept = signal.getsignal(signal.SIGINT)
-        initializer(*initargs)
-        signal.signal(signal.SIGINT, kept)
-
-    def submit(self, work: Callable[..., Any], *args: Any) -> Future[Any]:
-        """Do the work at once."""
-        future: Future[Any] = Future()
-        future.set_result(work(*args))
-        return future
-
-    def shutdown(self, **_: Any) -> None:
-        """Nothing runs."""
-
-    _processes = None
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of the garbage collector's sight: it looks through it often."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True)
@@ -166,13 +152,10 @@ class Tiny:
         """Write a larger cohort in place of this one."""
         write_tiny(self.folder, n_patients, **settings)
 
-    def run(self, out: Path, last: str = "evaluate", n_workers: int = 0) -> Run:
-        """Run into `out`; with workers in real processes, without in this one."""
-        one = Run(read_config(self.config), out, max(1, n_workers))
-        with pytest.MonkeyPatch.context() as patch:
-            if not n_workers:
-                patch.setattr("crosstype.crossval.run.ProcessPoolExecutor", InlineExecutor)
-            run(one, last)
+    def run(self, out: Path, last: str = "evaluate", n_workers: int = 1) -> Run:
+        """Run into `out`; training is in this process unless there are several workers."""
+        one = Run(read_config(self.config), out, n_workers)
+        run(one, last)
         return one
 
 
@@ -191,10 +174,33 @@ def write_demo_of_few(folder: Path) -> Path:
         return synthetic.write_demo(folder)
 
 
+Once = Callable[[str, Callable[[Path], object]], Path]
+
+
 @pytest.fixture(scope="session")
-def inline() -> type[InlineExecutor]:
-    """The stand-in for the pool of processes."""
-    return InlineExecutor
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Make a folder that all tests share, whichever worker needs it first; the others wait."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent  # each worker has a folder of its own below it
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        folder = shared / f"shared_{name}"
+        with FileLock(shared / f"{name}.lock"):
+            if not (folder / "made").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                (folder / "it").mkdir(parents=True)
+                make(folder / "it")
+                (folder / "made").touch()
+        return folder / "it"
+
+    return made
+
+
+@pytest.fixture
+def one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands train in this process, as on a machine with one core."""
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
 
 
 @pytest.fixture
@@ -204,12 +210,30 @@ def tiny(tmp_path: Path) -> Tiny:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tiny, Path]:
+def finished(once: Once) -> tuple[Tiny, Path]:
     """A finished run to look at, not to change: the cohort and OUT."""
-    folder = tmp_path_factory.mktemp("finished")
-    made = Tiny(write_tiny(folder / "input", figure_page="true"))
-    made.run(folder / "out", last="report")
-    return made, folder / "out"
+
+    def make(folder: Path) -> None:
+        made = Tiny(write_tiny(folder / "input", figure_page="true"))
+        made.run(folder / "out", last="report")
+
+    folder = once("finished", make)
+    return Tiny(folder / "input" / "tiny.toml"), folder / "out"
+
+
+@pytest.fixture
+def copied(finished: tuple[Tiny, Path], tmp_path: Path) -> tuple[Tiny, Path]:
+    """A copy of the finished run to change: the cohort and OUT."""
+    tiny, out = finished
+    shutil.copytree(tiny.folder, tmp_path / "input")
+    shutil.copytree(out, tmp_path / "out")
+    return Tiny(tmp_path / "input" / "tiny.toml"), tmp_path / "out"
+
+
+@pytest.fixture(scope="session")
+def few_slides(once: Once) -> Path:
+    """The demo with a slide for every third patient, to copy: its folder, with demo.toml."""
+    return once("few_slides", write_demo_of_few)
 
 
 @pytest.fixture(scope="session")

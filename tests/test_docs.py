@@ -1,13 +1,14 @@
 """What README and docs say is what the program does."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from crosstype.cli.app import app
+from crosstype.cli.app import app, main
 from crosstype.config.read import read_config
 from crosstype.demo.cohort import write_demo
 from crosstype.workflow.pipeline import run
@@ -15,6 +16,20 @@ from crosstype.workflow.stage import Run
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+QUICK = """
+[explanation]
+n_maps = 0
+
+[evaluation]
+n_bootstrap = 100
+n_shuffles = 1
+
+[report]
+figure_page = false
+patient_pages = false
+"""
 
 
 def _script(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -65,6 +80,34 @@ def test_the_pages_and_the_reference_build_strictly(tmp_path):
     )
 
 
+def test_the_tutorials_commands_run_one_after_another(
+    tmp_path, few_slides, one_worker, monkeypatch
+):
+    """In this process, few slides, short training; as it stands it runs with `make long`."""
+    tutorial = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    shutil.copytree(few_slides, tmp_path / "tutorial" / "input")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.excepthook", sys.excepthook)
+    for language, block in re.findall(r"```(\w+)\n(.*?)```", tutorial, re.DOTALL):
+        if language == "toml":
+            quick = block.replace("n_tiles = 8", "n_tiles = 4") + QUICK
+            quick = quick.replace("[training]\n", "[training]\nmax_epochs = 2\npatience = 2\n")
+            quick = quick.replace("[folds]\n", "[folds]\nn_inner_folds = 2\n")
+            (tmp_path / "tutorial" / "tutorial.toml").write_text(quick, encoding="utf-8")
+        elif language == "python":
+            exec(block, {})
+        else:
+            for line in block.splitlines():
+                if line.split()[1] != "demo":
+                    monkeypatch.setattr("sys.argv", line.split())
+                    with pytest.raises(SystemExit) as left:
+                        main()
+                    assert left.value.code in (0, None), line
+    assert "Basal/Her2" in (tmp_path / "tutorial" / "results" / "report.html").read_text("utf-8")
+    assert (tmp_path / "tutorial" / "new.csv").is_file()
+
+
+@pytest.mark.long
 def test_the_tutorial_runs_as_it_stands(tmp_path):
     tutorial = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
     settings = {"cwd": tmp_path, "capture_output": True, "text": True}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import NewType
+from math import inf
+from typing import Annotated, Any, NewType, get_origin, get_type_hints
 from urllib.parse import quote, unquote
 
 Microns = NewType("Microns", float)
@@ -23,6 +25,22 @@ OVER_CLASSES = ("macro", "micro", "all")
 """Stand where a class's name stands in tables of metrics: no class may be called so."""
 HOW_TO_NAME_PATIENTS = "Name the patients' column as patient_column under [cohort]."
 HOW_TO_NAME_SLIDES = "Call the column of the slides' files FILENAME."
+
+
+@dataclass(frozen=True)
+class Between:
+    """The bounds of a setting, both included; they stand on the field, beside its docstring."""
+
+    low: int | float
+    high: int | float = inf
+
+
+def bounds_of(spec: type[Any]) -> dict[str, Between]:
+    """Return the bounds of a spec's fields, by name; fields without bounds are not there."""
+    hints = get_type_hints(spec, include_extras=True)
+    return {
+        name: hint.__metadata__[0] for name, hint in hints.items() if get_origin(hint) is Annotated
+    }
 
 
 class Modality(StrEnum):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import NO_MAPS
 
 from crosstype.cli.app import app, main
 from crosstype.cli.progress_bars import Bars
@@ -26,9 +27,10 @@ Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], inline: type) -> Call:
+def call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], one_worker: None
+) -> Call:
     """Call the command line in this process; return exit code, output and errors."""
-    monkeypatch.setattr("crosstype.crossval.run.ProcessPoolExecutor", inline)
     monkeypatch.setattr("sys.excepthook", sys.excepthook)
 
     def run(*arguments: object) -> tuple[int, str, str]:
@@ -138,7 +140,7 @@ def test_init_fills_in_what_it_is_given(call: Call, tiny: Any, tmp_path: Path) -
 
 
 def test_a_run_in_stages_and_then_whole(call: Call, tiny: Any, tmp_path: Path) -> None:
-    tiny.change(models=("gene_only",))
+    tiny.change(models=("gene_only",), more=NO_MAPS)
     out = tmp_path / "out"
     left = {
         "features": "features.csv",
@@ -254,8 +256,8 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "loaded []"
 
 
-def test_numbers_are_judged_and_reported_without_torch(finished: tuple[Any, Path]) -> None:
-    _, out = finished
+def test_numbers_are_judged_and_reported_without_torch(copied: tuple[Any, Path]) -> None:
+    _, out = copied
     code = (
         "import sys; from pathlib import Path\n"
         "from crosstype.evaluation.evaluate import evaluate\n"
@@ -276,8 +278,8 @@ def test_numbers_are_judged_and_reported_without_torch(finished: tuple[Any, Path
     assert {name: (out / name).read_bytes() for name in before} == before
 
 
-def test_a_finished_run_is_found_finished_without_torch(finished: tuple[Any, Path]) -> None:
-    tiny, out = finished
+def test_a_finished_run_is_found_finished_without_torch(copied: tuple[Any, Path]) -> None:
+    tiny, out = copied
     code = (
         "import sys; from pathlib import Path\n"
         "from crosstype import Run, read_config, run\n"

@@ -107,6 +107,7 @@ def test_files_come_back(tmp_path: Path) -> None:
         load_expression(cache)
 
 
+@pytest.mark.long  # tests/real/test_real.py has the same counts through the command
 @pytest.mark.real
 @pytest.mark.skipif(not REAL.is_dir(), reason="CROSSTYPE_DATA does not name the real data")
 @pytest.mark.parametrize(

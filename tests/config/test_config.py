@@ -16,10 +16,16 @@ from crosstype.config.draft import UserFiles, draft_config
 from crosstype.config.read import RENAMED, read_config
 from crosstype.config.run_spec import RunSpec
 from crosstype.config.toml import field_docs, resolved_toml, toml
-from crosstype.config.validate import RANGES
 from crosstype.errors import ConfigError
+from crosstype.types import bounds_of
 
 SECTIONS = {field.name: type(getattr(RunSpec(), field.name)) for field in fields(RunSpec)}
+
+BOUNDS = {
+    (section, key): bounds
+    for section, kind in SECTIONS.items()
+    for key, bounds in bounds_of(kind).items()
+}
 
 
 def read(folder: Path, text: str) -> RunSpec:
@@ -79,10 +85,11 @@ def test_a_wrong_kind_names_the_key(tmp_path: Path, text: str, key: str) -> None
     assert "expected" in message
 
 
-@pytest.mark.parametrize(("section", "key"), RANGES)
-def test_out_of_range(tmp_path: Path, section: str, key: str) -> None:
-    low, high = RANGES[section, key]
+@pytest.mark.parametrize(("section", "key"), BOUNDS)
+def test_out_of_bounds(tmp_path: Path, section: str, key: str) -> None:
+    bounds = BOUNDS[section, key]
     whole = get_type_hints(SECTIONS[section])[key] is int
+    low, high = bounds.low, bounds.high
     for value in (low - 1, high + 1 if high != float("inf") else low - 2):
         text = f"[{section}]\n{key} = {int(value) if whole else float(value)}"
         assert f"{section}.{key}" in refused(tmp_path, text)
@@ -90,17 +97,17 @@ def test_out_of_range(tmp_path: Path, section: str, key: str) -> None:
         assert f"{section}.{key}" in refused(tmp_path, f"[{section}]\n{key} = nan")
 
 
-def test_every_number_has_a_range() -> None:
+def test_every_number_has_bounds_and_a_default_within() -> None:
     numbers = {
         (section, key)
         for section, kind in SECTIONS.items()
         for key, hint in get_type_hints(kind).items()
         if hint in (int, float)
     }
-    assert numbers == set(RANGES)
+    assert numbers == set(BOUNDS)
     spec = RunSpec()
-    for (section, key), (low, high) in RANGES.items():
-        assert low <= getattr(getattr(spec, section), key) <= high
+    for (section, key), bounds in BOUNDS.items():
+        assert bounds.low <= getattr(getattr(spec, section), key) <= bounds.high
 
 
 def test_unknown_models_and_heads_that_do_not_fit(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from tests.conftest import Once, write_tiny
 
 from crosstype.cli.app import main
 from crosstype.config.read import read_config
@@ -17,8 +19,6 @@ from crosstype.deploy.fit import fit_artefact
 from crosstype.deploy.fitted_model import load_artefact
 from crosstype.features.formats.open import write_features
 from crosstype.workflow.stage import Run
-
-from ..conftest import write_demo_of_few
 
 Call = Callable[..., tuple[int, str, str]]
 PROBABILITY = "probability_Basal/Her2"
@@ -68,6 +68,21 @@ def fitted(tiny: Any, call: Call, model: str, name: str = "m.safetensors") -> Pa
     return path
 
 
+@pytest.fixture(scope="module")
+def fitted_before(once: Once) -> Callable[[str], Path]:
+    """Fit a model on the tiny cohort as it is, once for all tests that only use the artefact."""
+
+    def fit(model: str) -> Path:
+        def make(folder: Path) -> None:
+            config = write_tiny(folder / "input")
+            add(config, f'\n[fit]\nmodel = "{model}"\n')
+            fit_artefact(Run(read_config(config), folder / "work"), folder / "m.safetensors")
+
+        return once(f"artefact_{model}", make) / "m.safetensors"
+
+    return fit
+
+
 def rows(path: Path) -> dict[str, dict[str, Any]]:
     table = pl.read_csv(path, schema_overrides={"patient_id": pl.String})
     return {row["patient_id"]: row for row in table.iter_rows(named=True)}
@@ -105,8 +120,10 @@ def test_fit_twice_gives_the_same_bytes_and_the_models_numbers(tiny: Any, call: 
     assert {row["modalities"] for row in said.values()} == {"image+genes"}
 
 
-def test_either_modality_serves(tiny: Any, call: Call) -> None:
-    path, out = fitted(tiny, call, "cross_attention"), tiny.folder.parent / "p.csv"
+def test_either_modality_serves(
+    tiny: Any, fitted_before: Callable[[str], Path], call: Call
+) -> None:
+    path, out = fitted_before("cross_attention"), tiny.folder.parent / "p.csv"
     both = (
         ("--expression", tiny.folder / "expression.tsv"),
         ("--features", tiny.folder / "features"),
@@ -130,8 +147,10 @@ def test_either_modality_serves(tiny: Any, call: Call) -> None:
     assert left_out[thin]["step"] == "expression"
 
 
-def test_few_genes_are_counted_and_said(tiny: Any, call: Call) -> None:
-    path, out = fitted(tiny, call, "logistic_genes"), tiny.folder.parent / "p.csv"
+def test_few_genes_are_counted_and_said(
+    tiny: Any, fitted_before: Callable[[str], Path], call: Call
+) -> None:
+    path, out = fitted_before("logistic_genes"), tiny.folder.parent / "p.csv"
     table = pl.read_csv(tiny.folder / "expression.tsv", separator="\t")
     table.head(8).write_csv(tiny.folder / "few.tsv", separator="\t")
     given = ("predict", path, "--expression", tiny.folder / "few.tsv", "--out", out)
@@ -151,8 +170,10 @@ def test_few_genes_are_counted_and_said(tiny: Any, call: Call) -> None:
     assert "has 0 of the 20 genes" in one_error(err)
 
 
-def test_units_are_converted_exactly_or_refused(tiny: Any, call: Call) -> None:
-    path, out = fitted(tiny, call, "gene_only"), tiny.folder.parent / "p.csv"
+def test_units_are_converted_exactly_or_refused(
+    tiny: Any, fitted_before: Callable[[str], Path], call: Call
+) -> None:
+    path, out = fitted_before("gene_only"), tiny.folder.parent / "p.csv"
     plain = tiny.folder / "expression.tsv"
     table = pl.read_csv(plain, separator="\t")
     values = table.drop("gene").to_numpy()
@@ -252,9 +273,13 @@ def test_features_of_another_encoder_are_refused(tiny: Any, call: Call) -> None:
     ],
 )
 def test_what_is_given_must_be_there(
-    tiny: Any, call: Call, arguments: tuple[str, ...], word: str
+    tiny: Any,
+    fitted_before: Callable[[str], Path],
+    call: Call,
+    arguments: tuple[str, ...],
+    word: str,
 ) -> None:
-    path = fitted(tiny, call, "cross_attention")
+    path = fitted_before("cross_attention")
     code, _, err = call("predict", path, *arguments, "--out", tiny.folder / "p.csv")
     assert code == 2
     assert word in one_error(err)
@@ -303,8 +328,10 @@ def test_patients_with_one_modality_teach(tiny: Any, call: Call) -> None:
     assert sum(taught.classes.values()) == sum(taught.sites.values()) == 16
 
 
-def test_validation_of_an_external_cohort(tiny: Any, call: Call) -> None:
-    path, out = fitted(tiny, call, "cross_attention"), tiny.folder.parent / "v"
+def test_validation_of_an_external_cohort(
+    tiny: Any, fitted_before: Callable[[str], Path], call: Call
+) -> None:
+    path, out = fitted_before("cross_attention"), tiny.folder.parent / "v"
     labels = (tiny.folder / "labels.csv").read_text().splitlines()
     (tiny.folder / "labels.csv").write_text("\n".join(labels[:-2]) + "\n")
     (tiny.folder / "features" / "TCGA-A0-0000 slide.h5").unlink()
@@ -336,8 +363,10 @@ def test_validation_of_an_external_cohort(tiny: Any, call: Call) -> None:
     assert "http" not in page.replace("http-equiv", "")
 
 
-def test_validation_refuses_other_classes_and_an_empty_class(tiny: Any, call: Call) -> None:
-    path, out = fitted(tiny, call, "gene_only"), tiny.folder.parent / "v"
+def test_validation_refuses_other_classes_and_an_empty_class(
+    tiny: Any, fitted_before: Callable[[str], Path], call: Call
+) -> None:
+    path, out = fitted_before("gene_only"), tiny.folder.parent / "v"
     text = tiny.config.read_text()
     tiny.config.write_text(text.replace('name = "Luminal"', 'name = "LumA"'))
     code, _, err = call("validate", path, tiny.config, "--out", out)
@@ -354,8 +383,10 @@ def test_validation_refuses_other_classes_and_an_empty_class(tiny: Any, call: Ca
     assert "TCGA-A1-0001" in rows(out / "left_out.csv")
 
 
-def test_slides_are_extracted_as_the_training_slides_were(call: Call, tmp_path: Path) -> None:
-    config = write_demo_of_few(tmp_path / "input")
+def test_slides_are_extracted_as_the_training_slides_were(
+    few_slides: Path, call: Call, tmp_path: Path
+) -> None:
+    config = shutil.copytree(few_slides, tmp_path / "input") / "demo.toml"
     config.write_text(config.read_text().replace("n_tiles = 16", "n_tiles = 2"))
     add(config, '\n[fit]\nmodel = "logistic_image"\n')
     path = tmp_path / "m.safetensors"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from statsmodels.stats.multitest import multipletests
@@ -130,12 +132,11 @@ def test_a_much_worse_model_is_found_by_every_test():
 
 def test_holm_holds_among_models_of_one_reference_metric_and_test():
     _, tests, _ = compared({"gene_only": 1.5, "late": 0.9, "concat": 0.5})
-    for test in tests:
-        family = [
-            row
-            for row in tests
-            if (row.model_b, row.metric, row.test) == (test.model_b, test.metric, test.test)
-        ]
+    families: dict[tuple[str, str, str], list[Any]] = {}
+    for row in tests:
+        families.setdefault((row.model_b, row.metric, row.test), []).append(row)
+    assert max(map(len, families.values())) > 1
+    for family in families.values():
         raw = [row.p for row in family]
         expected = multipletests(raw, method="holm")[1]
         assert [row.p_adjusted for row in family] == pytest.approx(expected, abs=1e-12)

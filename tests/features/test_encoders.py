@@ -502,6 +502,8 @@ def test_downloaded_weights_are_those_of_a_file(monkeypatch, weights, encoder):
 # Real weights
 
 
+@pytest.mark.long
+@pytest.mark.real
 def test_real_features_of_smooth_and_textured_tiles_are_those_of_timm(real_weights):
     x, y = np.meshgrid(np.linspace(0, 1, 256), np.linspace(0, 1, 256))
     smooth = np.stack([200 - 60 * x, 120 + 60 * y, 180 - 40 * x * y], axis=-1)
@@ -516,12 +518,13 @@ def test_real_features_of_smooth_and_textured_tiles_are_those_of_timm(real_weigh
     assert ((found * reduced).sum(axis=1) / lengths).min() >= 0.99
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     ("photograph", "classes"),
     [
         ("chelsea", {281, 282, 285}),  # tabby, tiger cat, Egyptian cat
-        ("coffee", {967, 968}),  # espresso, cup
-        ("rocket", {657, 744, 812}),  # missile, projectile, space shuttle
+        pytest.param("coffee", {967, 968}, marks=pytest.mark.long),  # espresso, cup
+        pytest.param("rocket", {657, 744, 812}, marks=pytest.mark.long),  # missile, shuttle
     ],
 )
 def test_real_weights_recognise_a_photograph(real_weights, photograph, classes):

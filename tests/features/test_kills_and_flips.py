@@ -19,7 +19,7 @@ from crosstype.io.files import sha256_of
 from .fake_slides import extract, recipe_of, tissue_pixels, write_svs
 
 SCRIPT = Path(__file__).with_name("slow_extraction.py")
-N_SLIDES = 6
+N_SLIDES = 4
 DELAY = 0.004
 """Seconds that the slow encoder takes per tile; a slide has about 20, with their views."""
 VIEWS = {"n_views": 1}
@@ -50,7 +50,7 @@ def start(slides: Path, out: Path) -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.parametrize("n_kills", [5, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("n_kills", [2, pytest.param(100, marks=pytest.mark.long)])
 def test_kills_at_random_moments_leave_nothing_broken(
     slides: Path, undisturbed: dict[str, bytes], tmp_path: Path, n_kills: int
 ) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from itertools import product
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -69,6 +71,28 @@ def make_variants() -> dict[str, Variant]:
 
 
 VARIANTS = make_variants()
+PAIRED = {
+    "both, gated, gene sets, 2 blocks",
+    "genes_from_tiles, vote, gene sets, 2 blocks",
+    "genes_from_tiles, gated, programs, 1 blocks",
+    "tiles_from_genes, vote, gene sets, 1 blocks",
+    "tiles_from_genes, gated, programs, 2 blocks",
+    "transformer, vote, programs, 1 blocks",
+    "transformer, gated, gene sets, 2 blocks",
+}
+"""With the default, each pair of values of two options once; other combinations are long."""
+
+
+def each_of(names: Iterable[str]) -> pytest.MarkDecorator:
+    """Run a test for each of these variants, for those that repeat pairs with `make long` only."""
+    found = [
+        pytest.param(name, marks=[pytest.mark.long] if _repeats(name) else []) for name in names
+    ]
+    return pytest.mark.parametrize("name", found)
+
+
+def _repeats(name: str) -> bool:
+    return name.endswith(" blocks") and "outside" not in name and name not in PAIRED
 
 
 def make_membership(n_genes: int = GENES) -> Tensor:

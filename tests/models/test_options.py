@@ -21,6 +21,7 @@ from .networks import (
     SMALL,
     VARIANTS,
     N,
+    each_of,
     make_batch,
     make_gappy_batch,
     make_moved,
@@ -35,8 +36,8 @@ WIDTH, TOKENS, TILES = 8, 3, 5
 NO_TILES, NO_GENES, NOTHING = 0, 1, 2
 """Patients of the gappy batch; the others have both."""
 
-each_option = pytest.mark.parametrize("name", OPTIONS)
-each_gated_option = pytest.mark.parametrize("name", GATED)
+each_option = each_of(OPTIONS)
+each_gated_option = each_of(GATED)
 
 
 @pytest.fixture(autouse=True)

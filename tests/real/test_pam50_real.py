@@ -60,7 +60,7 @@ def test_other_centrings_agree_less_with_629_published_calls(
     assert warned == (centring != "none")
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 2))])
 def test_er_balanced_agrees_with_629_published_calls(real_data: Path, seed: int) -> None:
     folder = real_data / "tcga_brca"
     calls = called(folder / "pam50_genes_log2.tsv.gz", "er-balanced", seed)

@@ -40,7 +40,7 @@ folder = "{data}/features_hipt_vit256"
     ("sites", "table", "counts"),
     [
         ('"A2"', "expression_rsem_909.tsv.gz", (63, 28)),
-        ("", "expression_rsem_909.tsv.gz", (586, 205)),
+        pytest.param("", "expression_rsem_909.tsv.gz", (586, 205), marks=pytest.mark.long),
         ("", "counts_20124.tsv.gz", (44, 36)),
     ],
 )
@@ -71,7 +71,7 @@ def test_the_cohort_command_on_real_tables(
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("merged", [True, False])
+@pytest.mark.parametrize("merged", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_site_folds_of_all_patients_hold_every_class_within_five_points(
     real_data: Path, merged: bool
 ) -> None:

@@ -19,7 +19,13 @@ TABLES = {"counts_20124.tsv.gz": (50, 4000), "expression_rsem_909.tsv.gz": (25, 
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize(
+    "table",
+    [
+        pytest.param("counts_20124.tsv.gz", marks=pytest.mark.long),
+        "expression_rsem_909.tsv.gz",
+    ],
+)
 def test_hallmark_spectra_of_real_tables_are_the_librarys(real_data: Path, table: str) -> None:
     path = real_data / "tcga_brca" / table
     gmt = real_data / "reference" / "hallmark_v7.0.gmt"

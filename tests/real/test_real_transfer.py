@@ -11,8 +11,15 @@ BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "transfer.py"
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("name", ["gene_only", "cross_attention"])
-@pytest.mark.parametrize("kind", ["scaled", "ranks"])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("cross_attention", "scaled"),
+        pytest.param("cross_attention", "ranks", marks=pytest.mark.long),
+        pytest.param("gene_only", "scaled", marks=pytest.mark.long),
+        pytest.param("gene_only", "ranks", marks=pytest.mark.long),
+    ],
+)
 def test_mean_probability_and_brier_carry_over_to_counts(
     real_data: Path, name: str, kind: str
 ) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from crosstype.models.catalog import MODELS
+
 CLASSES = ("Luminal", "Basal/Her2")
 STRENGTHS = {
     "image_only": 0.8,
@@ -116,14 +118,14 @@ def _write_numbers(out: Path, classes: tuple[str, ...], generator: np.random.Gen
                 ("gene_only", "logistic_genes", MODELS[model].same_inputs)
             ):
                 if reference in STRENGTHS and model != reference:
-                    unlabelled = 0.22 * (strength - STRENGTHS[reference])
+                    difference = 0.22 * (strength - STRENGTHS[reference])
                     row = (
                         model,
                         reference,
                         metric,
-                        unlabelled,
-                        unlabelled - 0.08,
-                        unlabelled + 0.08,
+                        difference,
+                        difference - 0.08,
+                        difference + 0.08,
                     )
                     comparisons.append((*row, 0.02, 0.12, 60, "delong"))
             for modality in ("image", "genes"):

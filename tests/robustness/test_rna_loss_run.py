@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from sklearn.metrics import brier_score_loss, roc_auc_score
+from tests.conftest import NO_MAPS
 
 from crosstype.config.read import read_config
 from crosstype.errors import CohortError, ConfigError
@@ -99,10 +100,15 @@ def write_other_assay(folder: Path, n_patients: int) -> None:
     (folder / "other.tsv").write_text("\n".join(rows) + "\n")
 
 
-def study(tiny: Any, more: str = "", protocol: str = "strict") -> None:
+MODELS = ("image_only", "gene_only", "cross_attention")
+
+
+def study(
+    tiny: Any, more: str = "", protocol: str = "strict", models: tuple[str, ...] = MODELS
+) -> None:
     """Set the tiny cohort's config to a study of lost expression."""
-    models = ("image_only", "gene_only", "cross_attention")
-    tiny.change(models=models, n_shuffles=0, protocol=protocol)
+    how: dict[str, Any] = {"n_shuffles": 0, "max_epochs": 1, "more": NO_MAPS}
+    tiny.change(models=models, protocol=protocol, **how)
     text = f"[evaluation]\nrna_loss = true\nn_losses = 2\n{more}"
     tiny.config.write_text(tiny.config.read_text().replace("[evaluation]\n", text))
 
@@ -111,10 +117,6 @@ def test_a_study_of_the_tiny_cohort(tiny: Any, tmp_path: Path) -> None:
     write_other_assay(tiny.folder, 12)
     study(tiny, 'other_expression = "other.tsv"\n')
     tiny.run(tmp_path / "a", last="report")
-    tiny.run(tmp_path / "b", last="evaluate", n_workers=2)
-    names = ("rna_loss.csv", "rna_loss_comparisons.csv", "predictions.csv")
-    for name in names:
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     curves = pl.read_csv(tmp_path / "a" / "rna_loss.csv")
     levels = {key[0]: set(part["level"]) for key, part in curves.group_by("pattern")}
     assert levels == {
@@ -152,12 +154,22 @@ def test_a_study_of_the_tiny_cohort(tiny: Any, tmp_path: Path) -> None:
                 np.testing.assert_array_equal(said[number, 0, ~missing, 1], whole[~missing])
 
 
+@pytest.mark.long
+def test_a_study_is_the_same_by_two_workers(tiny: Any, tmp_path: Path) -> None:
+    write_other_assay(tiny.folder, 12)
+    study(tiny, 'other_expression = "other.tsv"\n')
+    tiny.run(tmp_path / "a", last="evaluate")
+    tiny.run(tmp_path / "b", last="evaluate", n_workers=2)
+    for name in ("rna_loss.csv", "rna_loss_comparisons.csv", "predictions.csv"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
 def test_normal_like_patients_are_mixed_in_and_are_nobody_of_the_cohort(
     tiny: Any, tmp_path: Path
 ) -> None:
     labels = (tiny.folder / "labels.csv").read_text().replace("A0-0000,BRCA.LumA", "A0-0000,Normal")
     (tiny.folder / "labels.csv").write_text(labels)
-    study(tiny)
+    study(tiny, models=("gene_only",))
     tiny.run(tmp_path / "out")
     curves = pl.read_csv(tmp_path / "out" / "rna_loss.csv").filter(pattern="normal_like")
     assert set(curves["level"]) == set(MIXED)
@@ -174,10 +186,10 @@ def test_normal_like_patients_are_mixed_in_and_are_nobody_of_the_cohort(
 
 
 def test_what_models_learn_does_not_depend_on_the_study(tiny: Any, tmp_path: Path) -> None:
-    tiny.change(models=("cross_attention",), n_shuffles=0)
+    tiny.change(models=("cross_attention",), n_shuffles=0, max_epochs=1)
     tiny.run(tmp_path / "without", "train")
     write_other_assay(tiny.folder, 12)
-    study(tiny, 'other_expression = "other.tsv"\n')
+    study(tiny, 'other_expression = "other.tsv"\n', models=("cross_attention",))
     tiny.run(tmp_path / "with", "train")
     name = "models/cross_attention/0_0.safetensors"
     assert (tmp_path / "with" / name).read_bytes() == (tmp_path / "without" / name).read_bytes()
@@ -185,7 +197,7 @@ def test_what_models_learn_does_not_depend_on_the_study(tiny: Any, tmp_path: Pat
 
 def test_a_changed_other_assay_is_predicted_anew(tiny: Any, tmp_path: Path) -> None:
     write_other_assay(tiny.folder, 12)
-    study(tiny, 'other_expression = "other.tsv"\n')
+    study(tiny, 'other_expression = "other.tsv"\n', models=("gene_only",))
     tiny.run(tmp_path / "out", "train")
     before = read_perturbed(tmp_path / "out" / "rna_loss.npz").of_model["gene_only"]
     write_other_assay(tiny.folder, 10)
@@ -231,12 +243,12 @@ def test_another_assay_without_a_study_is_refused(tiny: Any) -> None:
         read_config(tiny.config)
 
 
-@pytest.mark.parametrize("protocol", ["strict", "site"])
+@pytest.mark.parametrize("protocol", ["strict", pytest.param("site", marks=pytest.mark.long)])
 def test_a_poisoned_test_patient_changes_no_loss_of_the_others(
     tiny: Any, tmp_path: Path, protocol: str
 ) -> None:
     """Means, profiles and correlations are those of training patients: 1e9 in a test patient."""
-    study(tiny, protocol=protocol)
+    study(tiny, protocol=protocol, models=("gene_only", "cross_attention"))
     tiny.run(tmp_path / "clean", "train")
     folds = pl.read_csv(tmp_path / "clean" / "folds.csv").filter(role="test", fold=0)
     poisoned, *others = sorted(folds["patient_id"])

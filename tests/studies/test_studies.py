@@ -29,18 +29,13 @@ CLASSES = ("Luminal", "Basal/Her2")
 HOW = (1, NoProgress())
 
 
-@pytest.fixture
-def _inline(monkeypatch: pytest.MonkeyPatch, inline: Any) -> None:
-    monkeypatch.setattr("crosstype.crossval.run.ProcessPoolExecutor", inline)
-
-
 def judged(study: Study, spec: Any) -> pl.DataFrame:
     run_variants(study, *HOW)
     return judge(study, study.out / "table.csv", spec.evaluation, CLASSES, 0)
 
 
-@pytest.mark.usefixtures("_inline")
 def test_the_ablation_changes_one_thing_at_a_time(tiny: Any, tmp_path: Path) -> None:
+    tiny.change(max_epochs=1, n_shuffles=0)
     spec = read_config(tiny.config)
     study = ablation(spec, tmp_path / "out", HOW)
     table = judged(study, spec)
@@ -60,21 +55,14 @@ def test_the_ablation_changes_one_thing_at_a_time(tiny: Any, tmp_path: Path) -> 
     changed = {one.name: one.spec for one in study.variants}
     assert changed["no_line"].training.start == "zero"
     assert replace(changed["no_line"], training=spec.training) == spec
-
-
-@pytest.mark.usefixtures("_inline")
-def test_a_studys_values_are_those_of_scikit_learn(tiny: Any, tmp_path: Path) -> None:
-    spec = read_config(tiny.config)
-    study = ablation(spec, tmp_path / "out", HOW)
-    kept = [one for one in study.contrasts if one.name in ("whole", "no image")]
-    table = judged(Study(study.out, study.variants, kept), spec)
+    # Values are those of scikit-learn.
     said = pl.read_csv(tmp_path / "out" / "predictions.csv").filter(model="no image")
     expected = roc_auc_score(said["label"] == CLASSES[1], said[f"probability_{CLASSES[1]}"])
     assert table.filter(row="no image", metric="auroc")["value"].item() == pytest.approx(expected)
 
 
-@pytest.mark.usefixtures("_inline")
 def test_the_replay_mends_each_fault_and_marks_what_leaks(tiny: Any, tmp_path: Path) -> None:
+    tiny.change(max_epochs=1, n_shuffles=0)
     spec = read_config(tiny.config)
     table = judged(replay(spec, tmp_path / "out", NoProgress()), spec)
     leaks = dict(table.unique("row").select("row", "protocol").iter_rows())
@@ -95,7 +83,6 @@ def test_the_replay_mends_each_fault_and_marks_what_leaks(tiny: Any, tmp_path: P
     assert "early stopping looks at the fold" in page.read_text(encoding="utf-8")
 
 
-@pytest.mark.usefixtures("_inline")
 def test_fewer_training_patients_are_among_more_and_the_same_are_tested(
     tiny: Any, tmp_path: Path
 ) -> None:
@@ -125,7 +112,6 @@ def test_fewer_training_patients_are_among_more_and_the_same_are_tested(
         assert len(folds[6][fold, "in"]) == 6
 
 
-@pytest.mark.usefixtures("_inline")
 def test_label_shuffles_are_kept_apart_from_the_true_labels(tiny: Any, tmp_path: Path) -> None:
     tiny.change(models=("gene_only",))
     spec = read_config(tiny.config)
@@ -156,7 +142,6 @@ def test_the_summary_of_shuffles_is_numpys() -> None:
     assert row["n_shuffles"] == 19
 
 
-@pytest.mark.usefixtures("_inline")
 def test_the_learning_curve_from_the_command_line(tiny: Any, tmp_path: Path) -> None:
     tiny.grow(48, models=("gene_only",))
     config, out = tiny.config, tmp_path / "curve"

@@ -24,7 +24,7 @@ from crosstype.training.classifier import (
     TrainingRecipe,
     training_patients,
 )
-from crosstype.training.late_fusion import PARENTS, LateClassifier
+from crosstype.training.late_fusion import UNIMODAL, LateClassifier
 from crosstype.training.network_classifier import NetworkClassifier
 from crosstype.training.patients import Patients
 
@@ -130,7 +130,7 @@ def test_late_adopts_parents_and_equals_one_that_fits_its_own(
     patients, recipe = make_patients(16), make_recipe()
     splits = make_splits(patients)
     parents = []
-    for name in PARENTS:
+    for name in UNIMODAL:
         save_classifier(fitted(name, splits, recipe), tmp_path / name, recipe.model)
         parent = load_classifier(tmp_path / name)
         assert isinstance(parent, NetworkClassifier)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import uvicorn
+from tests.conftest import Once
 
 from crosstype.config.read import read_config
 from crosstype.io import schema
@@ -18,24 +20,30 @@ from crosstype.workflow.pipeline import run
 from crosstype.workflow.stage import Run
 
 from ..browsing import HOSTILE, QUOTED
-from ..conftest import write_demo_of_few
 
 TOKEN = "the-token"
 N_TILES = 4
 
 
 @pytest.fixture(scope="session")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def out(once: Once, few_slides: Path) -> Path:
     """A run of the demo's slides, made up to its predictions and explanation by hand."""
-    folder = tmp_path_factory.mktemp("viewed")
-    config = write_demo_of_few(folder / "input")
+
+    def make(folder: Path) -> None:
+        shutil.copytree(few_slides, folder / "input")
+        _make(folder)
+
+    return once("viewed", make) / "out"
+
+
+def _make(folder: Path) -> None:
+    config = folder / "input" / "demo.toml"
     text = config.read_text(encoding="utf-8").replace("n_tiles = 16", f"n_tiles = {N_TILES}")
     config.write_text(text.replace('"Basal/Her2"', f'"{HOSTILE}"'), encoding="utf-8")
     _make_hostile(folder / "input")
     run(Run(read_config(config), folder / "out"), last="cohort")
     _predict(folder / "out")
     _explain(folder / "out")
-    return folder / "out"
 
 
 def _make_hostile(folder: Path) -> None:

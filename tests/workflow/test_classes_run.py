@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from tests.conftest import NO_MAPS
 
 from crosstype.config.read import read_config
 from crosstype.errors import ConfigError
@@ -36,7 +37,7 @@ def rewrite_as_three_classes(tiny: Any) -> None:
     for patient in ids:
         tiles = rng.normal(size=(3, 6)).astype(np.float32)
         write_features(tiny.folder / "features" / f"{patient}.h5", tiles)
-    tiny.change(models=("gene_only", "late"), n_shuffles=1)
+    tiny.change(models=("gene_only", "late"), n_shuffles=1, more=NO_MAPS)
     text = tiny.config.read_text()
     start, end = text.index("[[cohort.classes]]"), text.index("[features]")
     text = text[:start] + CLASSES + text[end:]

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from tests.conftest import NO_MAPS
 
 from crosstype.config.read import read_config
 from crosstype.errors import CohortError, ConfigError, CrosstypeError
@@ -124,7 +125,7 @@ def test_damaged_and_missing_features_are_listed_and_the_rest_goes_on(
     files = sorted((tiny.folder / "features").iterdir())
     files[2].write_bytes(files[2].read_bytes()[:200])
     files[5].unlink()
-    tiny.change(models=("gene_only",))
+    tiny.change(models=("gene_only",), more=NO_MAPS)
     for _ in range(2):  # the second finds everything finished and says the same
         done = tiny.run(tmp_path / "out", last="report")
         assert len(done.faults) == 1
@@ -179,7 +180,7 @@ def test_whoever_is_left_out_is_no_fault(tiny: Any, tmp_path: Path) -> None:
 
 
 def test_what_leaks_is_marked_everywhere(tiny: Any, tmp_path: Path) -> None:
-    tiny.change(protocol="paper", models=("gene_only", "late", "paper_concat"))
+    tiny.change(protocol="paper", models=("gene_only", "late", "paper_concat"), more=NO_MAPS)
     out = tmp_path / "out"
     tiny.run(out, last="report")
     for name in MADE_UNDER_THE_PROTOCOL:
@@ -275,6 +276,7 @@ def test_everybody_who_watches_hears_of_every_stage(tiny: Any, tmp_path: Path) -
 
         def say(self, line: str) -> None: ...
 
+    tiny.change(models=("gene_only",), more=NO_MAPS)
     tiny.run(tmp_path / "out", last="report")
     run(Run(read_config(tiny.config), tmp_path / "out", 1, Progress()))
     assert [stage for stage in heard if stage != "train"] == [

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from tests.conftest import NO_MAPS
 
 from crosstype.expression.matrix import load_expression
 from crosstype.features.formats.open import write_features
@@ -55,7 +56,7 @@ def with_unlabelled(tiny: Any) -> Any:
 
 def test_they_are_predicted_by_the_mean_of_all_folds(with_unlabelled: Any, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with_unlabelled.change(repeats=2)
+    with_unlabelled.change(repeats=2, max_epochs=1, more=NO_MAPS)
     with_unlabelled.run(out, last="report")
     reasons = dict(pl.read_csv(out / "unlabelled.csv").iter_rows())
     assert reasons[NORMAL_LIKE] == "label 'BRCA.Normal' is in no class"
@@ -89,6 +90,7 @@ def test_they_are_predicted_by_the_mean_of_all_folds(with_unlabelled: Any, tmp_p
 
 
 def test_nothing_fitted_changes_when_one_is_added_or_poisoned(tiny: Any, tmp_path: Path) -> None:
+    tiny.change(models=("cross_attention",), max_epochs=1)
     tiny.run(tmp_path / "without", "train")
     before = checksums(tmp_path / "without")
     add(tiny.folder, NORMAL_LIKE, "BRCA.Normal")

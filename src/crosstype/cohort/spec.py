@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from crosstype.types import Between
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class CohortSpec:
     classes: tuple[ClassSpec, ...] = ()
     """The classes; with two, the second is the positive one."""
 
-    shuffle_labels: int = 0
+    shuffle_labels: Annotated[int, Between(0, 2**32 - 1)] = 0
     """A check that nothing leaks: labels are dealt anew among the cohort's patients, by this seed,
     so that every honest figure is that of guessing; 0: labels stay where they are."""
 

@@ -7,7 +7,7 @@ import types
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from crosstype.config.run_spec import RunSpec
 from crosstype.config.validate import check_run
@@ -61,7 +61,7 @@ def _build(kind: type[Any], values: object, section: str, place: _Place) -> Any:
     """Return a dataclass filled from a TOML table."""
     if not isinstance(values, dict):
         raise place.error(f"[{section}]", values, "a section with keys")
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     known = [one.name for one in fields(kind)]
     for key in values:
         if key not in known:
@@ -91,6 +91,12 @@ def _unknown_key(key: str, section: str, known: list[str], place: _Place) -> Con
 def _convert(hint: Any, value: object, key: str, place: _Place) -> Any:
     """Return a TOML value as what the field's type asks for."""
     origin = get_origin(hint)
+    if origin is Annotated:
+        inner, bounds = get_args(hint)
+        number = _convert(inner, value, key, place)
+        if not bounds.low <= number <= bounds.high:
+            raise place.error(key, number, f"{bounds.low:g} to {bounds.high:g}")
+        return number
     if origin in (Union, types.UnionType):
         inner = [one for one in get_args(hint) if one is not type(None)]
         return _convert(inner[0], value, key, place)

@@ -4,35 +4,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from crosstype.types import Between
 
 
 @dataclass(frozen=True)
 class EvaluationSpec:
     """How predictions are judged."""
 
-    n_bootstrap: int = 2000
+    n_bootstrap: Annotated[int, Between(100, 1_000_000)] = 2000
     """Number of bootstrap resamples of the patients behind each interval."""
 
-    confidence: float = 0.95
+    confidence: Annotated[float, Between(0.5, 0.999)] = 0.95
     """Level of every interval, between 0 and 1."""
 
     auroc_interval: Literal["delong", "bootstrap"] = "delong"
     """Where an AUROC's interval comes from: `delong` (each patient's share in it; holds its level
     up to an AUROC of 1) or `bootstrap` (percentiles, too narrow near 1)."""
 
-    abstain_below: float = 0.0
+    abstain_below: Annotated[float, Between(0, 1)] = 0.0
     """Confidence (the highest probability) below which a patient counts as abstained in
     OUT/coverage.csv and the report, 0 to 1; predictions.csv does not change. 0: never."""
 
-    n_shuffles: int = 5
+    n_shuffles: Annotated[int, Between(0, 1000)] = 5
     """How often a modality is shuffled between test patients to see what each model loses."""
 
     rna_loss: bool = False
     """Study what each model says when expression is lost at test time, in several patterns:
     OUT/rna_loss.csv."""
 
-    n_perturbations: int = 20
+    n_perturbations: Annotated[int, Between(1, 1000)] = 20
     """How often expression is lost at each level of that study, where it is lost by chance."""
 
     other_expression: Path | None = None

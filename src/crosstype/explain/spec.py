@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from crosstype.models.catalog import CROSS_ATTENTION, LATE
+from crosstype.types import Between
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,11 @@ class ExplanationSpec:
     """Models of [training] to explain; late and baselines cannot be. Empty: cross_attention, or
     every other network where that is not trained."""
 
-    n_maps: int = 20
+    n_maps: Annotated[int, Between(0, 10_000_000)] = 20
     """Slides (without coordinates: patients) of each model whose map is drawn, those of the most
     certain predictions first; the tables always hold everyone. 0: none."""
 
-    n_tiles_shown: int = 6
+    n_tiles_shown: Annotated[int, Between(0, 64)] = 6
     """Tiles of highest and of lowest attention that are cut from each drawn slide, where it is
     there; also the tiles listed for each gene token."""
 
@@ -34,11 +36,11 @@ class ExplanationSpec:
     """Gene tokens of cross_attention (gene sets by name; without gene sets program_01, ...) whose
     own attention is drawn as a map too."""
 
-    n_permutations: int = 3
+    n_permutations: Annotated[int, Between(0, 1000)] = 3
     """How often each gene is permuted between test patients, against which attributions are
     compared."""
 
-    n_permuted_genes: int = 60
+    n_permuted_genes: Annotated[int, Between(1, 100_000)] = 60
     """Genes whose permutation is tried where networks are trusted, evenly over the ranks; each
     takes a prediction of its own. Where the line alone decides, every gene is."""
 

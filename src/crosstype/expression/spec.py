@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from crosstype.types import Between
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,10 @@ class ExpressionSpec:
     """Values outside the interquartile fences: kept, or set to missing. protocol: kept under
     strict and site, removed under paper."""
 
-    outlier_factor: float = 1.5
+    outlier_factor: Annotated[float, Between(0)] = 1.5
     """Fences stand this many interquartile ranges outside the quartiles."""
 
-    n_genes: int = 0
+    n_genes: Annotated[int, Between(0)] = 0
     """Only this many genes, those of highest variance in the training patients; 0: all."""
 
     drop_zero_genes: bool = False
@@ -78,5 +80,5 @@ class ExpressionSpec:
     gene_sets: Path | None = None
     """GMT file (gz or not) of the gene sets that make the spectrum."""
 
-    least_genes: int = 5
+    least_genes: Annotated[int, Between(1, 100_000)] = 5
     """Gene sets of which the table has fewer genes than this are left out of the spectrum."""

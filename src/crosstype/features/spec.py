@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from crosstype.types import Between
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,10 @@ class FeaturesSpec:
     """encoder: colours are normalised as the encoder was trained; none: they stay between 0 and 1,
     the fault of the published code, for `crosstype replay`."""
 
-    batch_size: int = 32
+    batch_size: Annotated[int, Between(1, 100_000)] = 32
     """Tiles (views counted) that are encoded together."""
 
-    n_readers: int = 2
+    n_readers: Annotated[int, Between(1, 256)] = 2
     """Threads that read tiles; changes no number."""
 
     damaged_tiles: Literal["fail", "skip"] = "fail"

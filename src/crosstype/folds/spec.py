@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from crosstype.types import Between
 
 
 @dataclass(frozen=True)
@@ -15,21 +17,21 @@ class FoldsSpec:
     """strict: nothing learned from test patients; site: strict, and no tissue source site in two
     folds; paper: the published settings, leaks included, and marked on every output."""
 
-    repeats: int = 1
+    repeats: Annotated[int, Between(1, 1000)] = 1
     """How often the cross-validation is repeated, with new folds and new initialisation."""
 
-    n_folds: int = 5
+    n_folds: Annotated[int, Between(2, 100)] = 5
     """Number of outer folds; each patient is a test patient once per repeat."""
 
-    n_inner_folds: int = 4
+    n_inner_folds: Annotated[int, Between(2, 20)] = 4
     """Training patients are dealt into this many inner folds: each network of a model learns from
     all but one and is validated on that one; stacking and trust are fitted on them too."""
 
-    n_train: int = 0
+    n_train: Annotated[int, Between(0, 10_000_000)] = 0
     """Only so many training patients in each fold, drawn class by class; fewer are always among
     more. Test patients stay the same, so that runs can be compared; 0: all."""
 
-    seed: int = 0
+    seed: Annotated[int, Between(0, 2**32 - 1)] = 0
     """All chance (folds, initialisation, batches, resampling) derives from this number."""
 
     file: Path | None = None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from crosstype.types import Between
 
 
 @dataclass(frozen=True)
@@ -22,13 +24,13 @@ class SlidesSpec:
 class TissueSpec:
     """What counts as tissue, on a thumbnail."""
 
-    thumbnail_mpp: float = 8.0
+    thumbnail_mpp: Annotated[float, Between(0.5, 64)] = 8.0
     """Micrometres per thumbnail pixel; slides under 4 mm get a finer thumbnail."""
 
-    minimum_speck_um2: float = 10_000.0
+    minimum_speck_um2: Annotated[float, Between(0)] = 10_000.0
     """Pieces of tissue smaller than this many um^2 are dropped (10,000: a tenth of a mm square)."""
 
-    minimum_hole_um2: float = 20_000.0
+    minimum_hole_um2: Annotated[float, Between(0)] = 20_000.0
     """Holes in tissue smaller than this many um^2 are filled."""
 
     exclude_pen: bool = True
@@ -40,7 +42,7 @@ class TissueSpec:
     exclude_blur: bool = True
     """Whether areas without any detail (out of focus, stain haze) are taken out of the tissue."""
 
-    blur_variance: float = 30.0
+    blur_variance: Annotated[float, Between(0)] = 30.0
     """Areas of 128 um whose Laplacian (grey levels, at thumbnail_mpp) varies less are blurred."""
 
 
@@ -48,22 +50,22 @@ class TissueSpec:
 class TilesSpec:
     """Which tiles are cut."""
 
-    size_px: int = 256
+    size_px: Annotated[int, Between(16, 4096)] = 256
     """Width and height of a tile in pixels, as the encoder gets it."""
 
-    mpp: float = 0.5
+    mpp: Annotated[float, Between(0.05, 20)] = 0.5
     """Micrometres per tile pixel; 0.5 is about 20x."""
 
-    overlap_px: int = 0
+    overlap_px: Annotated[int, Between(0, 4095)] = 0
     """Tile pixels that neighbouring tiles share."""
 
-    minimum_tissue: float = 0.5
+    minimum_tissue: Annotated[float, Between(0, 1)] = 0.5
     """Share of a tile that must be tissue, 0 to 1."""
 
-    n_tiles: int = 0
+    n_tiles: Annotated[int, Between(0, 10_000_000)] = 0
     """At most this many tiles per slide, rich in tissue and spread over it; 0: all (paper: 35)."""
 
-    seed: int = 0
+    seed: Annotated[int, Between(0, 2**32 - 1)] = 0
     """The choice of n_tiles derives from this number."""
 
 
@@ -79,19 +81,19 @@ class StainSpec:
 class AugmentationSpec:
     """Extra, randomly changed views of each tile, for training patients only."""
 
-    n_views: int = 0
+    n_views: Annotated[int, Between(0, 100)] = 0
     """Views per tile besides the plain one; 0: none."""
 
-    brightness: float = 0.2
+    brightness: Annotated[float, Between(0, 1)] = 0.2
     """Brightness is multiplied by 1 - this to 1 + this."""
 
-    contrast: float = 0.2
+    contrast: Annotated[float, Between(0, 1)] = 0.2
     """Contrast is multiplied by 1 - this to 1 + this."""
 
-    saturation: float = 0.2
+    saturation: Annotated[float, Between(0, 1)] = 0.2
     """Saturation is multiplied by 1 - this to 1 + this."""
 
-    hue: float = 0.1
+    hue: Annotated[float, Between(0, 0.5)] = 0.1
     """Hue is turned by up to this share of the colour circle, either way; at most 0.5."""
 
     rotation: bool = True

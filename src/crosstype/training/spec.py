@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from crosstype.models.catalog import DEFAULT_MODELS
+from crosstype.types import Between
 
 
 @dataclass(frozen=True)
@@ -17,19 +18,19 @@ class TrainingSpec:
     paper_cross_attention, as published; mended_concat and mended_cross_attention, the same with the
     image connected."""
 
-    learning_rate: float = 0.001
+    learning_rate: Annotated[float, Between(1e-8, 1)] = 0.001
     """Highest learning rate, reached after the warm-up."""
 
-    weight_decay: float = 0.05
+    weight_decay: Annotated[float, Between(0, 100)] = 0.05
     """Weight decay: decoupled (AdamW) under the cosine schedule, L2 (Adam) under published."""
 
-    batch_size: int = 32
+    batch_size: Annotated[int, Between(2, 100_000)] = 32
     """Patients per step."""
 
-    max_epochs: int = 60
+    max_epochs: Annotated[int, Between(1, 100_000)] = 60
     """Epochs at most."""
 
-    patience: int = 15
+    patience: Annotated[int, Between(1, 100_000)] = 15
     """Epochs without a lower validation loss after which training stops."""
 
     schedule: Literal["cosine", "published"] = "cosine"
@@ -59,26 +60,26 @@ class TrainingSpec:
     """linear: a network learns what a ridge-penalised line over its modalities leaves unexplained;
     zero: it starts from nothing."""
 
-    corruption: float = 0.5
+    corruption: Annotated[float, Between(0, 0.95)] = 0.5
     """Share of the training batches whose patients are shown damaged, 0 to 1: with most or all of
     their genes lost and the others noised, or without an image. All models alike; 0: never."""
 
-    n_seeds: int = 1
+    n_seeds: Annotated[int, Between(1, 100)] = 1
     """Networks per inner fold, each from another initialisation; the mean of all of them corrects
     the line."""
 
-    search_minutes: float = 0.0
+    search_minutes: Annotated[float, Between(0, 100_000)] = 0.0
     """Minutes at most that each model of each outer fold searches for better settings on its inner
     folds (width, n_blocks, dropouts, learning_rate, weight_decay, batch_size); 0: no search."""
 
-    search_trials: int = 30
+    search_trials: Annotated[int, Between(1, 100_000)] = 30
     """Trials at most of each search. Where minutes end it first, a repetition may differ."""
 
     views: Literal["drawn", "plain"] = "drawn"
     """drawn: where slides were augmented, each training step shows a patient's plain tiles or one
     of their views, by chance; plain: never a view."""
 
-    n_tiles_per_bag: int = 512
+    n_tiles_per_bag: Annotated[int, Between(1, 10_000_000)] = 512
     """Tiles drawn from a bag at each training step at most; prediction always sees all."""
 
 
