@@ -162,7 +162,7 @@ def _write_training(out: Path, n_repeats: int) -> None:
         for member in range(2)
         for epoch in range(1, 20 + 3 * fold)
     ]
-    head = "model repeat fold member epoch train_loss validation_loss learning_rate trust"
+    head = "model repeat fold member epoch train_loss validation_loss learning_rate residual_weight"
     pl.DataFrame(rows, schema=head.split(), orient="row").write_csv(out / "training.csv")
 
 
