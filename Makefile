@@ -56,6 +56,7 @@ real: $(INSTALLED)
 
 docs: demo
 	$(BIN)/python docs/make_config_reference.py
+	$(BIN)/python docs/make_table_reference.py
 	$(BIN)/python docs/make_demo_figure.py demo
 	$(BIN)/python docs/make_readme_output.py .
 

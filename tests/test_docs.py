@@ -38,8 +38,9 @@ def _script(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_config_reference_is_made_from_the_specs_as_they_are():
-    done = _script("docs/make_config_reference.py", "--check")
+@pytest.mark.parametrize("script", ["make_config_reference.py", "make_table_reference.py"])
+def test_the_references_are_made_from_the_code_as_it_is(script):
+    done = _script(f"docs/{script}", "--check")
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -182,8 +182,8 @@ def test_shift_is_what_numpy_says(
     raw[:, 5] *= 8
     raw[:4, 6], raw[:, 7] = np.nan, np.nan
     found = shift_of(artefact, genes.with_genes(raw))
-    assert found["input"][:2] == ["GENE0", "GENE1"]
-    assert found["kind"] == ["gene"] * N_GENES + ["feature"] * 6
+    assert found["input"][:2].to_list() == ["GENE0", "GENE1"]
+    assert found["kind"].to_list() == ["gene"] * N_GENES + ["feature"] * 6
     before, after = np.log1p(train.genes.astype("f8")), np.log1p(raw.astype("f8"))
     for place in (0, 5, 6):
         mean, deviation = before[:, place].mean(), before[:, place].std()
@@ -194,7 +194,7 @@ def test_shift_is_what_numpy_says(
         assert found["sd_here"][place] == pytest.approx(np.nanstd(after[:, place]), rel=1e-3)
         wanted = (here - mean) / deviation
         assert found["standardised_difference"][place] == pytest.approx(wanted, rel=1e-3)
-    assert found["share_missing"][6:8] == pytest.approx([0.4, 1.0])
+    assert found["share_missing"][6:8].to_list() == pytest.approx([0.4, 1.0])
     assert found["standardised_difference"][7] is None
     tiles = np.stack([train.bags.read(one).mean(axis=0) for one in train.ids])
     assert found["mean_training"][N_GENES] == pytest.approx(tiles[:, 0].mean(), abs=1e-5)

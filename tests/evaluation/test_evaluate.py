@@ -14,6 +14,7 @@ from crosstype.evaluation.evaluate import evaluate, judge
 from crosstype.evaluation.metrics.metrics import metric_keys
 from crosstype.evaluation.predictions import read_predictions, read_stressed_predictions
 from crosstype.evaluation.spec import EvaluationSpec
+from crosstype.io import schema
 
 CLASSES = ["Luminal", "Basal/Her2"]
 SPEC = EvaluationSpec(n_bootstrap=200)
@@ -196,9 +197,9 @@ def test_one_model_one_repeat_and_one_fold_are_judged_too(out):
     frame = pl.read_csv(path).filter((pl.col("model") == "late") & (pl.col("repeat") == 0))
     frame.with_columns(fold=0).write_csv(path)
     tables = judge(read_predictions(path, CLASSES), SPEC, seed=1)
-    assert tables["tests.csv"].is_empty()
-    assert tables["comparisons.csv"].is_empty()
-    assert tables["metrics.csv"].height == len(metric_keys(CLASSES))
+    assert tables[schema.TESTS].is_empty()
+    assert tables[schema.COMPARISONS].is_empty()
+    assert tables[schema.METRICS].height == len(metric_keys(CLASSES))
 
 
 def broken(frame: pl.DataFrame, column: str, value: object) -> pl.DataFrame:

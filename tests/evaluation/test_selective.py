@@ -12,7 +12,6 @@ from sklearn.metrics import accuracy_score, f1_score
 from crosstype.evaluation.inference.bootstrap import blocks, draw_weights
 from crosstype.evaluation.predictions import ModelPredictions, Predictions
 from crosstype.evaluation.selective import (
-    COVERAGE_COLUMNS,
     COVERAGES,
     called_by_confidence,
     coverage_rows,
@@ -20,6 +19,7 @@ from crosstype.evaluation.selective import (
     risk_coverage_area,
 )
 from crosstype.evaluation.spec import EvaluationSpec
+from crosstype.io.schema import COVERAGE
 
 SPEC = EvaluationSpec(n_bootstrap=100, abstain_below=0.6)
 
@@ -68,7 +68,7 @@ def test_patients_who_are_equally_sure_are_covered_alike() -> None:
 def test_values_are_scikit_learns_on_the_patients_covered(n_classes: int) -> None:
     predictions = drawn(60, n_classes, n_repeats=2)
     table = rows_of(predictions)
-    assert dict(table.schema) == COVERAGE_COLUMNS
+    assert dict(table.schema) == COVERAGE.polars()
     model = predictions.of_model["late"]
     for row in table.iter_rows(named=True):
         accuracy, f1 = [], []

@@ -151,7 +151,7 @@ def test_folds_are_counted_fold_by_fold(finished: tuple[Any, Path]) -> None:
     content = read_run_tables(finished[1])
     rows = content.predictions.filter(model="cross_attention")
     for fold in paper_folds.folds_of(content):
-        own = rows.filter(pl.col("fold") == str(fold))
+        own = rows.filter(pl.col("fold") == fold)
         expected = confusion_matrix(own["label"], own["predicted"], labels=content.classes)
         counts = paper_folds.fold_counts(content, "cross_attention", fold)
         np.testing.assert_array_equal(counts, expected)

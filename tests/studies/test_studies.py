@@ -15,10 +15,11 @@ from typer.testing import CliRunner
 from crosstype.cli.app import app
 from crosstype.config.read import read_config
 from crosstype.errors import UsageError
+from crosstype.io.schema import LABEL_SHUFFLES
 from crosstype.progress import NoProgress
 from crosstype.report.pages.study import write_study_page
 from crosstype.studies.ablation import ablation
-from crosstype.studies.label_shuffles import SHUFFLES, run_label_shuffles, summarised
+from crosstype.studies.label_shuffles import run_label_shuffles, summarised
 from crosstype.studies.learning_curve import learning_curve
 from crosstype.studies.replay import replay
 from crosstype.studies.table import METRICS, judge
@@ -115,7 +116,7 @@ def test_label_shuffles_are_kept_apart_from_the_true_labels(tiny: Any, tmp_path:
     tiny.change(models=("gene_only",))
     spec = read_config(tiny.config)
     summary = run_label_shuffles(spec, tmp_path, 2, HOW)
-    table = pl.read_csv(tmp_path / SHUFFLES)
+    table = pl.read_csv(tmp_path / LABEL_SHUFFLES.name)
     assert set(table["shuffle"]) == {0, 1, 2}
     labels = [
         pl.read_csv(tmp_path / FOLDER / name / "cohort.csv")["label"].to_list()

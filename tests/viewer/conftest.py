@@ -13,7 +13,7 @@ import uvicorn
 from tests.conftest import Once
 
 from crosstype.config.read import read_config
-from crosstype.explain.tables import ATTENTION_SCHEMA, TOKEN_SCHEMA
+from crosstype.io import schema
 from crosstype.viewer.app import make_app
 from crosstype.viewer.assets import LEAST, assets_folder
 from crosstype.workflow.pipeline import run
@@ -89,12 +89,13 @@ def _explain(out: Path) -> None:
         sets.append((patient, slide, HOSTILE, QUOTED, 0, 0.9))
         sets += [(patient, slide, HOSTILE, "HALLMARK", tile, 0.5 / tile) for tile in (1, 2)]
         weights += [(patient, HOSTILE, 0.25), (patient, "image_only", 0.75)]
-    tables = {"attention.csv": (ATTENTION_SCHEMA, attention)}
-    tables |= {"gene_set_attention.csv": (TOKEN_SCHEMA, sets)}
-    tables |= {"patients.csv": (["patient_id", "model", "residual_weight"], weights)}
-    for name, (schema, rows) in tables.items():
-        table = pl.DataFrame(rows, schema=schema, orient="row")
-        table.with_columns(pl.col(pl.Float64).round(6)).write_csv(out / "explanation" / name)
+    known = [
+        dict(zip(("patient_id", "model", "residual_weight"), one, strict=True)) for one in weights
+    ]
+    tables = {schema.ATTENTION: attention, schema.GENE_SET_ATTENTION: sets, schema.PATIENTS: known}
+    for table, rows in tables.items():
+        frame = table.frame(rows).with_columns(pl.col(pl.Float64).round(6))
+        table.write(out / "explanation", frame)
 
 
 @pytest.fixture(scope="session")

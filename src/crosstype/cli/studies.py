@@ -82,7 +82,8 @@ def shuffle_labels(
 ) -> None:
     """Look for leaks by running everything on shuffled labels. Honest AUROCs are then 0.5."""
     from crosstype.cli.progress_bars import Bars
-    from crosstype.studies.label_shuffles import SUMMARY, run_label_shuffles
+    from crosstype.io.schema import LABEL_SHUFFLES_SUMMARY
+    from crosstype.studies.label_shuffles import run_label_shuffles
 
     spec, folder, n = _read(config, out, "label_shuffles", workers)
     with Bars() as bars:
@@ -94,7 +95,7 @@ def shuffle_labels(
             f"({row['standard_error']:.3f})         {row['errors_from_half']:+.1f}          "
             f"{row['p']:.3f}"
         )
-    typer.echo(f"AUROC, the mean over folds. Table: {folder / SUMMARY}")
+    typer.echo(f"AUROC, the mean over folds. Table: {folder / LABEL_SHUFFLES_SUMMARY.name}")
 
 
 def _read(config: Path, out: Path | None, kind: str, workers: int) -> tuple[RunSpec, Path, int]:

@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import polars as pl
-
 from crosstype.cohort.labels import Labels, normal_like_rows, read_labels, shuffled_labels
 from crosstype.cohort.labels_from_pam50 import labels_from_calls
 from crosstype.cohort.single_modality import (
@@ -28,7 +26,7 @@ from crosstype.expression.pipeline_state import align_genes
 from crosstype.expression.read import Expression, read_expression
 from crosstype.expression.sample_selection import select_samples
 from crosstype.expression.spec import ExpressionSpec
-from crosstype.io.tables import write_table
+from crosstype.io import schema
 
 __all__ = [
     "AlignedExpression",
@@ -278,23 +276,12 @@ def _nobody_in_common(
 
 
 def write_cohort(path: Path, cohort: Cohort) -> None:
-    """Write cohort.csv: patient_id, label, site, n_slides, n_tiles."""
-    columns = {
-        "patient_id": cohort.patient_ids,
-        "label": cohort.labels,
-        "site": cohort.sites,
-        "n_slides": [len(ids) for ids in cohort.slide_ids],
-        "n_tiles": cohort.n_tiles,
-    }
-    write_table(path, pl.DataFrame(columns))
+    """Write cohort.csv."""
+    n_slides = [len(ids) for ids in cohort.slide_ids]
+    columns = (cohort.patient_ids, cohort.labels, cohort.sites, n_slides, cohort.n_tiles)
+    schema.COHORT.write_as(path, schema.COHORT.frame(list(zip(*columns, strict=True))))
 
 
 def write_left_out(path: Path, left_out: Sequence[LeftOut]) -> None:
-    """Write left_out.csv: patient_id, step, reason."""
-    columns = {
-        "patient_id": [row.patient_id for row in left_out],
-        "step": [row.step for row in left_out],
-        "reason": [row.reason for row in left_out],
-    }
-    kinds = dict.fromkeys(columns, pl.String)
-    write_table(path, pl.DataFrame(columns, schema=kinds))
+    """Write left_out.csv."""
+    schema.LEFT_OUT.write_as(path, schema.LEFT_OUT.frame(left_out))

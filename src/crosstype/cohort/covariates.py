@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import polars as pl
 from jaxtyping import Shaped
 
 from crosstype.cohort.labels import class_of_each_label, find_label_column, patient_rows
 from crosstype.cohort.spec import CohortSpec
 from crosstype.errors import ConfigError, Fault, TableError
-from crosstype.io.tables import MISSING, Table, open_table, read_stage_table, write_table
+from crosstype.io import schema
+from crosstype.io.tables import MISSING, Table, open_table
 
 Kind = Literal["number", "rank", "category"]
 
@@ -98,7 +98,7 @@ def _part(letter: str) -> float:
     return "abcd".index(letter) / 3 if letter else 0.0
 
 
-COVARIATES = "covariates.csv"
+COVARIATES = schema.COVARIATES.name
 MOST_LEVELS = 100
 """A column with more different words than this names things; it is no category."""
 FEWEST_MEASURED = 10
@@ -164,13 +164,14 @@ def read_covariates(spec: CohortSpec, patient_ids: Sequence[str]) -> Covariates:
 
 def write_covariates(path: Path, covariates: Covariates) -> None:
     """Write covariates.csv: patient_id, then each covariate as written in its table."""
-    columns = dict(zip(covariates.names, covariates.words.T.tolist(), strict=True))
-    write_table(path, pl.DataFrame({"patient_id": covariates.patient_ids, **columns}))
+    rows = zip(covariates.patient_ids, *covariates.words.T.tolist(), strict=True)
+    table = schema.COVARIATES.frame(list(rows), covariates.names)
+    schema.COVARIATES.write_as(path, table, covariates.names)
 
 
 def load_covariates(path: Path) -> Covariates:
     """Read what `write_covariates` wrote."""
-    table = read_stage_table(path, ["patient_id"])
+    table = schema.COVARIATES.read_from(path)
     names = tuple(name for name in table.columns if name != "patient_id")
     return _of(tuple(table["patient_id"]), names, [table[name].to_list() for name in names])
 

@@ -11,10 +11,8 @@ import polars as pl
 from crosstype.cohort.labels import Labels
 from crosstype.cohort.slide_selection import SlideRow
 from crosstype.expression.matrix import AlignedExpression
-from crosstype.io.tables import read_stage_table, write_table
+from crosstype.io import schema
 from crosstype.types import Modality
-
-COLUMNS = ("patient_id", "label", "site", "modality", "n_slides", "n_tiles")
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def join_single_modality(
 
 
 def write_single_modality(path: Path, patients: SingleModality) -> None:
-    """Write single_modality.csv: patient_id, label, site, modality, n_slides, n_tiles."""
+    """Write single_modality.csv."""
     columns = (
         patients.patient_ids,
         patients.labels,
@@ -76,11 +74,10 @@ def write_single_modality(path: Path, patients: SingleModality) -> None:
         [len(rows) for rows in patients.slides],
         [sum(row.n_tiles for row in rows) for rows in patients.slides],
     )
-    kinds = [pl.String] * 4 + [pl.Int64] * 2
-    schema = dict(zip(COLUMNS, kinds, strict=True))
-    write_table(path, pl.DataFrame(dict(zip(COLUMNS, columns, strict=True)), schema=schema))
+    rows = list(zip(*columns, strict=True))
+    schema.SINGLE_MODALITY.write_as(path, schema.SINGLE_MODALITY.frame(rows))
 
 
 def read_single_modality(path: Path) -> pl.DataFrame:
-    """Read what `write_single_modality` wrote; every column as text."""
-    return read_stage_table(path, list(COLUMNS))
+    """Read what `write_single_modality` wrote."""
+    return schema.SINGLE_MODALITY.read_from(path)

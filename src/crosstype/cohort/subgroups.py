@@ -12,15 +12,15 @@ from crosstype.cohort.covariates import kind_of, number_of, same_words, values_o
 from crosstype.cohort.labels import patient_rows
 from crosstype.cohort.spec import CohortSpec
 from crosstype.errors import ConfigError, TableError
-from crosstype.io.tables import open_table, write_table
+from crosstype.io import schema
+from crosstype.io.tables import open_table
 
-SUBGROUPS = "subgroups_of.csv"
+SUBGROUPS = schema.SUBGROUPS_OF.name
 SITE = "site"
 UNRECORDED = "not recorded"
 MOST_NUMBERS = 6
 """A column with more different numbers than this is cut into ranges."""
 DECADES = (40, 50, 60, 70)
-COLUMNS = ("patient_id", "column", "group")
 
 
 def read_subgroups(
@@ -45,13 +45,12 @@ def read_subgroups(
         frames.append(_frame(patient_ids, SITE, [one or UNRECORDED for one in sites]))
     if spec.subgroups:
         frames += _named(spec, patient_ids)
-    schema = dict.fromkeys(COLUMNS, pl.String)
-    return pl.concat(frames) if frames else pl.DataFrame(schema=schema)
+    return pl.concat([schema.SUBGROUPS_OF.frame(), *frames])
 
 
 def write_subgroups(path: Path, groups: pl.DataFrame) -> None:
-    """Write subgroups_of.csv: patient_id, column, group."""
-    write_table(path, groups)
+    """Write subgroups_of.csv."""
+    schema.SUBGROUPS_OF.write_as(path, groups)
 
 
 def _named(spec: CohortSpec, patient_ids: Sequence[str]) -> list[pl.DataFrame]:
@@ -104,4 +103,4 @@ def _range(value: float, cuts: Sequence[float]) -> str:
 
 def _frame(patient_ids: Sequence[str], name: str, groups: Sequence[str]) -> pl.DataFrame:
     rows = zip(patient_ids, [name] * len(patient_ids), groups, strict=True)
-    return pl.DataFrame(list(rows), schema=dict.fromkeys(COLUMNS, pl.String), orient="row")
+    return schema.SUBGROUPS_OF.frame(list(rows))

@@ -6,16 +6,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
-
 from crosstype.cohort.labels import Labels, is_asked_for
 from crosstype.cohort.spec import CohortSpec
 from crosstype.expression.matrix import AlignedExpression
-from crosstype.io.tables import read_stage_table, write_table
+from crosstype.io import schema
 from crosstype.tcga import site_of
 
-UNLABELLED, UNLABELLED_EXPRESSION = "unlabelled.csv", "unlabelled.npz"
-COLUMNS = ("patient_id", "reason")
+UNLABELLED, UNLABELLED_EXPRESSION = schema.UNLABELLED.name, "unlabelled.npz"
 
 
 @dataclass(frozen=True)
@@ -53,11 +50,10 @@ def unlabelled_patients(
 
 
 def write_unlabelled(path: Path, reasons: dict[str, str]) -> None:
-    """Write unlabelled.csv: patient_id, reason."""
-    rows = list(reasons.items())
-    write_table(path, pl.DataFrame(rows, schema=dict.fromkeys(COLUMNS, pl.String), orient="row"))
+    """Write unlabelled.csv."""
+    schema.UNLABELLED.write_as(path, schema.UNLABELLED.frame(list(reasons.items())))
 
 
 def read_unlabelled(path: Path) -> dict[str, str]:
     """Return what `write_unlabelled` wrote."""
-    return dict(read_stage_table(path, list(COLUMNS)).select(COLUMNS).iter_rows())
+    return dict(schema.UNLABELLED.read_from(path).select("patient_id", "reason").iter_rows())

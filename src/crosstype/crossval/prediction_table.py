@@ -14,7 +14,7 @@ import polars as pl
 
 from crosstype.cohort.unlabelled import UNLABELLED, read_unlabelled
 from crosstype.crossval.plan import Job, Plan
-from crosstype.io.tables import write_table
+from crosstype.io import schema
 
 
 def write_unlabelled_predictions(
@@ -30,21 +30,16 @@ def write_unlabelled_predictions(
     for job, record in records:
         said.setdefault(job.model, []).append(record["unlabelled"])
     frames = [_frame(plan, reasons, model, np.array(each)) for model, each in said.items()]
-    write_table(path, pl.concat(frames))
+    schema.UNLABELLED_PREDICTIONS.write_as(path, pl.concat(frames), plan.classes)
 
 
 def _frame(plan: Plan, reasons: dict[str, str], model: str, each: np.ndarray) -> pl.DataFrame:
     mean = each.mean(axis=0).reshape(len(reasons), len(plan.classes))
-    columns = {
-        "patient_id": list(reasons),
-        "reason": list(reasons.values()),
-        "model": [model] * len(reasons),
-        "predicted": [plan.classes[number] for number in mean.argmax(axis=1)],
-    }
-    kinds = dict.fromkeys(columns, pl.String)
-    probabilities = {f"probability_{name}": mean[:, i] for i, name in enumerate(plan.classes)}
-    frame = pl.DataFrame(columns, schema=kinds).with_columns(n_models=pl.lit(len(each)))
-    return frame.with_columns(**{name: pl.Series(v) for name, v in probabilities.items()})
+    rows = [
+        (patient, reason, model, plan.classes[row.argmax()], len(each), *row.tolist())
+        for (patient, reason), row in zip(reasons.items(), mean, strict=True)
+    ]
+    return schema.UNLABELLED_PREDICTIONS.frame(rows, plan.classes)
 
 
 def prediction_rows(
@@ -62,17 +57,8 @@ def prediction_rows(
         classes: class names in order.
     """
     patients, labels = known
-    called, probabilities = said
-    columns = {
-        "patient_id": list(patients),
-        "model": [job.model] * len(patients),
-        "repeat": [job.repeat] * len(patients),
-        "fold": [job.fold] * len(patients),
-        "label": list(labels),
-        "predicted": [classes[number] for number in called],
-    }
-    each = {
-        f"probability_{name}": [float(row[number]) for row in probabilities]
-        for number, name in enumerate(classes)
-    }
-    return pl.DataFrame(columns | each)
+    rows = [
+        (patient, job.model, job.repeat, job.fold, label, classes[number], *map(float, row))
+        for patient, label, number, row in zip(patients, labels, *said, strict=True)
+    ]
+    return schema.PREDICTIONS.frame(rows, classes)

@@ -26,8 +26,8 @@ from crosstype.crossval.prediction_table import prediction_rows
 from crosstype.crossval.site_probe import site_only_rows
 from crosstype.crossval.worker import WorkerData, is_done, keep_freed_memory, run_job
 from crosstype.errors import TrainingError
+from crosstype.io import schema
 from crosstype.io.files import replacing
-from crosstype.io.tables import write_table
 from crosstype.models.catalog import ALWAYS_RUN, BASELINES, CROSS_ATTENTION, LATE
 from crosstype.progress import Progress
 from crosstype.robustness.study import join_perturbed
@@ -79,7 +79,7 @@ def write_predictions(plan: Plan, records: Sequence[tuple[Job, dict[str, Any]]])
                 _rows(plan, known, one).with_columns(
                     condition=pl.lit(one["condition"]),
                     level=pl.lit(one["level"]),
-                    draw=pl.lit(one["draw"]),
+                    draw=pl.lit(one["draw"], schema.WHOLE),
                 )
             )
         chosen += [
@@ -91,14 +91,14 @@ def write_predictions(plan: Plan, records: Sequence[tuple[Job, dict[str, Any]]])
             curves += [
                 place | epoch | {"residual_weight": record["residual_weight"]} for epoch in curve
             ]
-    write_table(plan.out / "predictions.csv", pl.concat([*plain, *site_only_rows(plan)]))
+    predictions = pl.concat([*plain, *site_only_rows(plan)])
+    schema.PREDICTIONS.write(plan.out, predictions, plan.classes)
     if stressed:
-        write_table(plan.out / "stressed_predictions.csv", pl.concat(stressed))
-    write_table(plan.out / "training.csv", pl.DataFrame(curves, schema=CURVE_SCHEMA))
+        schema.STRESSED_PREDICTIONS.write(plan.out, pl.concat(stressed), plan.classes)
+    schema.TRAINING.write(plan.out, schema.TRAINING.frame(curves))
     if chosen:
-        write_table(plan.out / SEARCH, pl.DataFrame(chosen, schema=SEARCH_COLUMNS, orient="row"))
-    calibration = pl.DataFrame(calibrated, schema=CALIBRATION_SCHEMA)
-    write_table(plan.out / "calibration.csv", calibration)
+        schema.SEARCH.write(plan.out, schema.SEARCH.frame(chosen))
+    schema.CALIBRATION.write(plan.out, schema.CALIBRATION.frame(calibrated))
 
 
 def write_perturbed(plan: Plan, records: Sequence[tuple[Job, dict[str, Any]]], path: Path) -> None:
@@ -115,32 +115,6 @@ def write_perturbed(plan: Plan, records: Sequence[tuple[Job, dict[str, Any]]], p
     joined = join_perturbed(folds, patients, labels, plan.study)
     with replacing(path) as temporary, temporary.open("wb") as handle:
         np.savez(handle, **joined)  # type: ignore[arg-type]
-
-
-SEARCH = "search.csv"
-SEARCH_COLUMNS = ("model", "repeat", "fold", "setting", "value")
-
-CURVE_SCHEMA = {
-    "model": pl.String,
-    "repeat": pl.Int64,
-    "fold": pl.Int64,
-    "member": pl.Int64,
-    "epoch": pl.Int64,
-    "train_loss": pl.Float64,
-    "validation_loss": pl.Float64,
-    "learning_rate": pl.Float64,
-    "residual_weight": pl.Float64,
-}
-CALIBRATION_SCHEMA = {
-    "model": pl.String,
-    "repeat": pl.Int64,
-    "fold": pl.Int64,
-    "n": pl.Int64,
-    "temperature": pl.Float64,
-    "class": pl.String,
-    "offset": pl.Float64,
-    "threshold": pl.Float64,
-}
 
 
 def _calibration_rows(plan: Plan, job: Job, record: dict[str, Any]) -> list[dict[str, Any]]:

@@ -21,8 +21,8 @@ from jaxtyping import Bool, Float, Int
 from crosstype.crossval.plan import Job, Plan
 from crosstype.crossval.prediction_table import prediction_rows
 from crosstype.crossval.worker import WorkerData
-from crosstype.folds.folds import Fold, folds_of, read_folds
-from crosstype.io.tables import read_stage_table
+from crosstype.folds.folds import Fold, folds_of
+from crosstype.io import schema
 from crosstype.models.catalog import SITE_ONLY
 from crosstype.protocol import protocol_named
 from crosstype.training.patients import Patients
@@ -34,16 +34,6 @@ N_PARTS = 5
 N_COMPONENTS = 100
 STRENGTH = 0.01
 N_RESAMPLES = 500
-COLUMNS = {
-    "input": pl.String,
-    "metric": pl.String,
-    "value": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "guessing": pl.Float64,
-    "n_sites": pl.Int64,
-    "n": pl.Int64,
-}
 
 Matrix = Float[np.ndarray, "patients columns"]
 Sites = Int[np.ndarray, " patients"]
@@ -71,7 +61,7 @@ def site_probe(
     kept = sorted(site for site, n in counts.items() if n >= LEAST_PATIENTS)
     rows = np.array([i for i, site in enumerate(sites) if site in kept], dtype=np.int64)
     if len(kept) < 2:
-        return pl.DataFrame(schema=COLUMNS)
+        return schema.SITE_PROBE.frame()
     chosen = patients.take(rows)
     target = np.array([kept.index(sites[i]) for i in rows])
     preparation = preparing.fit(chosen)  # knows no site; columns are standardised in each fold
@@ -88,7 +78,7 @@ def site_probe(
             guessing = 1 / len(kept) if metric == "balanced_accuracy" else 0.5
             row = (name, metric, values[0], low, high, guessing, len(kept), len(rows))
             found.append(row)
-    return pl.DataFrame(found, schema=COLUMNS, orient="row")
+    return schema.SITE_PROBE.frame(found)
 
 
 def _said(matrix: Matrix, target: Sites, seed: int) -> Float[np.ndarray, "patients sites"]:
@@ -174,19 +164,19 @@ def site_only_probabilities(
 
 def site_only_rows(plan: Plan) -> list[pl.DataFrame]:
     """Return `site_only`'s predictions of every fold; nothing where there is one site or none."""
-    table = read_stage_table(plan.out / "cohort.csv", ["patient_id", "label", "site"])
+    table = schema.COHORT.read(plan.out)
     site_of = dict(table.select("patient_id", "site").iter_rows())
     if len(set(site_of.values())) < 2:
         return []
     label_of = dict(table.select("patient_id", "label").iter_rows())
-    folds = folds_of(read_folds(plan.out / "folds.csv"), plan.protocol)
+    folds = folds_of(schema.FOLDS.read(plan.out), plan.protocol)
     return [_rows(plan, fold, label_of, site_of) for fold in folds]
 
 
 def probe_sites(plan: Plan) -> pl.DataFrame:
     """Return how well the cohort's sites are told from features and expression."""
     worker_data = WorkerData(plan)
-    sites = read_stage_table(plan.out / "cohort.csv", ["patient_id", "site"])["site"].to_list()
+    sites = schema.COHORT.read(plan.out)["site"].to_list()
     preparing = Preparing(plan.expression, protocol_named("strict"), worker_data.unit)
     return site_probe(worker_data.patients, sites, preparing, plan.seed)
 

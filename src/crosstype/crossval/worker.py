@@ -19,16 +19,15 @@ import numpy as np
 import polars as pl
 
 from crosstype.cohort.covariates import COVARIATES, Covariates, load_covariates
-from crosstype.cohort.single_modality import read_single_modality
 from crosstype.cohort.unlabelled import UNLABELLED, UNLABELLED_EXPRESSION, read_unlabelled
 from crosstype.crossval.plan import Job, Plan
 from crosstype.errors import CheckpointError
 from crosstype.expression.genes.sets import MatchedSets
 from crosstype.expression.matrix import AlignedExpression, load_expression
 from crosstype.expression.units import Unit
-from crosstype.folds.folds import Fold, folds_of, read_folds
+from crosstype.folds.folds import Fold, folds_of
+from crosstype.io import schema
 from crosstype.io.files import write_text
-from crosstype.io.tables import read_stage_table
 from crosstype.models.catalog import MODELS, NETWORKS, UNIMODAL
 from crosstype.robustness.modality_shuffle import shuffled_conditions
 from crosstype.robustness.perturbations import Known, PerturbationTables, read_perturbation_tables
@@ -55,13 +54,13 @@ class WorkerData:
     @cached_property
     def patients(self) -> Patients:
         """Return the whole cohort; only this module and crossval ever hold test patients."""
-        table = read_stage_table(self.plan.out / "cohort.csv", ["patient_id", "label"])
+        table = schema.COHORT.read(self.plan.out)
         return self._patients(table, load_expression(self.plan.out / "expression.npz"))
 
     @cached_property
     def beside(self) -> tuple[Patients, Mapping[str, str]]:
         """Return the patients with one modality, who only ever teach, and the site of each."""
-        table = read_single_modality(self.plan.out / "single_modality.csv")
+        table = schema.SINGLE_MODALITY.read(self.plan.out)
         patients = self._patients(table, load_expression(self.plan.out / "single_modality.npz"))
         return patients, dict(zip(patients.ids, table["site"], strict=True))
 
@@ -117,7 +116,7 @@ class WorkerData:
     @cached_property
     def folds(self) -> dict[tuple[int, int], Fold]:
         """Return the folds by repeat and fold."""
-        table = read_folds(self.plan.out / "folds.csv")
+        table = schema.FOLDS.read(self.plan.out)
         return {(one.repeat, one.fold): one for one in folds_of(table, self.plan.protocol)}
 
     @cached_property
@@ -168,7 +167,7 @@ class WorkerData:
         patients, site_of = self.beside
         if not self.plan.protocol.grouped_by_site or not len(patients):
             return patients
-        sites = read_stage_table(self.plan.out / "cohort.csv", ["patient_id", "site"])
+        sites = schema.COHORT.read(self.plan.out)
         tested = set(sites.filter(pl.col("patient_id").is_in(fold.test))["site"])
         kept = [row for row, one in enumerate(patients.ids) if site_of[one] not in tested]
         return patients.take(np.array(kept, dtype=np.int64))

@@ -5,20 +5,17 @@ How far the inputs of an external cohort lie from those of training, in a senten
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import polars as pl
 from jaxtyping import Float
 
 from crosstype.deploy.fitted_model import Artefact
+from crosstype.io.schema import REAL, SHIFT
 from crosstype.training.patients import Patients
 
-Column = list[Any]
 
-
-def shift_of(artefact: Artefact, patients: Patients) -> dict[str, Column]:
-    """Return each input's mean and SD in training and here, as columns of one table.
+def shift_of(artefact: Artefact, patients: Patients) -> pl.DataFrame:
+    """Return each input's mean and SD in training and here, as shift.csv has it.
 
     Genes are on the scale on which the model standardises them (for amounts log(1 + x); `docs/
     artefact.md`), tile features as the mean over a patient's tiles.
@@ -28,9 +25,7 @@ def shift_of(artefact: Artefact, patients: Patients) -> dict[str, Column]:
         patients: the others, expression as the model is given it.
 
     Returns:
-        input, kind (gene or feature), mean_training, sd_training, mean_here, sd_here,
-        standardised_difference (in training SD; None where nobody has it or training's SD is 0),
-        share_missing.
+        A row per input; its difference is None where nobody has it or training's SD is 0.
     """
     parts = []
     preparation = artefact.preparation
@@ -47,8 +42,7 @@ def shift_of(artefact: Artefact, patients: Patients) -> dict[str, Column]:
         mean, spread = preparation.summary_mean[:n], preparation.summary_scale[:n]
         found = preparation.bag_summary(patients)[:, :n]
         parts.append(_rows(names, "feature", (mean, spread), found))
-    columns = parts[0].keys()
-    return {name: [one for part in parts for one in part[name]] for name in columns}
+    return pl.concat(parts)
 
 
 def _rows(
@@ -56,7 +50,7 @@ def _rows(
     kind: str,
     training: tuple[np.ndarray, np.ndarray],
     standardised: Float[np.ndarray, "patients inputs"],
-) -> dict[str, Column]:
+) -> pl.DataFrame:
     """Return the rows of inputs of one kind from their values in training SD."""
     mean, spread = (one.astype(np.float64) for one in training)
     there = ~np.isnan(standardised)
@@ -66,20 +60,11 @@ def _rows(
     unlabelled = np.where(there, (filled - difference) ** 2, 0).sum(axis=0) / np.maximum(n_there, 1)
     known = (n_there > 0) & (spread > 0)
     here = mean + difference * spread
-    return {
-        "input": names.tolist(),
-        "kind": [kind] * len(names),
-        "mean_training": mean.tolist(),
-        "sd_training": spread.tolist(),
-        "mean_here": _known(here, known),
-        "sd_here": _known(np.sqrt(unlabelled) * spread, known),
-        "standardised_difference": _known(difference, known),
-        "share_missing": (1 - n_there / max(1, len(standardised))).tolist(),
-    }
-
-
-def _known(values: np.ndarray, known: np.ndarray) -> Column:
-    return [float(one) if there else None for one, there in zip(values, known, strict=True)]
+    found = (here, np.sqrt(unlabelled) * spread, difference)
+    known_here = [np.where(known, one, np.nan) for one in found]
+    missing = 1 - n_there / max(1, len(standardised))
+    rows = zip(names, [kind] * len(names), mean, spread, *known_here, missing, strict=True)
+    return SHIFT.frame(list(rows)).with_columns(pl.col(REAL).fill_nan(None))
 
 
 NOTABLE = 0.5

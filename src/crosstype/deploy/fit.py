@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from crosstype.config.run_spec import RunSpec
 from crosstype.errors import ConfigError
+from crosstype.io import schema
 from crosstype.io.files import write_text
 from crosstype.models.catalog import FITTED_BASELINES
 from crosstype.workflow.ledger import Ledger
@@ -122,9 +123,8 @@ def _everyone(job: Job, one: Run) -> Fold:
 
     from crosstype.folds.assign import People, assign_inner, check_sites
     from crosstype.folds.folds import Fold
-    from crosstype.io.tables import read_stage_table
 
-    table = read_stage_table(one.out / "cohort.csv", ["patient_id", "label", "site"])
+    table = schema.COHORT.read(one.out)
     people = People.sorted(*(table[name].to_list() for name in ("patient_id", "label", "site")))
     by_site = one.protocol.grouped_by_site
     if by_site:
@@ -191,9 +191,8 @@ def _extraction(spec: RunSpec) -> dict[str, Any] | None:
 def _taught(worker_data: WorkerData, one: Run, record: dict[str, Any]) -> TrainingSummary:
     """Return the training cohort in short."""
     from crosstype.deploy.fitted_model import training_summary
-    from crosstype.io.tables import read_stage_table
 
-    table = read_stage_table(one.out / "cohort.csv", ["patient_id", "site"])
+    table = schema.COHORT.read(one.out)
     beside, site_of = worker_data.beside
     sites = dict(table.select("patient_id", "site").iter_rows()) | dict(site_of)
     synthetic = one.spec.cohort.synthetic

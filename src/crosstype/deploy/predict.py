@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
 from crosstype.cohort.cohort import LeftOut
 from crosstype.deploy.inputs import PredictionInputs, SlideInputs
 from crosstype.deploy.new_expression import check_level, enough_genes, find_measured
 from crosstype.deploy.new_slides import find_shown
 from crosstype.errors import CohortError, UsageError
-from crosstype.io.tables import write_table
+from crosstype.io import schema
 from crosstype.progress import Progress
 from crosstype.types import Modality
 
@@ -111,16 +110,11 @@ def write_predicted(served: PredictedPatients, artefact: Artefact, out: Path) ->
         raise CohortError(
             f"{out.name}: nobody can be served{why}. {beside.name} lists everyone with a reason."
         )
-    columns = {
-        "patient_id": list(served.patients.ids),
-        "model": [artefact.classifier.name] * len(served.patients),
-        "predicted": [artefact.classes[one] for one in served.called],
-    }
-    each = {
-        f"probability_{name}": served.probabilities[:, number].tolist()
-        for number, name in enumerate(artefact.classes)
-    }
-    write_table(out, pl.DataFrame(columns | each | {"modalities": list(served.modalities)}))
+    model = [artefact.classifier.name] * len(served.patients)
+    called = [artefact.classes[one] for one in served.called]
+    columns = (served.patients.ids, model, called, *served.probabilities.T, served.modalities)
+    table = schema.PREDICTED.frame(list(zip(*columns, strict=True)), artefact.classes)
+    schema.PREDICTED.write_as(out, table, artefact.classes)
 
 
 OPTIONS = {Modality.GENES: "--expression", Modality.IMAGE: "--features or --slides"}

@@ -29,8 +29,8 @@ from crosstype.expression.read import read_expression
 from crosstype.expression.sample_selection import select_samples
 from crosstype.features.encoders.catalog import WARNING as SEEN
 from crosstype.features.encoders.catalog import pretraining_cohorts, pretraining_note
+from crosstype.io import schema
 from crosstype.io.files import sha256_of, write_text
-from crosstype.io.tables import write_table
 from crosstype.progress import Progress
 from crosstype.report.pages.validation import write_validation_page
 
@@ -105,7 +105,7 @@ def _with_expression(spec: RunSpec) -> set[str] | None:
 
 
 WARNING = "warning: "
-MADE_BEFORE = ("metrics.csv", "comparisons.csv", "modality_use.csv", "shift.csv")
+MADE_BEFORE = (schema.METRICS, schema.COMPARISONS, schema.MODALITY_USE, schema.SHIFT)
 
 
 @dataclass(frozen=True)
@@ -176,15 +176,15 @@ def validate_artefact(
     served = predict(artefact, _offer(spec, labels.class_of, out), listener)
     rows, left_out = evaluated_patients(artefact, spec, served, labels)
     for stale in MADE_BEFORE:
-        (out / stale).unlink(missing_ok=True)
-    write_left_out(out / "left_out.csv", left_out)
+        (out / stale.name).unlink(missing_ok=True)
+    write_left_out(out / schema.LEFT_OUT.name, left_out)
     known = [labels.class_of[served.patients.ids[row]] for row in rows]
     _check_classes(artefact, known)
-    _write_predictions(artefact, served, rows, known, out / "predictions.csv")
+    _write_predictions(artefact, served, rows, known, out / schema.PREDICTIONS.name)
     judging = replace(spec.evaluation, rna_loss=False, other_expression=None)
     progress.start("evaluate", 1)
     evaluate(out, judging, artefact.classes, spec.folds.seed)
-    shift = _write_shift(artefact, served, rows, out / "shift.csv")
+    shift = _write_shift(artefact, served, rows, out / schema.SHIFT.name)
     progress.step("metrics, shift")
     warnings = _warnings(artefact, [served.patients.ids[row] for row in rows], labels.provenance)
     lines = (*_said(artefact, served, rows, known), shift)
@@ -251,7 +251,8 @@ def _write_predictions(
     who = ([served.patients.ids[row] for row in rows], known)
     said = (served.called[rows], served.probabilities[rows])
     job = Job(0, 0, artefact.classifier.name)
-    write_table(path, prediction_rows(job, who, said, artefact.classes))
+    rows_said = prediction_rows(job, who, said, artefact.classes)
+    schema.PREDICTIONS.write_as(path, rows_said, artefact.classes)
 
 
 def _write_shift(
@@ -261,10 +262,10 @@ def _write_shift(
     from crosstype.deploy.drift import shift_of
 
     taken = served.patients.take(np.array(rows, dtype=np.int64))
-    table = pl.DataFrame(shift_of(artefact, taken))
+    table = shift_of(artefact, taken)
     worst = pl.col("standardised_difference").abs()
     table = table.sort(worst, descending=True, nulls_last=True, maintain_order=True)
-    write_table(path, table)
+    schema.SHIFT.write_as(path, table)
     return shift_sentence(table)
 
 

@@ -17,17 +17,7 @@ from scipy.special import ndtri
 from crosstype.evaluation.inference.bootstrap import Interval
 from crosstype.evaluation.metrics.probability import N_BINS, equal_mass_bins
 from crosstype.evaluation.predictions import Predictions
-
-CALIBRATION_COLUMNS: dict[str, Any] = {
-    "model": pl.String,
-    "class": pl.String,
-    "bin": pl.Int64,
-    "n": pl.Int64,
-    "mean_probability": pl.Float64,
-    "observed": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-}
+from crosstype.io import schema
 
 
 def calibration_rows(predictions: Predictions, confidence: float) -> pl.DataFrame:
@@ -47,7 +37,7 @@ def calibration_rows(predictions: Predictions, confidence: float) -> pl.DataFram
                 if n > 0:
                     ends = wilson_interval(observed, n, confidence)
                     rows.append((name, of, number, round(n), said, observed, *ends))
-    return pl.DataFrame(rows, schema=CALIBRATION_COLUMNS, orient="row")
+    return schema.CALIBRATION_CURVE.frame(rows)
 
 
 def wilson_interval(share: float, n: float | int, confidence: float) -> Interval:
@@ -85,17 +75,6 @@ def _mean_bins(
 
 THRESHOLDS = np.arange(1, 100) / 100
 
-DECISION_COLUMNS: dict[str, Any] = {
-    "model": pl.String,
-    "class": pl.String,
-    "threshold": pl.Float64,
-    "net_benefit": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "treat_all": pl.Float64,
-    "treat_none": pl.Float64,
-}
-
 
 def decision_rows(
     predictions: Predictions,
@@ -125,7 +104,7 @@ def decision_rows(
                 ends = (float(low[place]), float(high[place]))
                 row = (name, of, threshold, float(values[place, 0]), *ends, treat_all, 0.0)
                 rows.append(row)
-    return pl.DataFrame(rows, schema=DECISION_COLUMNS, orient="row")
+    return schema.DECISION_CURVE.frame(rows)
 
 
 def benefits(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,6 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from crosstype.cohort.subgroups import COLUMNS as GROUP_COLUMNS
-from crosstype.cohort.subgroups import SUBGROUPS
 from crosstype.evaluation.curves import calibration_rows, decision_rows
 from crosstype.evaluation.inference.bootstrap import (
     blocks,
@@ -21,11 +18,10 @@ from crosstype.evaluation.inference.bootstrap import (
     fold_values,
     resampled_metrics,
 )
-from crosstype.evaluation.inference.compare import Comparison, compare_models, compared_pairs
+from crosstype.evaluation.inference.compare import compare_models, compared_pairs
 from crosstype.evaluation.inference.intervals import interval_inputs
 from crosstype.evaluation.inference.paired_tests import (
     COMPARED,
-    PairTest,
     ResampledModel,
     draw_swaps,
     pair_tests,
@@ -40,22 +36,8 @@ from crosstype.evaluation.robustness import ModalityUse, modality_use, read_pert
 from crosstype.evaluation.selective import coverage_rows
 from crosstype.evaluation.spec import EvaluationSpec
 from crosstype.evaluation.subgroups import subgroup_rows
-from crosstype.io.tables import read_stage_table, write_table
-
-KINDS = {"str": pl.String, "float": pl.Float64, "int": pl.Int64}
-METRIC_COLUMNS: dict[str, Any] = {
-    "model": pl.String,
-    "metric": pl.String,
-    "class": pl.String,
-    "value": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "n": pl.Int64,
-    "fold_mean": pl.Float64,
-    "fold_sd": pl.Float64,
-    "n_folds": pl.Int64,
-    "n_folds_skipped": pl.Int64,
-}
+from crosstype.io import schema
+from crosstype.io.schema import TableSchema
 
 
 def evaluate(out: Path, spec: EvaluationSpec, classes: Sequence[str], seed: int) -> None:
@@ -74,28 +56,30 @@ def evaluate(out: Path, spec: EvaluationSpec, classes: Sequence[str], seed: int)
     Raises:
         TableError: the predictions contradict themselves; see `read_predictions`.
     """
-    predictions = read_predictions(out / "predictions.csv", classes)
-    for name, table in judge(predictions, spec, seed).items():
-        write_table(out / name, table)
-    groups = _groups(out / SUBGROUPS)
-    write_table(out / "subgroups.csv", subgroup_rows(predictions, groups, spec, seed))
+    predictions = read_predictions(out / schema.PREDICTIONS.name, classes)
+    for table, frame in judge(predictions, spec, seed).items():
+        table.write(out, frame)
+    groups = schema.SUBGROUPS_OF.read_if_there(out)
+    schema.SUBGROUPS.write(out, subgroup_rows(predictions, groups, spec, seed))
     used: list[ModalityUse] = []
-    stressed_path = out / "stressed_predictions.csv"
+    stressed_path = out / schema.STRESSED_PREDICTIONS.name
     if stressed_path.exists():
         weight_blocks = blocks(draw_weights(predictions.labels, spec.n_bootstrap, seed))
         stressed = read_stressed_predictions(stressed_path, predictions)
         used = modality_use(predictions, stressed, weight_blocks, spec.confidence)
-    write_table(out / "modality_use.csv", _frame(used, ModalityUse))
+    schema.MODALITY_USE.write(out, schema.MODALITY_USE.frame(used))
     if spec.rna_loss:
         found = read_perturbed(out / "rna_loss.npz")
         weights = draw_weights(found.labels, spec.n_bootstrap, seed)
         curves, differences = rna_loss(found, classes, spec, weights, seed)
-        write_table(out / "rna_loss.csv", curves)
-        write_table(out / "rna_loss_comparisons.csv", differences)
+        schema.RNA_LOSS.write(out, curves)
+        schema.RNA_LOSS_COMPARISONS.write(out, differences)
 
 
-def judge(predictions: Predictions, spec: EvaluationSpec, seed: int) -> dict[str, pl.DataFrame]:
-    """Return every table that needs no more than predictions, by file name.
+def judge(
+    predictions: Predictions, spec: EvaluationSpec, seed: int
+) -> dict[TableSchema, pl.DataFrame]:
+    """Return every table that needs no more than predictions, by its schema.
 
     These are metrics.csv, comparisons.csv, tests.csv, coverage.csv, calibration_curve.csv and
     decision_curve.csv. One model, one repeat or one fold are enough.
@@ -111,12 +95,12 @@ def judge(predictions: Predictions, spec: EvaluationSpec, seed: int) -> dict[str
     swaps = draw_swaps(len(labels), seed)
     tests = pair_tests(labels, predictions.classes, judged, compared_pairs(judged), swaps)
     return {
-        "metrics.csv": metrics,
-        "comparisons.csv": _frame(compare_models(judged, tests, spec), Comparison),
-        "tests.csv": _frame(tests, PairTest),
-        "coverage.csv": coverage_rows(predictions, weight_blocks, spec),
-        "calibration_curve.csv": calibration_rows(predictions, spec.confidence),
-        "decision_curve.csv": decision_rows(predictions, weight_blocks, spec.confidence),
+        schema.METRICS: metrics,
+        schema.COMPARISONS: schema.COMPARISONS.frame(compare_models(judged, tests, spec)),
+        schema.TESTS: schema.TESTS.frame(tests),
+        schema.COVERAGE: coverage_rows(predictions, weight_blocks, spec),
+        schema.CALIBRATION_CURVE: calibration_rows(predictions, spec.confidence),
+        schema.DECISION_CURVE: decision_rows(predictions, weight_blocks, spec.confidence),
     }
 
 
@@ -142,15 +126,4 @@ def judge_models(
         of = {metric: headline_key(metric, predictions.classes) for metric in COMPARED}
         headlines = {metric: resampled[key] for metric, key in of.items()}
         judged[name] = ResampledModel(model, headlines, intervals.aurocs[of["auroc"]], folds)
-    return judged, pl.DataFrame(rows, schema=METRIC_COLUMNS, orient="row")
-
-
-def _groups(path: Path) -> pl.DataFrame:
-    if path.exists():
-        return read_stage_table(path, list(GROUP_COLUMNS))
-    return pl.DataFrame(schema=dict.fromkeys(GROUP_COLUMNS, pl.String))
-
-
-def _frame(rows: Sequence[Comparison | ModalityUse | PairTest], kind: type[Any]) -> pl.DataFrame:
-    schema: dict[str, Any] = {field.name: KINDS[str(field.type)] for field in fields(kind)}
-    return pl.DataFrame([asdict(row) for row in rows], schema=schema)
+    return judged, schema.METRICS.frame(rows)

@@ -11,11 +11,11 @@ import polars as pl
 from jaxtyping import Float, Int
 
 from crosstype.errors import Fault, TableError
+from crosstype.io.schema import PREDICTIONS, STRESSED_PREDICTIONS, TEXT, TableSchema
 from crosstype.io.tables import read_stage_table
 from crosstype.types import Modality
 
 PREFIX = "probability_"
-KEY_COLUMNS = ("patient_id", "model", "repeat", "fold", "label", "predicted")
 STRESS_COLUMNS = ("condition", "level", "draw")
 SUM_TOLERANCE = 1e-4
 
@@ -95,7 +95,7 @@ def read_predictions(path: Path, classes: Sequence[str]) -> Predictions:
             1, a class is unknown or has no patient, a patient has two labels, or a model predicted
             a patient twice in a repeat or not at all.
     """
-    return _assembled(_read(path, classes, ()), path.name, tuple(classes))
+    return _assembled(_read(path, classes, PREDICTIONS), path.name, tuple(classes))
 
 
 def read_stressed_predictions(
@@ -114,7 +114,7 @@ def read_stressed_predictions(
         TableError: as for `read_predictions`; or a condition does not begin with a modality; or
             models, patients, repeats or labels are not those of the undisturbed predictions.
     """
-    frame = _read(path, undisturbed.classes, STRESS_COLUMNS)
+    frame = _read(path, undisturbed.classes, STRESSED_PREDICTIONS)
     found: dict[ConditionKey, dict[str, ModelPredictions]] = {}
     for key, part in frame.partition_by(STRESS_COLUMNS, as_dict=True, maintain_order=True).items():
         stress = _stress_of(key, path.name)
@@ -125,21 +125,19 @@ def read_stressed_predictions(
     return found
 
 
-def _read(path: Path, classes: Sequence[str], more: Sequence[str]) -> pl.DataFrame:
+def _read(path: Path, classes: Sequence[str], table: TableSchema) -> pl.DataFrame:
     """Read the table with typed columns; the line number stands in the column `line`."""
-    probabilities = [PREFIX + name for name in classes]
-    frame = read_stage_table(path, [*KEY_COLUMNS, *probabilities, *more])
+    kinds = table.polars(classes)
+    frame = read_stage_table(path, list(kinds))
     if frame.is_empty():
         raise TableError(Fault(path.name, "no predictions stand in it", "Train at least a model."))
-    numbers = {"repeat": pl.Int64, "fold": pl.Int64, **dict.fromkeys(probabilities, pl.Float64)}
-    numbers |= {name: kind for name, kind in (("level", pl.Float64), ("draw", pl.Int64))}
-    numbers = {name: kind for name, kind in numbers.items() if name in frame.columns}
+    numbers = {name: kind for name, kind in kinds.items() if kind is not TEXT}
     typed = frame.with_columns(
         pl.col(name).cast(kind, strict=False) for name, kind in numbers.items()
     ).with_row_index("line", offset=2)
     faults = [
         *_number_faults(typed, list(numbers), path.name),
-        *_probability_faults(typed, probabilities, path.name),
+        *_probability_faults(typed, [PREFIX + name for name in classes], path.name),
         *_class_faults(typed, classes, path.name),
     ]
     if faults:

@@ -21,6 +21,7 @@ from crosstype.evaluation.inference.bootstrap import (
 from crosstype.evaluation.metrics.metrics import headline_key, measure
 from crosstype.evaluation.predictions import ConditionKey, ModelPredictions, Predictions
 from crosstype.evaluation.spec import EvaluationSpec
+from crosstype.io import schema
 from crosstype.models.catalog import UNIMODAL
 
 BETTER_UNIMODAL = "the better unimodal model"
@@ -29,30 +30,6 @@ METRICS = ("auroc", "brier")
 MOST_RESAMPLES = 1000
 """More would take long and change little: each is averaged over draws of genes as well."""
 
-LOSS_COLUMNS = {
-    "model": pl.String,
-    "pattern": pl.String,
-    "level": pl.Float64,
-    "metric": pl.String,
-    "value": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "n_draws": pl.Int64,
-    "n": pl.Int64,
-    "note": pl.String,
-}
-DIFFERENCE_COLUMNS = {
-    "model_a": pl.String,
-    "model_b": pl.String,
-    "pattern": pl.String,
-    "level": pl.Float64,
-    "metric": pl.String,
-    "difference": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "n": pl.Int64,
-    "note": pl.String,
-}
 
 Weights = Float[np.ndarray, "n_patients n_resamples"]
 Values = Float[np.ndarray, "n_metrics n_resamples"]
@@ -130,10 +107,7 @@ def rna_loss(
         ranked = {model: of_metric[0] for model, of_metric in values.items()}
         gaps = _against_unimodal(ranked, (pattern, level), spec.confidence)
         differences += [(*gap, *about) for gap in gaps]
-    return (
-        pl.DataFrame(curves, schema=LOSS_COLUMNS, orient="row"),
-        pl.DataFrame(differences, schema=DIFFERENCE_COLUMNS, orient="row"),
-    )
+    return schema.RNA_LOSS.frame(curves), schema.RNA_LOSS_COMPARISONS.frame(differences)
 
 
 def _there(found: PerturbedPredictions, rows: Sequence[int]) -> Bool[np.ndarray, " n_patients"]:

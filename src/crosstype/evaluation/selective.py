@@ -20,27 +20,11 @@ from crosstype.evaluation.metrics.confusion import confusion_matrix, f1
 from crosstype.evaluation.metrics.ranking import running_sum
 from crosstype.evaluation.predictions import Predictions
 from crosstype.evaluation.spec import EvaluationSpec
+from crosstype.io import schema
 
 COVERAGES = tuple(share / 100 for share in range(100, 45, -5))
 """Shares of the patients for whom a class is called, the surest first."""
 
-COVERAGE_COLUMNS: dict[str, Any] = {
-    "model": pl.String,
-    "rule": pl.String,
-    "coverage": pl.Float64,
-    "threshold": pl.Float64,
-    "accuracy": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "n": pl.Int64,
-    "n_abstained": pl.Int64,
-    "macro_f1": pl.Float64,
-    "macro_f1_low": pl.Float64,
-    "macro_f1_high": pl.Float64,
-    "aurc": pl.Float64,
-    "aurc_low": pl.Float64,
-    "aurc_high": pl.Float64,
-}
 
 Weights = Float[np.ndarray, "n_patients n_resamples"]
 Resampled = Float[np.ndarray, " n_resamples"]
@@ -100,7 +84,7 @@ def coverage_rows(
             rule, coverage, threshold, *counts = about
             row = (name, rule, coverage, threshold, *accuracy, *counts, *macro_f1, *known[0])
             rows.append(row)
-    return pl.DataFrame(rows, schema=COVERAGE_COLUMNS, orient="row")
+    return schema.COVERAGE.frame(rows)
 
 
 def called_by_confidence(

@@ -21,24 +21,13 @@ from crosstype.evaluation.inference.intervals import IntervalInputs, aurocs_of
 from crosstype.evaluation.metrics.metrics import headline_key
 from crosstype.evaluation.predictions import ModelPredictions, Predictions
 from crosstype.evaluation.spec import EvaluationSpec
+from crosstype.io import schema
 
 METRICS = ("auroc", "pr_auc", "f1", "mcc", "accuracy", "brier")
 OF_ANY_CLASSES = ("accuracy", "brier")
 """Metrics that need no patients of every class."""
 LEAST_PATIENTS = 10
 LEAST_OF_A_CLASS = 3
-COLUMNS: dict[str, Any] = {
-    "column": pl.String,
-    "group": pl.String,
-    "model": pl.String,
-    "metric": pl.String,
-    "value": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "n": pl.Int64,
-    "n_positive": pl.Int64,
-    "note": pl.String,
-}
 
 
 class _Row(NamedTuple):
@@ -83,7 +72,7 @@ def subgroup_rows(
                 said = "" if metric in found else note
                 sizes = (len(members), n_positive)
                 rows.append((column, group, name, metric, *row, *sizes, said))
-    return pl.DataFrame(rows, schema=COLUMNS, orient="row")
+    return schema.SUBGROUPS.frame(rows)
 
 
 def _groups_of(
@@ -93,7 +82,7 @@ def _groups_of(
     for (column,), part in groups.group_by("column", maintain_order=True):
         held = dict(part.select("patient_id", "group").iter_rows())
         lacking = [one for one in patient_ids if one not in held]
-        where = f"subgroups_of.csv, column {column!r}"
+        where = f"{schema.SUBGROUPS_OF.name}, column {column!r}"
         if lacking or len(held) < part.height:
             found = f"{lacking[0]} has no group" if lacking else "a patient has two groups"
             raise TableError(Fault(where, found, "Run the cohort stage anew."))

@@ -17,6 +17,7 @@ from crosstype.explain.contributions import Contributions
 from crosstype.explain.out_of_fold import HeldOut
 from crosstype.explain.permutation_importance import Permuted
 from crosstype.expression.genes.sets import MatchedSets
+from crosstype.io.schema import ATTRIBUTIONS, GENE_SETS, PATIENTS
 from crosstype.training.patients import Patients
 
 N_TOP_GENES = 5
@@ -142,7 +143,7 @@ class Attributions:
         means = np.where(known, self._permuted / np.maximum(1, self._n_permuted), np.nan)
         columns["permutation_loss"], columns["permutation_change"] = means[:, order]
         columns["gene_sets"] = [self._sets_of(place, sets) for place in order]
-        return pl.DataFrame(columns).with_columns(
+        return ATTRIBUTIONS.frame(columns, self.classes).with_columns(
             pl.col("permutation_loss", "permutation_change").fill_nan(None)
         )
 
@@ -160,7 +161,8 @@ class Attributions:
         for number, name in enumerate(self.classes):
             columns[f"mean_signed_{name}"] = self._of_class(own, number)
         columns["share"] = member @ self._absolute / (self._absolute.sum() or 1.0)
-        return pl.DataFrame(columns).sort("mean_absolute", "gene_set", descending=[True, False])
+        found = GENE_SETS.frame(columns, self.classes)
+        return found.sort("mean_absolute", "gene_set", descending=[True, False])
 
     def patient_table(self) -> pl.DataFrame:
         """Return one row per patient: the logit, its parts and the genes that count most."""
@@ -177,7 +179,7 @@ class Attributions:
             "n_models": self.n_models,
             "top_genes": [self._top_genes(row) for row in range(len(self.ids))],
         }
-        return pl.DataFrame(columns).filter(pl.col("n_models") > 0)
+        return PATIENTS.frame(columns).filter(pl.col("n_models") > 0)
 
     def _top_genes(self, row: int) -> str:
         """Return a patient's genes of highest attribution, with signs; empty without genes."""

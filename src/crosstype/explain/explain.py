@@ -20,7 +20,7 @@ from crosstype.explain.spec import ExplanationSpec
 from crosstype.explain.tables import ModelExplanation, write_tables
 from crosstype.explain.tile_locations import TileLocations
 from crosstype.expression.matrix import load_expression
-from crosstype.io.tables import write_table
+from crosstype.io.schema import DRAWN
 from crosstype.progress import Progress
 
 N_FIRST = 20
@@ -50,7 +50,7 @@ def explain(
         done.append(_explain_model(worker_data, model, spec, progress))
         _draw(done[-1], places, pictures)
     write_tables(done, worker_data.gene_sets, places, (pictures.folder, spec.n_tiles_shown))
-    write_table(pictures.folder / "drawn.csv", pictures.finish())
+    DRAWN.write(pictures.folder, pictures.finish())
     notes = [line for one in done for line in in_words(one.attributions)]
     for faults, words in ((pictures.faults, "cannot be shown"), (places.faults, "has no places")):
         if faults:

@@ -28,6 +28,7 @@ from crosstype.explain.spec import ExplanationSpec
 from crosstype.explain.tile_locations import SlideTiles
 from crosstype.features.slide_sources import Source
 from crosstype.io.files import replacing, write_text
+from crosstype.io.schema import DRAWN
 from crosstype.slides.open import open_slide
 from crosstype.slides.slide import Slide
 from crosstype.slides.thumbnail import write_image
@@ -330,7 +331,6 @@ def write_geojson(path: Path, collection: Mapping[str, Any]) -> None:
     write_text(path, text + "\n")
 
 
-DRAWN_SCHEMA = dict.fromkeys(("model", "patient_id", "slide_id", "kind", "file"), pl.String)
 PerTile = Float[np.ndarray, " tiles"]
 
 
@@ -367,7 +367,7 @@ class Pictures:
     sources: Mapping[str, Source]
     default_mpp: float | None
     spec: ExplanationSpec
-    drawn: list[dict[str, str]] = field(default_factory=list)
+    drawn: list[tuple[str, ...]] = field(default_factory=list)
     faults: dict[str, str] = field(default_factory=dict)
     measured: dict[str, tuple[str, SlideTiles, dict[str, PerTile]]] = field(default_factory=dict)
 
@@ -389,7 +389,7 @@ class Pictures:
             name = f"geojson/{file_name_of(slide_id)}.geojson"
             write_geojson(self.folder / name, tile_geojson(slide, measured))
             self._list(Subject("", patient_id, 0.0), slide_id, "geojson", name)
-        return pl.DataFrame(self.drawn, schema=DRAWN_SCHEMA)
+        return DRAWN.frame(self.drawn)
 
     def _draw_slide(self, who: Subject, looked: PatientAttention, slide: SlideTiles) -> None:
         attention = looked.attention[slide.bag]
@@ -452,8 +452,7 @@ class Pictures:
             return Pixels()
 
     def _list(self, who: Subject, slide_id: str, kind: str, name: str) -> None:
-        row = (who.model, who.patient_id, slide_id, kind, name)
-        self.drawn.append(dict(zip(DRAWN_SCHEMA, row, strict=True)))
+        self.drawn.append((who.model, who.patient_id, slide_id, kind, name))
 
 
 def first_map(residual_weight: float, looked: PatientAttention) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,31 +13,9 @@ from crosstype.explain.attention import Attention, PatientAttention, rank_of
 from crosstype.explain.attribution import Attributions
 from crosstype.explain.tile_locations import SlideTiles, TileLocations
 from crosstype.expression.genes.sets import MatchedSets
+from crosstype.io import schema
 from crosstype.io.files import replacing
 from crosstype.io.tables import write_table
-
-ATTENTION_SCHEMA = {
-    "patient_id": pl.String,
-    "slide_id": pl.String,
-    "model": pl.String,
-    "tile": pl.Int64,
-    "x_px": pl.Float64,
-    "y_px": pl.Float64,
-    "attention": pl.Float64,
-    "contribution": pl.Float64,
-    "rank": pl.Int64,
-    "n_models": pl.Int64,
-}
-TOKEN_SCHEMA = {
-    "patient_id": pl.String,
-    "slide_id": pl.String,
-    "model": pl.String,
-    "token": pl.String,
-    "tile": pl.Int64,
-    "attention": pl.Float64,
-}
-NAMED = {"attributions.csv": "gene", "gene_sets.csv": "gene_set", "patients.csv": "patient_id"}
-"""What a row of each of these tables is about; two columns make even an empty one a table."""
 
 
 @dataclass(frozen=True)
@@ -66,23 +43,20 @@ def write_tables(
     folder, n_tiles = how
     seen = [one.attributions for one in done if one.attributions.has_genes]
     tables = {
-        "attributions.csv": [one.gene_table(sets) for one in seen],
-        "gene_sets.csv": [one.set_table(sets) for one in seen] if sets else [],
-        "patients.csv": [one.attributions.patient_table() for one in done],
+        schema.ATTRIBUTIONS: [one.gene_table(sets) for one in seen],
+        schema.GENE_SETS: [one.set_table(sets) for one in seen] if sets else [],
+        schema.PATIENTS: [one.attributions.patient_table() for one in done],
     }
-    for name, frames in tables.items():
-        empty = pl.DataFrame(schema=dict.fromkeys(("model", NAMED[name]), pl.String))
-        write_table(folder / name, pl.concat(frames) if frames else empty)
-    _write_parts(
-        folder / "attention.csv",
-        ATTENTION_SCHEMA,
-        (frame for it in _looked(done, places) for frame in _attention_rows(*it)),
-    )
-    _write_parts(
-        folder / "gene_set_attention.csv",
-        TOKEN_SCHEMA,
-        (frame for it in _looked(done, places) for frame in _token_rows(*it, n_tiles)),
-    )
+    for table, frames in tables.items():
+        if frames:
+            table.write(folder, pl.concat(frames), done[0].attributions.classes)
+        else:  # two columns make even an empty one a table
+            first = [one.name for one in table.columns[:2]]
+            write_table(folder / table.name, pl.DataFrame(schema=dict.fromkeys(first, pl.String)))
+    attention = (one for it in _looked(done, places) for one in _attention_rows(*it))
+    _write_parts(folder, schema.ATTENTION, attention)
+    tokens = (one for it in _looked(done, places) for one in _token_rows(*it, n_tiles))
+    _write_parts(folder, schema.GENE_SET_ATTENTION, tokens)
 
 
 def _looked(
@@ -94,10 +68,10 @@ def _looked(
             yield one.attention.model, patient, looked, places.of(patient)
 
 
-def _write_parts(path: Path, schema: Mapping[str, Any], frames: Iterator[pl.DataFrame]) -> None:
+def _write_parts(folder: Path, table: schema.TableSchema, frames: Iterator[pl.DataFrame]) -> None:
     """Write a long table piece by piece, whole or not at all."""
-    with replacing(path) as temporary, temporary.open("wb") as handle:
-        pl.DataFrame(schema=schema).write_csv(handle, line_terminator="\n")
+    with replacing(folder / table.name) as temporary, temporary.open("wb") as handle:
+        table.frame().write_csv(handle, line_terminator="\n")
         for frame in frames:
             frame.write_csv(handle, include_header=False, line_terminator="\n")
 
@@ -111,20 +85,18 @@ def _attention_rows(
         xy = slide.tile_xy_px
         heard = looked.contribution
         columns = {
-            "patient_id": [patient_id] * slide.n_tiles,
-            "slide_id": [slide.slide_id] * slide.n_tiles,
-            "model": [model] * slide.n_tiles,
+            "patient_id": patient_id,
+            "slide_id": slide.slide_id,
+            "model": model,
             "tile": np.arange(slide.n_tiles),
             "x_px": None if xy is None else xy[:, 0],
             "y_px": None if xy is None else xy[:, 1],
             "attention": looked.attention[slide.bag],
             "contribution": None if heard is None else heard[slide.bag],
             "rank": rank[slide.bag],
-            "n_models": [looked.n_models] * slide.n_tiles,
+            "n_models": looked.n_models,
         }
-        empty = [None] * slide.n_tiles
-        filled = {name: empty if one is None else one for name, one in columns.items()}
-        yield pl.DataFrame(filled, schema=ATTENTION_SCHEMA)
+        yield schema.ATTENTION.frame(columns)
 
 
 def _token_rows(
@@ -141,4 +113,4 @@ def _token_rows(
             slide = next(one for one in slides if place < one.bag.stop)
             value = float(attention[place])
             rows.append((patient_id, slide.slide_id, model, token, place - slide.first, value))
-        yield pl.DataFrame(rows, schema=TOKEN_SCHEMA, orient="row")
+        yield schema.GENE_SET_ATTENTION.frame(rows)

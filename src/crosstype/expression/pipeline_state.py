@@ -22,6 +22,7 @@ from crosstype.expression.transformers import (
     VarianceChoice,
     fences,
 )
+from crosstype.io.schema import OUTLIERS
 
 STEPS: dict[str, tuple[type[BaseEstimator], tuple[str, ...], tuple[str, ...]]] = {
     "GeneChoice": (GeneChoice, ("support_",), ()),
@@ -84,12 +85,13 @@ def outlier_cost(
     for name in sorted(set(labels)):
         own = label == name
         frames.append(
-            pl.DataFrame(
+            OUTLIERS.frame(
                 {
                     "gene": list(genes),
-                    "class": [name] * len(genes),
+                    "class": name,
                     "n": present[own].sum(axis=0),
                     "n_removed": outside[own].sum(axis=0),
+                    "share": None,
                 }
             )
         )

@@ -11,18 +11,18 @@ from __future__ import annotations
 import mmap
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import h5py
 import numpy as np
-import polars as pl
 from h5py import h5z
 
 from crosstype.errors import ConfigError, Fault, FeatureFileError, TableError
 from crosstype.features.formats.open import HDF5_SUFFIXES, SUFFIXES, open_features, write_features
 from crosstype.features.spec import FeaturesSpec
-from crosstype.io.tables import open_table, read_stage_table, write_table
+from crosstype.io import schema
+from crosstype.io.tables import open_table
 from crosstype.tcga import patient_of
 from crosstype.types import (
     HOW_TO_NAME_PATIENTS,
@@ -284,18 +284,13 @@ def _faulting_the_minority(rows: Sequence[FeatureRow], field: str) -> list[Featu
 
 def write_feature_rows(path: Path, rows: Sequence[FeatureRow]) -> None:
     """Write features.csv, one line per slide asked for."""
-    names = [field.name for field in fields(FeatureRow)]
-    kinds = {name: pl.Int64 if name.startswith("n_") else pl.String for name in names}
-    write_table(path, pl.DataFrame([astuple(row) for row in rows], schema=kinds, orient="row"))
+    schema.FEATURES.write_as(path, schema.FEATURES.frame(rows))
 
 
 def read_feature_rows(path: Path) -> list[FeatureRow]:
     """Read features.csv; raises TableError if it is not what `write_feature_rows` wrote."""
-    names = [field.name for field in fields(FeatureRow)]
-    kinds: dict[str, type[pl.DataType]] = {
-        name: pl.Int64 if name.startswith("n_") else pl.String for name in names
-    }
-    return [FeatureRow(*row) for row in read_stage_table(path, kinds).select(names).iter_rows()]
+    table = schema.FEATURES.read_from(path)
+    return [FeatureRow(*row) for row in table.select(list(schema.FEATURES.polars())).iter_rows()]
 
 
 def bag_length(paths: Sequence[Path]) -> int:

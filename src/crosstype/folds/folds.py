@@ -21,16 +21,8 @@ from crosstype.folds.assign import (
 )
 from crosstype.folds.external_splits import place_splits
 from crosstype.folds.spec import FoldsSpec
-from crosstype.io.tables import read_stage_table
+from crosstype.io import schema
 from crosstype.protocol import Protocol
-
-SCHEMA = {
-    "patient_id": pl.String,
-    "repeat": pl.Int64,
-    "fold": pl.Int64,
-    "role": pl.String,
-    "inner_fold": pl.Int64,
-}
 
 
 @dataclass(frozen=True)
@@ -190,11 +182,7 @@ def folds_of(table: pl.DataFrame, protocol: Protocol) -> list[Fold]:
 
 def read_folds(path: Path) -> pl.DataFrame:
     """Read the folds.csv that the cohort stage wrote, with its numbers as numbers."""
-    table = read_stage_table(path, list(SCHEMA))
-    return table.with_columns(
-        pl.when(pl.col(name) == "").then(None).otherwise(pl.col(name)).cast(kind).alias(name)
-        for name, kind in SCHEMA.items()
-    )
+    return schema.FOLDS.read_from(path)
 
 
 def _whole(value: object) -> int:
@@ -234,11 +222,7 @@ def _fold_frame(one: OuterFold, inner: Mapping[str, int]) -> pl.DataFrame:
         "test" if name in one.test else "validation" if inner.get(name) == 0 else "train"
         for name in patients
     ]
-    columns = {
-        "patient_id": patients,
-        "repeat": [one.repeat] * len(patients),
-        "fold": [one.fold] * len(patients),
-        "role": roles,
-        "inner_fold": [inner.get(name) for name in patients],
-    }
-    return pl.DataFrame(columns, schema=SCHEMA)
+    rows = zip(patients, roles, strict=True)
+    return schema.FOLDS.frame(
+        [(name, one.repeat, one.fold, role, inner.get(name)) for name, role in rows]
+    )

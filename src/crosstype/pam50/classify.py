@@ -16,7 +16,7 @@ import polars as pl
 
 from crosstype.errors import CohortError
 from crosstype.expression.read import Expression
-from crosstype.io.tables import write_table
+from crosstype.io.schema import PAM50_CALLS, REAL
 from crosstype.pam50.centring import Centring, Zero, centred, learn_zero
 from crosstype.pam50.centroids import LEAST_SHARE_OF_GENES, Centroids, Profiles, pam50_profiles
 from crosstype.pam50.er_status import ErStatus, er_from_esr1
@@ -213,12 +213,6 @@ def p_of_correlation(correlations: np.ndarray, n_genes: np.ndarray) -> np.ndarra
 
 def write_calls(path: Path, calls: Pam50Calls) -> None:
     """Write sample_id, call, confidence and correlation_<subtype>...; empty without a call."""
-    columns = {
-        "sample_id": pl.Series(calls.sample_ids, dtype=pl.String),
-        "call": pl.Series(calls.calls, dtype=pl.String),
-        "confidence": pl.Series(calls.confidence).fill_nan(None),
-    }
-    for column, subtype in enumerate(calls.subtypes):
-        own = pl.Series(np.ascontiguousarray(calls.correlations[:, column]))
-        columns[f"correlation_{subtype}"] = own.fill_nan(None)
-    write_table(path, pl.DataFrame(columns))
+    columns = (calls.sample_ids, calls.calls, calls.confidence, *calls.correlations.T)
+    table = PAM50_CALLS.frame(list(zip(*columns, strict=True)), calls.subtypes)
+    PAM50_CALLS.write_as(path, table.with_columns(pl.col(REAL).fill_nan(None)), calls.subtypes)

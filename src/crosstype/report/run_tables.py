@@ -18,188 +18,7 @@ from typing import Any
 import polars as pl
 
 from crosstype.errors import Fault, TableError
-from crosstype.io.tables import read_stage_table
-
-Columns = dict[str, type[pl.DataType]]
-INTERVAL: Columns = {"low": pl.Float64, "high": pl.Float64}
-METRICS: Columns = {
-    "model": pl.String,
-    "metric": pl.String,
-    "class": pl.String,
-    "value": pl.Float64,
-    **INTERVAL,
-    "n": pl.Int64,
-    "fold_mean": pl.Float64,
-    "fold_sd": pl.Float64,
-    "n_folds": pl.Int64,
-    "n_folds_skipped": pl.Int64,
-}
-COMPARISONS: Columns = {
-    "model_a": pl.String,
-    "model_b": pl.String,
-    "metric": pl.String,
-    "difference": pl.Float64,
-    **INTERVAL,
-    "p": pl.Float64,
-    "p_adjusted": pl.Float64,
-    "n": pl.Int64,
-    "test": pl.String,
-}
-MODALITY_USE: Columns = {
-    "model": pl.String,
-    "modality": pl.String,
-    "condition": pl.String,
-    "level": pl.Float64,
-    "metric": pl.String,
-    "drop": pl.Float64,
-    **INTERVAL,
-}
-PREDICTIONS: Columns = {
-    "patient_id": pl.String,
-    "model": pl.String,
-    "repeat": pl.Int64,
-    "label": pl.String,
-    "predicted": pl.String,
-}
-TRAINING: Columns = {
-    "model": pl.String,
-    "repeat": pl.Int64,
-    "fold": pl.Int64,
-    "epoch": pl.Int64,
-    "train_loss": pl.Float64,
-    "validation_loss": pl.Float64,
-    "residual_weight": pl.Float64,
-}
-COHORT: Columns = {
-    "patient_id": pl.String,
-    "label": pl.String,
-    "site": pl.String,
-    "n_slides": pl.Int64,
-    "n_tiles": pl.Int64,
-}
-LEFT_OUT: Columns = {"patient_id": pl.String, "step": pl.String, "reason": pl.String}
-FEATURES: Columns = {
-    "slide_id": pl.String,
-    "patient_id": pl.String,
-    "encoder": pl.String,
-    "fault": pl.String,
-}
-OUTLIERS: Columns = {
-    "gene": pl.String,
-    "class": pl.String,
-    "n": pl.Float64,
-    "n_removed": pl.Float64,
-    "share": pl.Float64,
-}
-RNA_LOSS: Columns = {
-    "model": pl.String,
-    "pattern": pl.String,
-    "level": pl.Float64,
-    "metric": pl.String,
-    "value": pl.Float64,
-    **INTERVAL,
-    "n": pl.Int64,
-    "note": pl.String,
-}
-RNA_LOSS_COMPARISONS: Columns = {
-    "model_a": pl.String,
-    "model_b": pl.String,
-    "pattern": pl.String,
-    "level": pl.Float64,
-    "difference": pl.Float64,
-    **INTERVAL,
-    "n": pl.Int64,
-    "note": pl.String,
-}
-COVERAGE: Columns = {
-    "model": pl.String,
-    "rule": pl.String,
-    "coverage": pl.Float64,
-    "threshold": pl.Float64,
-    "accuracy": pl.Float64,
-    **INTERVAL,
-    "n": pl.Int64,
-    "n_abstained": pl.Int64,
-    "macro_f1": pl.Float64,
-    "macro_f1_low": pl.Float64,
-    "macro_f1_high": pl.Float64,
-    "aurc": pl.Float64,
-    "aurc_low": pl.Float64,
-    "aurc_high": pl.Float64,
-}
-CALIBRATION: Columns = {
-    "model": pl.String,
-    "n": pl.Int64,
-    "temperature": pl.Float64,
-    "class": pl.String,
-    "offset": pl.Float64,
-    "threshold": pl.Float64,
-}
-CALIBRATION_CURVE: Columns = {
-    "model": pl.String,
-    "class": pl.String,
-    **dict.fromkeys(("bin", "n"), pl.Int64),
-    **dict.fromkeys(("mean_probability", "observed"), pl.Float64),
-    **INTERVAL,
-}
-DECISION_CURVE: Columns = {
-    "model": pl.String,
-    "class": pl.String,
-    **dict.fromkeys(("threshold", "net_benefit", "treat_all"), pl.Float64),
-    **INTERVAL,
-}
-TESTS: Columns = {
-    "model_a": pl.String,
-    "model_b": pl.String,
-    "metric": pl.String,
-    "test": pl.String,
-    **dict.fromkeys(("statistic", "p", "p_adjusted"), pl.Float64),
-    "n": pl.Int64,
-}
-SUBGROUPS: Columns = {
-    **dict.fromkeys(("column", "group", "model", "metric", "note"), pl.String),
-    "value": pl.Float64,
-    **INTERVAL,
-    **dict.fromkeys(("n", "n_positive"), pl.Int64),
-}
-SITE_PROBE: Columns = {
-    "input": pl.String,
-    "metric": pl.String,
-    "value": pl.Float64,
-    **INTERVAL,
-    "guessing": pl.Float64,
-    **dict.fromkeys(("n_sites", "n"), pl.Int64),
-}
-UNLABELLED_PREDICTIONS: Columns = {
-    **dict.fromkeys(("patient_id", "reason", "model", "predicted"), pl.String),
-    "n_models": pl.Int64,
-}
-ARCHITECTURE: Columns = {
-    **dict.fromkeys(("model", "box", "module", "kind", "settings", "shape", "inputs"), pl.String),
-    **dict.fromkeys(("n_parameters", "n_networks"), pl.Int64),
-}
-VECTOR_MAPS: Columns = {
-    **dict.fromkeys(("model", "patient_id", "label", "space", "method"), pl.String),
-    **dict.fromkeys(("repeat", "fold"), pl.Int64),
-    **dict.fromkeys(("x", "y"), pl.Float64),
-}
-EXAMPLES: Columns = dict.fromkeys(("key", "value"), pl.String)
-SAMPLE_PROFILE: Columns = {"gene": pl.String, "z": pl.Float64, "rank": pl.Int64}
-EXPRESSION_SPREAD: Columns = {
-    **dict.fromkeys(("gene", "step", "who"), pl.String),
-    "n": pl.Int64,
-    **dict.fromkeys(("low", "q25", "median", "q75", "high"), pl.Float64),
-}
-EXPRESSION_STEPS: Columns = {
-    **dict.fromkeys(("patient_id", "label", "gene"), pl.String),
-    **dict.fromkeys(("before", "z", "without_outliers"), pl.Float64),
-}
-ATTRIBUTIONS: Columns = {
-    **dict.fromkeys(("model", "gene", "gene_sets"), pl.String),
-    "rank": pl.Int64,
-    "mean_absolute": pl.Float64,
-}
-DRAWN: Columns = dict.fromkeys(("model", "patient_id", "slide_id", "kind", "file"), pl.String)
+from crosstype.io import schema
 
 WARNING = "Warning: "
 OVER_ALL_METRICS = ("mcc", "accuracy", "balanced_accuracy", "log_loss")
@@ -324,37 +143,30 @@ def read_run_tables(out: Path) -> RunTables:
     run = _read_json(out / "run.json")
     classes = tuple(str(name) for name in run.get("classes", ()))
     config = out / "config.toml"
-    probabilities: Columns = {f"probability_{name}": pl.Float64 for name in classes}
     return RunTables(
         run=run,
         config_text=config.read_text(encoding="utf-8") if config.exists() else "",
         classes=classes,
-        metrics=read_stage_table(out / "metrics.csv", METRICS),
-        comparisons=read_stage_table(out / "comparisons.csv", COMPARISONS),
-        modality_use=read_stage_table(out / "modality_use.csv", MODALITY_USE),
-        predictions=read_stage_table(out / "predictions.csv", PREDICTIONS | probabilities),
-        training=_read_if_there(out / "training.csv", TRAINING),
-        cohort=read_stage_table(out / "cohort.csv", COHORT),
-        left_out=read_stage_table(out / "left_out.csv", LEFT_OUT),
-        features=_read_if_there(out / "features.csv", FEATURES),
-        outliers=_read_if_there(out / "outliers.csv", OUTLIERS),
-        rna_loss=_read_if_there(out / "rna_loss.csv", RNA_LOSS),
-        rna_loss_comparisons=_read_if_there(out / "rna_loss_comparisons.csv", RNA_LOSS_COMPARISONS),
-        coverage=_read_if_there(out / "coverage.csv", COVERAGE),
-        calibration=_read_if_there(out / "calibration.csv", CALIBRATION),
-        calibration_curve=_read_if_there(out / "calibration_curve.csv", CALIBRATION_CURVE),
-        decision_curve=_read_if_there(out / "decision_curve.csv", DECISION_CURVE),
-        tests=_read_if_there(out / "tests.csv", TESTS),
-        subgroups=_read_if_there(out / "subgroups.csv", SUBGROUPS),
-        site_probe=_read_if_there(out / "site_probe.csv", SITE_PROBE),
-        unlabelled=_read_if_there(
-            out / "unlabelled_predictions.csv", UNLABELLED_PREDICTIONS | probabilities
-        ),
+        metrics=schema.METRICS.read(out),
+        comparisons=schema.COMPARISONS.read(out),
+        modality_use=schema.MODALITY_USE.read(out),
+        predictions=schema.PREDICTIONS.read(out, classes),
+        training=schema.TRAINING.read_if_there(out),
+        cohort=schema.COHORT.read(out),
+        left_out=schema.LEFT_OUT.read(out),
+        features=schema.FEATURES.read_if_there(out),
+        outliers=schema.OUTLIERS.read_if_there(out),
+        rna_loss=schema.RNA_LOSS.read_if_there(out),
+        rna_loss_comparisons=schema.RNA_LOSS_COMPARISONS.read_if_there(out),
+        coverage=schema.COVERAGE.read_if_there(out),
+        calibration=schema.CALIBRATION.read_if_there(out),
+        calibration_curve=schema.CALIBRATION_CURVE.read_if_there(out),
+        decision_curve=schema.DECISION_CURVE.read_if_there(out),
+        tests=schema.TESTS.read_if_there(out),
+        subgroups=schema.SUBGROUPS.read_if_there(out),
+        site_probe=schema.SITE_PROBE.read_if_there(out),
+        unlabelled=schema.UNLABELLED_PREDICTIONS.read_if_there(out, classes),
     )
-
-
-def _read_if_there(path: Path, columns: Columns) -> pl.DataFrame:
-    return read_stage_table(path, columns) if path.exists() else pl.DataFrame(schema=columns)
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:
@@ -383,43 +195,43 @@ class ExplanationTables:
     @cached_property
     def architecture(self) -> pl.DataFrame:
         """Modules of each network."""
-        return self._read("architecture.csv", ARCHITECTURE)
+        return schema.ARCHITECTURE.read_if_there(self.out / FOLDER)
 
     @cached_property
     def vector_maps(self) -> pl.DataFrame:
         """TileLocations of out-of-fold patients on flat maps of the models' vectors."""
-        return self._read("vector_maps.csv", VECTOR_MAPS)
+        return schema.VECTOR_MAPS.read_if_there(self.out / FOLDER)
 
     @cached_property
     def facts(self) -> dict[str, str]:
         """What is said of the examples, by key."""
-        table = self._read("examples.csv", EXAMPLES)
+        table = schema.EXAMPLES.read_if_there(self.out / FOLDER)
         return dict(table.select("key", "value").iter_rows())
 
     @cached_property
     def profile(self) -> pl.DataFrame:
         """The sample patient's expression."""
-        return self._read("sample_profile.csv", SAMPLE_PROFILE)
+        return schema.SAMPLE_PROFILE.read_if_there(self.out / FOLDER)
 
     @cached_property
     def spread(self) -> pl.DataFrame:
         """Quantiles of some genes before and after z-scoring."""
-        return self._read("expression_spread.csv", EXPRESSION_SPREAD)
+        return schema.EXPRESSION_SPREAD.read_if_there(self.out / FOLDER)
 
     @cached_property
     def steps(self) -> pl.DataFrame:
         """Some genes of some test patients, step by step."""
-        return self._read("expression_steps.csv", EXPRESSION_STEPS)
+        return schema.EXPRESSION_STEPS.read_if_there(self.out / FOLDER)
 
     @cached_property
     def attributions(self) -> pl.DataFrame:
         """Genes by attribution; no rows where no model sees genes."""
-        return self._read("attributions.csv", ATTRIBUTIONS)
+        return schema.ATTRIBUTIONS.read_if_there(self.out / FOLDER)
 
     @cached_property
     def drawn(self) -> pl.DataFrame:
         """Maps and other pictures."""
-        return self._read("drawn.csv", DRAWN)
+        return schema.DRAWN.read_if_there(self.out / FOLDER)
 
     @property
     def slide_picture(self) -> Path | None:
@@ -434,17 +246,3 @@ class ExplanationTables:
     def _picture(self, name: str) -> Path | None:
         path = self.out / FOLDER / "examples" / name
         return path if path.exists() else None
-
-    def _read(self, name: str, columns: Columns) -> pl.DataFrame:
-        path = self.out / FOLDER / name
-        empty = pl.DataFrame(schema=columns)
-        if not path.exists():
-            return empty
-        # A table to which no model had anything to say has two columns and no rows.
-        return read_stage_table(path, columns) if _has_rows(path) else empty
-
-
-def _has_rows(path: Path) -> bool:
-    with path.open("rb") as handle:
-        handle.readline()
-        return bool(handle.read(1))

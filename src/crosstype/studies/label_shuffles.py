@@ -16,14 +16,13 @@ from crosstype.config.run_spec import RunSpec
 from crosstype.evaluation.inference.bootstrap import fold_summaries, fold_values
 from crosstype.evaluation.metrics.metrics import headline_key
 from crosstype.evaluation.predictions import read_predictions
-from crosstype.io.tables import write_table
+from crosstype.io.schema import LABEL_SHUFFLES, LABEL_SHUFFLES_SUMMARY, PREDICTIONS, WHOLE
 from crosstype.progress import Progress
 from crosstype.studies.variants import FOLDER, with_features
 from crosstype.workflow.pipeline import run as run_pipeline
 from crosstype.workflow.stage import Run
 
 REAL = 0
-SHUFFLES, SUMMARY = "label_shuffles.csv", "label_shuffles_summary.csv"
 
 
 def run_label_shuffles(
@@ -54,10 +53,10 @@ def run_label_shuffles(
         run_pipeline(Run(own, folder, n_workers, progress), last="train")
         classes = tuple(one.name for one in own.cohort.classes)
         rows += [(model, number, auroc) for model, auroc in _aurocs(folder, classes)]
-    table = pl.DataFrame(rows, schema=["model", "shuffle", "auroc"], orient="row")
-    write_table(out / SHUFFLES, table)
+    table = LABEL_SHUFFLES.frame(rows)
+    LABEL_SHUFFLES.write(out, table)
     summary = summarised(table)
-    write_table(out / SUMMARY, summary)
+    LABEL_SHUFFLES_SUMMARY.write(out, summary)
     return summary
 
 
@@ -79,14 +78,14 @@ def summarised(table: pl.DataFrame) -> pl.DataFrame:
             errors_from_half=(pl.col("auroc").mean() - 0.5) / error,
             highest=pl.col("auroc").max(),
             p=(reaches + 1) / (n + 1),
-            n_shuffles=n,
+            n_shuffles=n.cast(WHOLE),
         )
     )
 
 
 def _aurocs(folder: Path, classes: Sequence[str]) -> list[tuple[str, float | None]]:
     """Return each model's AUROC, the mean over test folds."""
-    predictions = read_predictions(folder / "predictions.csv", classes)
+    predictions = read_predictions(folder / PREDICTIONS.name, classes)
     key = headline_key("auroc", classes)
     return [
         (name, fold_summaries(fold_values(predictions, one), classes)[key].mean)

@@ -14,28 +14,10 @@ from crosstype.evaluation.inference.paired_tests import draw_swaps, holm, pair_t
 from crosstype.evaluation.metrics.metrics import headline_key
 from crosstype.evaluation.predictions import read_predictions
 from crosstype.evaluation.spec import EvaluationSpec
-from crosstype.io.tables import write_table
+from crosstype.io.schema import PREDICTIONS, STUDY
 from crosstype.studies.variants import Contrast, Study
 
 METRICS = ("f1", "pr_auc", "auroc", "mcc", "accuracy")
-COLUMNS = {
-    "row": pl.String,
-    "about": pl.String,
-    "model": pl.String,
-    "against": pl.String,
-    "metric": pl.String,
-    "value": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "difference": pl.Float64,
-    "difference_low": pl.Float64,
-    "difference_high": pl.Float64,
-    "p": pl.Float64,
-    "p_adjusted": pl.Float64,
-    "n": pl.Int64,
-    "absent": pl.String,
-    "protocol": pl.String,
-}
 
 Found = dict[tuple[str, str], dict[str, Any]]
 """By row and metric."""
@@ -57,7 +39,7 @@ def judge(
         classes: class names in the config's order.
         seed: of resamples and permutations.
     """
-    predictions = read_predictions(study.out / "predictions.csv", classes)
+    predictions = read_predictions(study.out / PREDICTIONS.name, classes)
     weight_blocks = blocks(draw_weights(predictions.labels, spec.n_bootstrap, seed))
     judged, metrics = judge_models(predictions, spec, weight_blocks)
     pairs = [(one.name, one.against) for one in study.shown if one.against]
@@ -83,8 +65,8 @@ def judge(
         for one in study.contrasts
         for row in _rows(one, values, unlabelled)
     ]
-    table = _adjusted(pl.DataFrame(rows, schema=COLUMNS))
-    write_table(path, table)
+    table = _adjusted(STUDY.frame(rows))
+    STUDY.write_as(path, table)
     return table
 
 
@@ -97,12 +79,10 @@ def _rows(contrast: Contrast, values: Found, unlabelled: Found) -> list[dict[str
         "against": contrast.against,
         "absent": contrast.absent,
     }
-    empty: dict[str, Any] = dict.fromkeys(COLUMNS)
     if contrast.absent:
-        return [empty | about]
+        return [about]
     return [
-        empty
-        | about
+        about
         | {"metric": metric}
         | values[contrast.name, metric]
         | unlabelled.get((contrast.name, metric), {})

@@ -18,15 +18,12 @@ from crosstype.expression.matrix import AlignedExpression, load_expression
 from crosstype.features.formats.convert import read_slide
 from crosstype.features.slide_sources import find_sources
 from crosstype.features.store import feature_files_in, read_feature_rows
-from crosstype.io.tables import read_stage_table
+from crosstype.io import schema
 from crosstype.types import file_name_of
 from crosstype.workflow.features import feature_folder
 
-ATTENTION = Path("explanation") / "attention.csv"
-SET_ATTENTION = Path("explanation") / "gene_set_attention.csv"
-EXPLAINED = Path("explanation") / "patients.csv"
+EXPLANATION = "explanation"
 MOST_GENES = 12
-Columns = dict[str, type[pl.DataType]]
 
 
 class RunData:
@@ -63,7 +60,7 @@ class RunData:
     def slides_of(self) -> Mapping[str, tuple[str, ...]]:
         """Usable slides of each patient."""
         found: dict[str, tuple[str, ...]] = {}
-        for row in read_feature_rows(self.out / "features.csv"):
+        for row in read_feature_rows(self.out / schema.FEATURES.name):
             if not row.fault:
                 found[row.patient_id] = (*found.get(row.patient_id, ()), row.slide_id)
         return found
@@ -84,13 +81,8 @@ class RunData:
     @cached_property
     def predictions(self) -> pl.DataFrame:
         """Mean probability of each patient and model over the repeats; may have no rows."""
-        path = self.out / "predictions.csv"
-        columns = [f"probability_{name}" for name in self.classes]
-        if not path.exists():
-            return pl.DataFrame(schema=["patient_id", "model", *columns])
-        kinds: Columns = {"patient_id": pl.String, "model": pl.String}
-        table = read_stage_table(path, kinds | dict.fromkeys(columns, pl.Float64))
-        means = [pl.col(name).mean() for name in columns]
+        table = schema.PREDICTIONS.read_if_there(self.out, self.classes)
+        means = [pl.col(f"probability_{name}").mean() for name in self.classes]
         return table.group_by("patient_id", "model", maintain_order=True).agg(means)
 
     @cached_property
@@ -114,7 +106,7 @@ class RunData:
         for row in self.predictions.iter_rows(named=True):
             shares = [row[f"probability_{name}"] for name in self.classes]
             said.setdefault(row["patient_id"], {})[row["model"]] = shares
-        cohort = read_stage_table(self.out / "cohort.csv", ["patient_id", "label", "site"])
+        cohort = schema.COHORT.read(self.out)
         return [
             {
                 "id": row["patient_id"],
@@ -187,14 +179,12 @@ class RunData:
         what the networks count for in this patient's predictions, 0 to 1; None: not known.
         """
         found = []
-        for name, column in (
-            (ATTENTION, "attention"),
-            (ATTENTION, "contribution"),
-            (SET_ATTENTION, "attention"),
+        for table, column in (
+            (self._attention, "attention"),
+            (self._attention, "contribution"),
+            (self._set_attention, "attention"),
         ):
-            own = self._explained(name, slide)
-            if column not in own.columns:
-                continue
+            own = table.filter(pl.col("slide_id") == slide)
             keys = ["model", *[key for key in ("token",) if key in own.columns]]
             known = own.drop_nulls(column)
             for (model, *token), part in known.group_by(keys, maintain_order=True):
@@ -203,42 +193,20 @@ class RunData:
                 found.append(one | {"weight": self._weights.get((slide, str(model)))})
         return found
 
-    def _explained(self, name: Path, slide: str) -> pl.DataFrame:
-        """Return the rows of a slide in a table of the explanation; none without the table."""
-        if not (self.out / name).exists():
-            return pl.DataFrame()
-        return self._table(name).filter(pl.col("slide_id") == slide)
-
     @cached_property
     def _weights(self) -> dict[tuple[str, str], float]:
         """What the networks count for, by slide and model."""
-        path = self.out / EXPLAINED
-        if not path.exists():
-            return {}
-        kinds: Columns = {
-            "patient_id": pl.String,
-            "model": pl.String,
-            "residual_weight": pl.Float64,
-        }
+        known = schema.PATIENTS.read_if_there(self.out / EXPLANATION)
         return {
-            (slide, model): residual_weight
-            for patient, model, residual_weight in read_stage_table(path, kinds)
-            .select(list(kinds))
-            .rows()
-            for slide in self.slides_of.get(patient, ())
+            (slide, row["model"]): row["residual_weight"]
+            for row in known.iter_rows(named=True)
+            for slide in self.slides_of.get(row["patient_id"], ())
         }
-
-    def _table(self, name: Path) -> pl.DataFrame:
-        """Return a table of the explanation, kept once read."""
-        if name not in self._tables:
-            kinds: Columns = {"slide_id": pl.String, "model": pl.String, "tile": pl.Int64}
-            table = read_stage_table(self.out / name, kinds | {"attention": pl.Float64})
-            if "contribution" in table.columns:
-                heard = pl.col("contribution").replace("", None).cast(pl.Float64)
-                table = table.with_columns(heard)
-            self._tables[name] = table
-        return self._tables[name]
 
     @cached_property
-    def _tables(self) -> dict[Path, pl.DataFrame]:
-        return {}
+    def _attention(self) -> pl.DataFrame:
+        return schema.ATTENTION.read_if_there(self.out / EXPLANATION)
+
+    @cached_property
+    def _set_attention(self) -> pl.DataFrame:
+        return schema.GENE_SET_ATTENTION.read_if_there(self.out / EXPLANATION)

@@ -16,15 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from crosstype.explain.out_of_fold import HeldOut
+from crosstype.io.schema import ARCHITECTURE
 from crosstype.models.network import Batch, Network
 from crosstype.training.fit import Prepared
 
-SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("model", "box", "module", "kind", "settings", "shape"), pl.String),
-    "n_parameters": pl.Int64,
-    "inputs": pl.String,
-    "n_networks": pl.Int64,
-}
 MOST_TILES, LEAST_TILES = 64, 8
 """Tiles of the patient who is shown; at least so many that no width is taken for their number."""
 SIZES = ((2, 0), (3, 1))
@@ -40,7 +35,7 @@ def architecture_of(held: HeldOut) -> pl.DataFrame:
     found = parts_of(classifier.networks[0], prepared.batch(np.zeros(1, dtype=np.int64)))
     n_networks = len(classifier.networks)
     whole = found.with_columns(model=pl.lit(held.job.model), n_networks=pl.lit(n_networks))
-    return whole.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
+    return whole.select(pl.col(name).cast(kind) for name, kind in ARCHITECTURE.polars().items())
 
 
 def parts_of(network: Network, batch: Batch) -> pl.DataFrame:
@@ -63,8 +58,7 @@ def parts_of(network: Network, batch: Batch) -> pl.DataFrame:
     rows = [*given, *_rows(network, shapes), (LOGITS, LOGITS, "Output", "", shapes[LOGITS], 0)]
     feeds = {name: "; ".join(sources) for name, sources in first.feeds().items()}
     whole = [(*row, feeds.get(row[1], "") if row[0] == row[1] else "") for row in rows]
-    own = {name: SCHEMA[name] for name in SCHEMA if name not in ("model", "n_networks")}
-    return pl.DataFrame(whole, schema=own, orient="row")
+    return ARCHITECTURE.frame([("", *row, None) for row in whole]).drop("model", "n_networks")
 
 
 def boxes_of(network: nn.Module) -> dict[str, nn.Module]:

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crosstype.explain.out_of_fold import HeldOut
+from crosstype.io.schema import VECTOR_MAPS
 from crosstype.models.catalog import MODELS
 from crosstype.models.network import Batch, Network
 from crosstype.models.paper import PaperNetwork
@@ -25,13 +26,6 @@ from crosstype.training.network_classifier import NetworkClassifier
 from crosstype.training.patients import Patients
 from crosstype.types import Modality
 
-SCHEMA: dict[str, type[pl.DataType]] = {
-    "model": pl.String,
-    **dict.fromkeys(("repeat", "fold"), pl.Int64),
-    **dict.fromkeys(("patient_id", "label", "space"), pl.String),
-    **dict.fromkeys(("x", "y"), pl.Float64),
-    "method": pl.String,
-}
 IMAGE, GENES, FUSED = "image", "genes", "fused"
 LEAST_PATIENTS = 10
 """With fewer, neighbours mean little, and a map is the first two principal components."""
@@ -46,7 +40,7 @@ Flat = Float[np.ndarray, "patients 2"]
 def vector_maps(held: HeldOut, seed: int) -> pl.DataFrame:
     """Return the places of a fold's test patients on a flat map of each space of its model."""
     n = len(held.patients)
-    frames = [pl.DataFrame(schema=SCHEMA)]
+    frames = [VECTOR_MAPS.frame()]
     for space, vectors in vectors_of(held.classifier, held.patients).items():
         places, method = flat_map(vectors, seed)
         columns = (
@@ -59,7 +53,7 @@ def vector_maps(held: HeldOut, seed: int) -> pl.DataFrame:
             *places.T,
             [method] * n,
         )
-        frames.append(pl.DataFrame(dict(zip(SCHEMA, columns, strict=True)), schema=SCHEMA))
+        frames.append(VECTOR_MAPS.frame(list(zip(*columns, strict=True))))
     return pl.concat(frames)
 
 

@@ -38,7 +38,7 @@ from crosstype.features.tile_batches import (
     pixel_batches,
     stain_of,
 )
-from crosstype.io.tables import read_stage_table, write_table
+from crosstype.io import schema
 from crosstype.models.catalog import NETWORKS
 from crosstype.slides.open import open_slide
 from crosstype.slides.spec import AugmentationSpec
@@ -139,8 +139,7 @@ class GeneExamples:
             rank[place] = number
         z = self.fitted.standardised(self.patients.select([patient_id]))[0]
         columns = {"gene": names, "z": z.astype(np.float64), "rank": rank}
-        kinds = {"gene": pl.String, "z": pl.Float64, "rank": pl.Int64}
-        return pl.DataFrame(columns, schema=kinds).with_columns(pl.col("z").fill_nan(None))
+        return schema.SAMPLE_PROFILE.frame(columns).with_columns(pl.col("z").fill_nan(None))
 
     def spread(self) -> pl.DataFrame:
         """Return quantiles of the shown genes before and after z-scoring, by who they are of."""
@@ -152,9 +151,7 @@ class GeneExamples:
                     found = np.quantile(known, list(QUANTILES.values())) if len(known) else None
                     ends = [None] * len(QUANTILES) if found is None else found.tolist()
                     rows.append((self.fitted.kept_genes[place], step, who, len(known), *ends))
-        text, numbers = ("gene", "step", "who"), dict.fromkeys(QUANTILES, pl.Float64)
-        schema = {**dict.fromkeys(text, pl.String), "n": pl.Int64, **numbers}
-        return pl.DataFrame(rows, schema=schema, orient="row")
+        return schema.EXPRESSION_SPREAD.frame(rows)
 
     def steps(self) -> pl.DataFrame:
         """Return the shown genes of the first test patients, before and after each step."""
@@ -171,10 +168,8 @@ class GeneExamples:
             for row, patient in enumerate(patients.ids)
             for place in self.chosen
         ]
-        names = ("before", "z", "without_outliers")
-        schema = dict.fromkeys(("patient_id", "label", "gene"), pl.String)
-        whole = pl.DataFrame(rows, schema=schema | dict.fromkeys(names, pl.Float64), orient="row")
-        return whole.with_columns(pl.col(names).fill_nan(None))
+        whole = schema.EXPRESSION_STEPS.frame(rows)
+        return whole.with_columns(pl.col(schema.REAL).fill_nan(None))
 
     def facts(self, sample: str) -> dict[str, str]:
         """Return what must be said of the sample patient and of the preprocessing."""
@@ -328,7 +323,6 @@ def _changes(spec: AugmentationSpec) -> str:
     return ", ".join([*told, "rotated by any angle" if spec.rotation else "not rotated"])
 
 
-FACTS = "examples.csv"
 N_GENES = 24
 
 
@@ -347,22 +341,22 @@ def write_examples(
         name for name in dict.fromkeys(worker_data.plan.training.models) if name in NETWORKS
     ]
     built = [architecture_of(next(fitted_models(worker_data, one))) for one in networks]
-    write_table(folder / "architecture.csv", pl.concat(built))
+    schema.ARCHITECTURE.write(folder, pl.concat(built))
     maps = [
         vector_maps(held, worker_data.plan.seed)
         for one in models
         for held in _first_repeat(worker_data, one)
     ]
-    write_table(folder / "vector_maps.csv", pl.concat(maps))
+    schema.VECTOR_MAPS.write(folder, pl.concat(maps))
     fitted = _fitted(worker_data, next(fitted_models(worker_data, models[0])))
     chosen = _genes_gone_by(folder, fitted)
     genes = GeneExamples(fitted, chosen)
     sample = tiles.first_shown(genes.patients.ids)
-    write_table(folder / "sample_profile.csv", genes.profile(sample))
-    write_table(folder / "expression_spread.csv", genes.spread())
-    write_table(folder / "expression_steps.csv", genes.steps())
+    schema.SAMPLE_PROFILE.write(folder, genes.profile(sample))
+    schema.EXPRESSION_SPREAD.write(folder, genes.spread())
+    schema.EXPRESSION_STEPS.write(folder, genes.steps())
     facts = {"patient_id": sample, **genes.facts(sample), **tiles.draw(sample, folder)}
-    write_table(folder / FACTS, pl.DataFrame({"key": list(facts), "value": list(facts.values())}))
+    schema.EXAMPLES.write(folder, schema.EXAMPLES.frame(list(facts.items())))
     return [f"{slide}, the example, cannot be shown: {why}" for slide, why in tiles.faults.items()]
 
 
@@ -386,7 +380,7 @@ def _genes_gone_by(folder: Path, fitted: Fitted) -> list[int]:
     Without one: those of highest spread among the teachers.
     """
     place = {gene: number for number, gene in enumerate(fitted.kept_genes)}
-    table = read_stage_table(folder / "attributions.csv", ["model", "gene"])
+    table = schema.ATTRIBUTIONS.read_if_there(folder)
     if table.height:
         ranked = table.filter(pl.col("model") == table["model"][0])["gene"]
         return [place[gene] for gene in ranked if gene in place][:N_GENES]

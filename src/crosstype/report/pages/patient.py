@@ -16,11 +16,11 @@ import polars as pl
 from jaxtyping import Float
 
 from crosstype.expression.matrix import load_expression
+from crosstype.io import schema
 from crosstype.io.files import write_text
-from crosstype.io.tables import read_stage_table
 from crosstype.models.catalog import CONCAT, CROSS_ATTENTION, LATE
 from crosstype.report.formatting import model_note, number
-from crosstype.report.run_tables import Columns, RunTables
+from crosstype.report.run_tables import RunTables
 from crosstype.report.svg import page_environment
 from crosstype.report.tables import Cell, PageTable
 from crosstype.types import file_name_of
@@ -178,7 +178,7 @@ def write_patient_pages(out: Path, content: RunTables) -> int:
 
 def patient_page_names(out: Path) -> list[str]:
     """Return the names, in OUT, of the pages of everyone in cohort.csv."""
-    ids = read_stage_table(out / "cohort.csv", ["patient_id"])["patient_id"]
+    ids = schema.COHORT.read(out)["patient_id"]
     return [f"{FOLDER}/{file_name_of(one)}.html" for one in ids]
 
 
@@ -242,23 +242,19 @@ def _votes(content: RunTables, table: pl.DataFrame, about: str = "") -> dict[str
 
 def _with_single_modality(out: Path, content: RunTables) -> pl.DataFrame:
     """Return predictions without a modality, of a model that would otherwise see both."""
-    path = out / "stressed_predictions.csv"
-    kinds: Columns = {"patient_id": pl.String, "model": pl.String, "condition": pl.String}
-    kinds |= {f"probability_{name}": pl.Float64 for name in content.classes}
+    path = out / schema.STRESSED_PREDICTIONS.name
     if not path.exists():
-        return pl.DataFrame(schema=kinds)
+        return schema.STRESSED_PREDICTIONS.frame(classes=content.classes)
+    kinds = schema.STRESSED_PREDICTIONS.polars(content.classes)
     both = [one for one in (CROSS_ATTENTION, CONCAT, LATE) if one in content.models][:1]
-    lazy = pl.scan_csv(path, schema_overrides=dict(kinds))
+    lazy = pl.scan_csv(path, schema_overrides=kinds)
     wanted = lazy.filter(pl.col("condition").is_in(list(ALONE)), pl.col("model").is_in(both))
     return wanted.select(list(kinds)).collect()
 
 
 def _pictures(out: Path) -> dict[str, tuple[Picture, ...]]:
     """Return the pictures of each patient that the explanation drew, as its list says."""
-    path = out / EXPLANATION / "drawn.csv"
-    if not path.exists():
-        return {}
-    table = read_stage_table(path, ["model", "patient_id", "slide_id", "kind", "file"])
+    table = schema.DRAWN.read_if_there(out / EXPLANATION)
     found: dict[str, tuple[Picture, ...]] = {}
     for row in table.filter(pl.col("kind") != "geojson").iter_rows(named=True):
         source = f"../{EXPLANATION}/{quote(row['file'])}"

@@ -9,15 +9,14 @@ from typing import Any
 
 import polars as pl
 
+from crosstype.io import schema
 from crosstype.io.files import write_text
-from crosstype.io.tables import read_stage_table
 from crosstype.report.formatting import METRIC_NAMES, interval, number
 from crosstype.report.svg import page_environment
 from crosstype.report.tables import Cell, PageTable
 
 N_BINS = 5
 MOST_SHIFTED = 20
-NUMBERS = ("value", "low", "high")
 SHIFT = ("mean_training", "sd_training", "mean_here", "sd_here", "standardised_difference")
 
 
@@ -54,14 +53,13 @@ def _shown(about: Mapping[str, Any]) -> list[str]:
 
 
 def _metrics(out: Path) -> PageTable:
-    kinds = {"metric": pl.String, "class": pl.String, **dict.fromkeys(NUMBERS, pl.Float64)}
     rows = [
         (
             Cell(METRIC_NAMES.get(row["metric"], row["metric"])),
             Cell(row["class"]),
             Cell(number(row["value"]), interval(row), row["value"]),
         )
-        for row in read_stage_table(out / "metrics.csv", kinds).iter_rows(named=True)
+        for row in schema.METRICS.read(out).iter_rows(named=True)
     ]
     return PageTable("Metrics, with interval", ("Metric", "Class", "Value"), tuple(rows))
 
@@ -69,7 +67,7 @@ def _metrics(out: Path) -> PageTable:
 def _calibration(out: Path, name: str) -> PageTable:
     """Return mean probability against observed share in fifths of the patients, by probability."""
     column = f"probability_{name}"
-    table = read_stage_table(out / "predictions.csv", {"label": pl.String, column: pl.Float64})
+    table = schema.PREDICTIONS.read(out, [name])
     table = table.sort(column, maintain_order=True).with_row_index("place")
     fifth = (pl.col("place") * N_BINS // table.height).alias("fifth")
     rows = []
@@ -90,8 +88,7 @@ def _calibration(out: Path, name: str) -> PageTable:
 
 
 def _shift(out: Path) -> PageTable:
-    kinds = {"input": pl.String, "kind": pl.String, "share_missing": pl.Float64}
-    table = read_stage_table(out / "shift.csv", kinds | dict.fromkeys(SHIFT, pl.Float64))
+    table = schema.SHIFT.read(out)
     rows = []
     for row in table.head(MOST_SHIFTED).iter_rows(named=True):
         held = [Cell(number(row[name]), order=row[name] or 0.0) for name in SHIFT[:-1]]

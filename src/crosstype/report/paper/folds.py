@@ -21,17 +21,14 @@ PALE = LinearSegmentedColormap.from_list("share", ["#ffffff", BLUE])
 
 
 def folds_of(content: RunTables) -> list[int]:
-    """Return the folds of the first repeat; none if predictions do not say theirs."""
-    if "fold" not in content.predictions.columns:
-        return []
-    first = content.predictions.filter(pl.col("repeat") == 0)
-    return sorted(first["fold"].cast(pl.Int64).unique().to_list())
+    """Return the folds of the first repeat."""
+    return sorted(content.predictions.filter(repeat=0)["fold"].unique().to_list())
 
 
 def fold_counts(content: RunTables, model: str, fold: int) -> Int[np.ndarray, "classes classes"]:
     """Return who was called what in a fold of the first repeat; rows: true class."""
     rows = content.predictions.filter(
-        pl.col("model") == model, pl.col("repeat") == 0, pl.col("fold").cast(pl.Int64) == fold
+        pl.col("model") == model, pl.col("repeat") == 0, pl.col("fold") == fold
     )
     counts = np.zeros((len(content.classes),) * 2, dtype=np.int64)
     for label, predicted, n in rows.group_by("label", "predicted").len().iter_rows():
