@@ -1,7 +1,4 @@
-"""Means and deviations of a model's inputs, in training and in other patients.
-
-How far the inputs of an external cohort lie from those of training, in a sentence.
-"""
+"""Covariate shift: means and standard deviations of a model's inputs, in training and elsewhere."""
 
 from __future__ import annotations
 
@@ -18,18 +15,18 @@ Column = list[Any]
 
 
 def shift_of(artefact: Artefact, patients: Patients) -> dict[str, Column]:
-    """Return each input's mean and SD in training and here, as columns of one table.
+    """Return each input's mean and SD in training and in these patients, as columns of a table.
 
     Genes are on the scale on which the model standardises them (for amounts log(1 + x); `docs/
-    artefact.md`), tile features as the mean over a patient's tiles.
+    artefact.md`), tile features are means over a patient's tiles.
 
     Args:
-        artefact: the model; its fitted preparation holds training's means and deviations.
-        patients: the others, expression as the model is given it.
+        artefact: the model; training means and SDs are those of its preparation.
+        patients: other patients, with expression as for prediction.
 
     Returns:
         input, kind (gene or feature), mean_training, sd_training, mean_here, sd_here,
-        standardised_difference (in training SD; None where nobody has it or training's SD is 0),
+        standardised_difference (in training SD; None where all are missing or training's SD is 0),
         share_missing.
     """
     parts = []
@@ -59,12 +56,13 @@ def _rows(
 ) -> dict[str, Column]:
     """Return the rows of inputs of one kind from their values in training SD."""
     mean, spread = (one.astype(np.float64) for one in training)
-    there = ~np.isnan(standardised)
-    n_there = there.sum(axis=0)
-    filled = np.where(there, standardised, 0).astype(np.float64)
-    difference = filled.sum(axis=0) / np.maximum(n_there, 1)
-    unlabelled = np.where(there, (filled - difference) ** 2, 0).sum(axis=0) / np.maximum(n_there, 1)
-    known = (n_there > 0) & (spread > 0)
+    measured = ~np.isnan(standardised)
+    n_measured = measured.sum(axis=0)
+    filled = np.where(measured, standardised, 0).astype(np.float64)
+    difference = filled.sum(axis=0) / np.maximum(n_measured, 1)
+    squares = np.where(measured, (filled - difference) ** 2, 0)
+    variance = squares.sum(axis=0) / np.maximum(n_measured, 1)
+    known = (n_measured > 0) & (spread > 0)
     here = mean + difference * spread
     return {
         "input": names.tolist(),
@@ -72,14 +70,14 @@ def _rows(
         "mean_training": mean.tolist(),
         "sd_training": spread.tolist(),
         "mean_here": _known(here, known),
-        "sd_here": _known(np.sqrt(unlabelled) * spread, known),
+        "sd_here": _known(np.sqrt(variance) * spread, known),
         "standardised_difference": _known(difference, known),
-        "share_missing": (1 - n_there / max(1, len(standardised))).tolist(),
+        "share_missing": (1 - n_measured / max(1, len(standardised))).tolist(),
     }
 
 
 def _known(values: np.ndarray, known: np.ndarray) -> Column:
-    return [float(one) if there else None for one, there in zip(values, known, strict=True)]
+    return [float(one) if defined else None for one, defined in zip(values, known, strict=True)]
 
 
 NOTABLE = 0.5
@@ -87,7 +85,7 @@ NOTABLE = 0.5
 
 
 def shift_sentence(table: pl.DataFrame) -> str:
-    """Return how many inputs of each kind have shifted, and the worst of each.
+    """Return one sentence: the number of shifted inputs of each kind, and the most shifted.
 
     Args:
         table: shift.csv: input, kind, standardised_difference, worst first.
@@ -96,14 +94,14 @@ def shift_sentence(table: pl.DataFrame) -> str:
     for (kind,), rows in table.group_by("kind", maintain_order=True):
         known = rows.drop_nulls("standardised_difference")
         if known.is_empty():
-            parts.append(f"none of {rows.height} {kind}s is there")
+            parts.append(f"none of {rows.height} {kind}s is measured")
             continue
-        far = known.filter(pl.col("standardised_difference").abs() >= NOTABLE)
+        shifted = known.filter(pl.col("standardised_difference").abs() >= NOTABLE)
         worst = known.row(0, named=True)
         middle = float(np.median(known["standardised_difference"].abs().to_numpy()))
         parts.append(
-            f"{far.height} of {rows.height} {kind}s lie {NOTABLE:g} training SD or more off, worst "
-            f"{worst['input']} ({worst['standardised_difference']:+.2f}); median "
+            f"{shifted.height} of {rows.height} {kind}s are shifted by {NOTABLE:g} training SD or "
+            f"more, most {worst['input']} ({worst['standardised_difference']:+.2f}); median "
             f"{middle:.2f}"
         )
     return f"shift: {'; '.join(parts) or 'no input'}"
