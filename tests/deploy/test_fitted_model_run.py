@@ -268,7 +268,7 @@ def test_features_of_another_encoder_are_refused(tiny: Any, call: Call) -> None:
     [
         ((), "none of that is given"),
         (("--features", "absent"), "expected a folder of feature files"),
-        (("--expression", "absent.tsv"), "not there"),
+        (("--expression", "absent.tsv"), "does not exist"),
         (("--features", "x", "--slides", "y"), "both given"),
     ],
 )
