@@ -77,7 +77,7 @@ def test_site_folds_say_how_even_they_are(tiny: Any, tmp_path: Path) -> None:
     tiny.change(protocol="site")
     tiny.run(tmp_path / "out", "cohort")
     assert "folds by site, repeat 0: class shares differ" in notes(tmp_path / "out")
-    assert "inner folds are dealt by class, not by site" in notes(tmp_path / "out")
+    assert "inner folds are assigned by class, not by site" in notes(tmp_path / "out")
 
 
 def shuffle_gene(folder: Path, number: int, name: str, seed: int) -> None:
