@@ -166,7 +166,7 @@ def test_other_files_are_refused(
 ) -> None:
     one = make_artefact("logistic_genes")
     save_classifier(one.classifier, tmp_path / "c.safetensors", one.model)
-    with pytest.raises(CheckpointError, match="expected 'crosstype artefact' version '1'"):
+    with pytest.raises(CheckpointError, match="expected 'crosstype artefact' version '2'"):
         load_artefact(tmp_path / "c.safetensors")
     with pytest.raises(CheckpointError, match="no such file"):
         load_artefact(tmp_path / "absent.safetensors")

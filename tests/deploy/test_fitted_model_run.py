@@ -106,7 +106,7 @@ def test_fit_twice_gives_the_same_bytes_and_the_models_numbers(tiny: Any, call: 
         "--features", tiny.folder / "features", "--out", out,
     )  # fmt: skip
     assert code == 0
-    assert "16 of 16 patients taught this model" in err
+    assert "16 of 16 patients are training patients of this model" in err
     said = rows(out)
     from crosstype.workflow.ledger import Ledger
     from crosstype.workflow.train import make_plan
@@ -268,7 +268,7 @@ def test_features_of_another_encoder_are_refused(tiny: Any, call: Call) -> None:
     [
         ((), "none of that is given"),
         (("--features", "absent"), "expected a folder of feature files"),
-        (("--expression", "absent.tsv"), "not there"),
+        (("--expression", "absent.tsv"), "does not exist"),
         (("--features", "x", "--slides", "y"), "both given"),
     ],
 )
@@ -337,8 +337,8 @@ def test_validation_of_an_external_cohort(
     (tiny.folder / "features" / "TCGA-A0-0000 slide.h5").unlink()
     code, said, err = call("validate", path, tiny.config, "--out", out)
     assert code == 0, err
-    assert "13 patients judged: 13 by image+genes" in said
-    assert "Warning: 13 of 13 patients taught this model" in said
+    assert "13 patients evaluated: 13 by image+genes" in said
+    assert "Warning: 13 of 13 patients are training patients of this model" in said
     assert {one.name for one in out.iterdir()} >= VALIDATED
     predictions = pl.read_csv(out / "predictions.csv", infer_schema=False)
     assert set(predictions["repeat"]) == set(predictions["fold"]) == {"0"}
@@ -358,7 +358,7 @@ def test_validation_of_an_external_cohort(
     unlabelled = shift["standardised_difference"].abs().to_list()
     assert unlabelled == sorted(unlabelled, reverse=True)
     page = (out / "validation.html").read_text()
-    assert "taught this model" in page
+    assert "training patients of this model" in page
     assert "Research use only" in page
     assert "http" not in page.replace("http-equiv", "")
 

@@ -35,10 +35,11 @@ def test_every_patient_is_mapped_once_by_the_fold_that_never_saw_him(
 @pytest.mark.parametrize("name", [*NETWORKS, "gated, clinical"])
 def test_a_modalitys_vector_hears_nothing_of_the_other(name: str) -> None:
     network, batch = make_moved(name), make_batch()
+    uses = NETWORKS[VARIANTS[name].kind].uses
     with torch.no_grad():
-        found = network_vectors(network, batch)
-        other_genes = network_vectors(network, replace(batch, genes=batch.genes + 1))
-        other_tiles = network_vectors(network, replace(batch, tiles=batch.tiles + 1))
+        found = network_vectors(network, uses, batch)
+        other_genes = network_vectors(network, uses, replace(batch, genes=batch.genes + 1))
+        other_tiles = network_vectors(network, uses, replace(batch, tiles=batch.tiles + 1))
     sees = {one: VARIANTS[name].can_see(one) for one in (Modality.IMAGE, Modality.GENES)}
     wanted = {str(one.value) for one, seen in sees.items() if seen}
     assert set(found) == wanted | ({"fused"} if len(wanted) > 1 else set())

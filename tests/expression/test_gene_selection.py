@@ -126,7 +126,7 @@ def test_pam50_is_withheld_before_anything_is_fitted() -> None:
     left, notes = exclude_genes(held(["G1", "ESR1", "KNTC2", "G2"]), spec)
     assert left.genes == ("G1", "G2")
     np.testing.assert_array_equal(left.values, [[0, 3], [4, 7]])
-    assert "withheld from every model: 2; not in the table: " in notes[0]
+    assert "excluded from all models: 2; not in the table: " in notes[0]
     assert "ERBB2" in notes[0]
     assert "NDC80" not in notes[0]
     assert "1 of 2 genes are 0" in notes[1]

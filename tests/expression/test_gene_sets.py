@@ -84,7 +84,7 @@ def test_membership_follows_the_tables_genes() -> None:
     np.testing.assert_array_equal(found.membership, np.array(wanted, dtype=bool))
     assert found.shares == {"GROWTH": 1.0, "REPAIR": 0.5, "TINY": 0.5}
     assert "2 of 3 gene sets keep at least 2 genes" in found.notes[0]
-    assert "4 of 6 genes of the table stand in a set" in found.notes[0]
+    assert "4 of 6 genes of the table are in a set" in found.notes[0]
     assert "dropped for too few genes: 1 sets (TINY)" in found.notes[1]
 
 

@@ -236,7 +236,7 @@ def test_contradictions_are_named(tmp_path: Path) -> None:
     assert "none of its 2 ids is in the cohort. Found 'X'" in refused(tmp_path / "s.json")
     stranger = {"train_patients": list(PATIENTS), "test_patients": ["Y"]}
     (tmp_path / "s.json").write_text(json.dumps({"splits": [stranger]}))
-    assert "nobody of the cohort is left to test" in refused(tmp_path / "s.json")
+    assert "no patient of the cohort is left for test" in refused(tmp_path / "s.json")
 
 
 @pytest.mark.parametrize(
@@ -245,9 +245,9 @@ def test_contradictions_are_named(tmp_path: Path) -> None:
         ('{"splits": [', "not valid JSON"),
         ('{"split": []}', "no list called splits"),
         ('[{"train_patients": []}]', "no list called splits"),
-        ('{"splits": []}', "not a single split"),
+        ('{"splits": []}', "no split"),
         ('{"splits": [{"train_patients": ["a"]}]}', "split 0"),
-        ('{"splits": [{"train_patients": ["a"], "test_patients": []}]}', "nobody to"),
+        ('{"splits": [{"train_patients": ["a"], "test_patients": []}]}', "no id for"),
         ("a,b\n1,2\n", "columns 'a', 'b'"),
         ("train\tfold_0\nx\ttest\n", "neither case_id nor slide_id"),
         ("case_id\tfold_0\nx\tTraining\n", "line 2, column 'fold_0': 'Training'"),

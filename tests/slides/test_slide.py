@@ -203,7 +203,7 @@ def test_tiles_behind_the_end_of_the_file_are_counted(svs, tmp_path):
     path = tmp_path / "cut.svs"
     path.write_bytes(svs.read_bytes())
     cut_off(path, 3000)
-    with pytest.raises(SlideError, match=r"cut off: \d+ of its tiles lie behind its end"):
+    with pytest.raises(SlideError, match=r"truncated: \d+ of its tiles are beyond its end"):
         find_tiled_levels(path, [(784, 592), (196, 148)])
 
 

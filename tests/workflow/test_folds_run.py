@@ -77,7 +77,7 @@ def test_site_folds_say_how_even_they_are(tiny: Any, tmp_path: Path) -> None:
     tiny.change(protocol="site")
     tiny.run(tmp_path / "out", "cohort")
     assert "folds by site, repeat 0: class shares differ" in notes(tmp_path / "out")
-    assert "inner folds are dealt by class, not by site" in notes(tmp_path / "out")
+    assert "inner folds are assigned by class, not by site" in notes(tmp_path / "out")
 
 
 def shuffle_gene(folder: Path, number: int, name: str, seed: int) -> None:
@@ -106,7 +106,7 @@ def test_no_model_sees_a_withheld_gene(withheld: bool, tiny: Any, tmp_path: Path
     assert ("ESR1" in genes, "NUF2" in genes, len(genes)) == (  # CDCA1 is read as NUF2
         (False, False, 18) if withheld else (True, True, 20)
     )
-    assert ("PAM50 genes withheld from every model: 2" in notes(tmp_path / "a")) is withheld
+    assert ("PAM50 genes excluded from all models: 2" in notes(tmp_path / "a")) is withheld
 
 
 def test_genes_with_zeros_are_dropped_by_training_patients(

@@ -1,7 +1,4 @@
-"""Means and deviations of a model's inputs, in training and in other patients.
-
-How far the inputs of an external cohort lie from those of training, in a sentence.
-"""
+"""Covariate shift: means and standard deviations of a model's inputs, in training and elsewhere."""
 
 from __future__ import annotations
 
@@ -15,17 +12,17 @@ from crosstype.training.patients import Patients
 
 
 def shift_of(artefact: Artefact, patients: Patients) -> pl.DataFrame:
-    """Return each input's mean and SD in training and here, as shift.csv has it.
+    """Return each input's mean and SD in training and in these patients, as shift.csv has it.
 
     Genes are on the scale on which the model standardises them (for amounts log(1 + x); `docs/
-    artefact.md`), tile features as the mean over a patient's tiles.
+    artefact.md`), tile features are means over a patient's tiles.
 
     Args:
-        artefact: the model; its fitted preparation holds training's means and deviations.
-        patients: the others, expression as the model is given it.
+        artefact: the model; training means and SDs are those of its preparation.
+        patients: other patients, with expression as for prediction.
 
     Returns:
-        A row per input; its difference is None where nobody has it or training's SD is 0.
+        A row per input; its difference is None where all values are missing or training's SD is 0.
     """
     parts = []
     preparation = artefact.preparation
@@ -53,16 +50,17 @@ def _rows(
 ) -> pl.DataFrame:
     """Return the rows of inputs of one kind from their values in training SD."""
     mean, spread = (one.astype(np.float64) for one in training)
-    there = ~np.isnan(standardised)
-    n_there = there.sum(axis=0)
-    filled = np.where(there, standardised, 0).astype(np.float64)
-    difference = filled.sum(axis=0) / np.maximum(n_there, 1)
-    unlabelled = np.where(there, (filled - difference) ** 2, 0).sum(axis=0) / np.maximum(n_there, 1)
-    known = (n_there > 0) & (spread > 0)
+    measured = ~np.isnan(standardised)
+    n_measured = measured.sum(axis=0)
+    filled = np.where(measured, standardised, 0).astype(np.float64)
+    difference = filled.sum(axis=0) / np.maximum(n_measured, 1)
+    squares = np.where(measured, (filled - difference) ** 2, 0)
+    variance = squares.sum(axis=0) / np.maximum(n_measured, 1)
+    known = (n_measured > 0) & (spread > 0)
     here = mean + difference * spread
-    found = (here, np.sqrt(unlabelled) * spread, difference)
+    found = (here, np.sqrt(variance) * spread, difference)
     known_here = [np.where(known, one, np.nan) for one in found]
-    missing = 1 - n_there / max(1, len(standardised))
+    missing = 1 - n_measured / max(1, len(standardised))
     rows = zip(names, [kind] * len(names), mean, spread, *known_here, missing, strict=True)
     return SHIFT.frame(list(rows)).with_columns(pl.col(REAL).fill_nan(None))
 
@@ -72,7 +70,7 @@ NOTABLE = 0.5
 
 
 def shift_sentence(table: pl.DataFrame) -> str:
-    """Return how many inputs of each kind have shifted, and the worst of each.
+    """Return one sentence: the number of shifted inputs of each kind, and the most shifted.
 
     Args:
         table: shift.csv: input, kind, standardised_difference, worst first.
@@ -81,14 +79,14 @@ def shift_sentence(table: pl.DataFrame) -> str:
     for (kind,), rows in table.group_by("kind", maintain_order=True):
         known = rows.drop_nulls("standardised_difference")
         if known.is_empty():
-            parts.append(f"none of {rows.height} {kind}s is there")
+            parts.append(f"none of {rows.height} {kind}s is measured")
             continue
-        far = known.filter(pl.col("standardised_difference").abs() >= NOTABLE)
+        shifted = known.filter(pl.col("standardised_difference").abs() >= NOTABLE)
         worst = known.row(0, named=True)
         middle = float(np.median(known["standardised_difference"].abs().to_numpy()))
         parts.append(
-            f"{far.height} of {rows.height} {kind}s lie {NOTABLE:g} training SD or more off, worst "
-            f"{worst['input']} ({worst['standardised_difference']:+.2f}); median "
+            f"{shifted.height} of {rows.height} {kind}s are shifted by {NOTABLE:g} training SD or "
+            f"more, most {worst['input']} ({worst['standardised_difference']:+.2f}); median "
             f"{middle:.2f}"
         )
     return f"shift: {'; '.join(parts) or 'no input'}"

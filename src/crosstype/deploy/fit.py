@@ -1,4 +1,4 @@
-"""`fit`: one model on all patients of a cohort, as one file that serves elsewhere."""
+"""`fit`: fit one model on all patients of a cohort and save it as one file for prediction."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ EXTRACTION = ("slides", "tissue", "tiles", "stain", "features")
 
 
 def fitted_model(spec: RunSpec) -> str:
-    """Return the name of the model that is to be fitted.
+    """Return the name of the model to fit.
 
     Raises:
-        ConfigError: the config names none, or asks for what no artefact can serve.
+        ConfigError: the config does not name exactly one, or has settings that `fit` excludes.
     """
     if spec.folds.protocol == "paper":
         raise ConfigError(
-            "[folds] protocol: found 'paper', whose models are stopped on test patients; "
-            "expected 'strict' or 'site' for a model that is to serve."
+            "[folds] protocol: found 'paper', under which early stopping uses test patients; "
+            "expected 'strict' or 'site' for `crosstype fit`."
         )
     if spec.cohort.covariates:
         raise ConfigError(
-            f"[cohort] covariates: found {spec.cohort.covariates[0]!r}; a fitted model serves "
+            f"[cohort] covariates: found {spec.cohort.covariates[0]!r}; a fitted model takes "
             "slides and expression only. Leave covariates out for `crosstype fit`."
         )
     if spec.fit.model is not None:
@@ -57,10 +57,10 @@ def fitted_model(spec: RunSpec) -> str:
 
 
 def fit_artefact(one: Run, path: Path) -> Artefact:
-    """Fit the config's model on all patients and write it, with its card beside it.
+    """Fit the config's model on all patients; write the artefact and its model card.
 
-    Features and cohort are made as by `crosstype run`, in the run's OUT, and reused if they stand
-    there. All patients are dealt into inner folds, by site under protocol site, else by class.
+    The stages features and cohort run as in `crosstype run`, in OUT, and are reused. All patients
+    are assigned to inner folds, by site under protocol site, else by class.
 
     Args:
         one: the config and the folder of the stages.
@@ -91,8 +91,8 @@ def _fitted(one: Run, name: str, records: dict[str, dict[str, Any]]) -> Artefact
     from crosstype.types import Modality
 
     spec, out = one.spec, one.out
-    unstudied = replace(spec.evaluation, rna_loss=False, other_expression=None, n_shuffles=0)
-    spec_of_fit = replace(spec, evaluation=unstudied)
+    no_studies = replace(spec.evaluation, rna_loss=False, other_expression=None, n_shuffles=0)
+    spec_of_fit = replace(spec, evaluation=no_studies)
     plan, notes = make_plan(spec_of_fit, one.protocol, out, Ledger(out).hashes)
     worker_data, job = WorkerData(plan), Job(0, spec.folds.n_folds, name)
     one.progress.start("fit", 1)
@@ -113,12 +113,12 @@ def _fitted(one: Run, name: str, records: dict[str, dict[str, Any]]) -> Artefact
         genes=_gene_input(one) if Modality.GENES in uses else None,
         features=_feature_input(worker_data, one) if Modality.IMAGE in uses else None,
         extraction=_extraction(spec) if Modality.IMAGE in uses else None,
-        taught=_taught(worker_data, one, records["cohort"]),
+        taught=_training_summary(worker_data, one, records["cohort"]),
     )
 
 
 def _everyone(job: Job, one: Run) -> Fold:
-    """Return a fold that tests nobody: all patients, dealt into inner folds."""
+    """Return a fold without test patients: all patients, assigned to inner folds."""
     import numpy as np
 
     from crosstype.folds.assign import People, assign_inner, check_sites
@@ -133,7 +133,7 @@ def _everyone(job: Job, one: Run) -> Fold:
     key = (job.repeat, job.fold)
     numbers, why = assign_inner(people, everyone, one.spec.folds, key, by_site=by_site)
     if why:
-        one.progress.say(f"inner folds are dealt by class, not by site: {why}")
+        one.progress.say(f"inner folds are assigned by class, not by site: {why}")
     inner = tuple(
         tuple(people.ids[i] for i in np.flatnonzero(numbers == number))
         for number in range(one.spec.folds.n_inner_folds)
@@ -143,7 +143,7 @@ def _everyone(job: Job, one: Run) -> Fold:
 
 
 def _gene_input(one: Run) -> GeneInput:
-    """Return what the model was given of expression, of the table as the cohort stage read it."""
+    """Return the model's expression input, from the table as the cohort stage read it."""
     from crosstype.expression.cache import ExpressionCache
     from crosstype.expression.genes.selection import exclude_genes
     from crosstype.expression.genes.sets import read_gene_sets
@@ -168,7 +168,7 @@ def _gene_input(one: Run) -> GeneInput:
 
 
 def _feature_input(worker_data: WorkerData, one: Run) -> FeatureInput:
-    """Return what the model was given of slides, as the feature files state it."""
+    """Return the model's feature input, from the metadata of the feature files."""
     from crosstype.features.compatibility import feature_input_of
     from crosstype.features.store import read_feature_rows
 
@@ -178,18 +178,18 @@ def _feature_input(worker_data: WorkerData, one: Run) -> FeatureInput:
 
 
 def _extraction(spec: RunSpec) -> dict[str, Any] | None:
-    """Return by what settings slides became features; None if that was done elsewhere."""
+    """Return the settings of feature extraction; None if features were extracted elsewhere."""
     if spec.slides.folder is None:
         return None
     found = {name: asdict(getattr(spec, name)) for name in EXTRACTION}
-    unplaced = {"slides": ("folder",), "features": ("folder", "weights", "n_readers")}
-    for section, keys in unplaced.items():
+    local = {"slides": ("folder",), "features": ("folder", "weights", "n_readers")}
+    for section, keys in local.items():
         found[section] = {k: v for k, v in found[section].items() if k not in keys}
     return found
 
 
-def _taught(worker_data: WorkerData, one: Run, record: dict[str, Any]) -> TrainingSummary:
-    """Return the training cohort in short."""
+def _training_summary(worker_data: WorkerData, one: Run, record: dict[str, Any]) -> TrainingSummary:
+    """Return the summary of the training cohort."""
     from crosstype.deploy.fitted_model import training_summary
 
     table = schema.COHORT.read(one.out)

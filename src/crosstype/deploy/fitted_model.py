@@ -1,9 +1,8 @@
-"""A model fitted on all patients as one file, with all that predicting a new patient needs.
+"""Artefact: a model fitted on all patients as one file for prediction, and its model card.
 
-One safetensors file: the weights of every member and the fitted preparation as arrays, the rest as
-JSON in its header, and a checksum over both. It holds no time, no path and no patient's id or data.
-
-The model card: what an artefact is, by whom it was taught and how it is used, as Markdown.
+The file is in safetensors format: the weights of every network and the fitted preparation as
+arrays, all else as JSON in its header, and a checksum over both. It contains no time, no path and
+no patient's id or data. The model card is Markdown.
 """
 
 from __future__ import annotations
@@ -33,22 +32,22 @@ from crosstype.types import Modality
 FORMAT, VERSION = "crosstype artefact", "2"
 REMEDY = "Copy the file again, or fit the model anew"
 OF_PATIENTS = "inner_logits."
-"""Arrays of which each row is about a training patient; prediction needs none of them."""
+"""Arrays with one row per training patient, which prediction does not need."""
 
 
 @dataclass(frozen=True)
 class TrainingSummary:
-    """The training cohort in short.
+    """Summary of the training cohort.
 
     Attributes:
         n_patients: patients with slides and expression.
-        classes: patients of each class, those with one modality included.
-        sites: patients of each tissue source site, the same; empty for an unknown one.
-        single_modality: patients who have only that modality.
-        provenance: where the labels come from.
-        synthetic: whether the patients are made up.
-        protocol: under which inner folds were dealt.
-        seed: from which all chance derived.
+        classes: patients of each class, single-modality patients included.
+        sites: patients of each tissue source site, likewise; an unknown site is empty.
+        single_modality: number of patients who have only that modality.
+        provenance: source of the labels.
+        synthetic: whether the patients are synthetic.
+        protocol: evaluation protocol of the inner folds.
+        seed: of all random generators.
         inputs: SHA-256 of the files of the cohort.
         patients: SHA-256 of each patient's id, sorted.
     """
@@ -65,24 +64,24 @@ class TrainingSummary:
     patients: tuple[str, ...]
 
     def among(self, patient_ids: Collection[str]) -> list[str]:
-        """Return who of these patients taught the model, sorted."""
-        taught = set(self.patients)
-        return sorted(one for one in patient_ids if fingerprint(one) in taught)
+        """Return which of these patients the model was fitted on, sorted."""
+        training = set(self.patients)
+        return sorted(one for one in patient_ids if fingerprint(one) in training)
 
 
 @dataclass(frozen=True)
 class Artefact:
-    """A fitted model, ready to serve.
+    """A fitted model with all that prediction needs.
 
     Attributes:
         classifier: the model.
-        model: sizes of its networks.
+        model: architecture of its networks.
         classes: names of the classes, in order; of two, the second is the positive one.
-        genes: what it was given of expression; None if it does not look at it.
-        features: what it was given of slides; None if it does not look at them.
-        extraction: settings by section with which its features were extracted from slides; None
-            if they were extracted elsewhere.
-        taught: the training cohort in short.
+        genes: its expression input; None if it does not use expression.
+        features: its feature input; None if it does not use slides.
+        extraction: settings of feature extraction, by section; None if features were extracted
+            elsewhere.
+        taught: summary of the training cohort.
         crosstype: version of the package that fitted it.
     """
 
@@ -97,22 +96,22 @@ class Artefact:
 
     @property
     def preparation(self) -> Preparation:
-        """What stands between stored data and the model."""
+        """Fitted preprocessing of the model's inputs."""
         return preparation_of(self.classifier)
 
     @property
     def masks(self) -> bool:
-        """Whether the model knows which genes are missing; otherwise they are imputed."""
+        """Whether missing genes are masked; otherwise they are imputed."""
         return not isinstance(self.classifier, BaselineClassifier)
 
 
 def uses_of(name: str) -> frozenset[Modality]:
-    """Return what a model of that name looks at."""
+    """Return the modalities of a model."""
     return MODELS[name].uses
 
 
 def preparation_of(classifier: Classifier) -> Preparation:
-    """Return a fitted classifier's preparation; of late, that of its parent over genes."""
+    """Return a fitted classifier's preparation; for late, that of its gene_only parent."""
     if isinstance(classifier, LateClassifier):
         return classifier.parents[GENE_ONLY].preparation
     assert isinstance(classifier, (NetworkClassifier, BaselineClassifier))
@@ -125,7 +124,7 @@ def fingerprint(patient_id: str) -> str:
 
 
 def save_artefact(artefact: Artefact, path: Path) -> None:
-    """Write an artefact, whole or not at all; the same one gives the same bytes."""
+    """Save an artefact atomically; the bytes are reproducible."""
     arrays, about = described(artefact.classifier, artefact.model)
     calibration = artefact.classifier.calibration
     header = {
@@ -145,10 +144,10 @@ def save_artefact(artefact: Artefact, path: Path) -> None:
 
 
 def load_artefact(path: Path) -> Artefact:
-    """Read an artefact; nothing in the file is ever run.
+    """Load an artefact; no code in the file is executed.
 
     Raises:
-        CheckpointError: it is not there, damaged, changed, of another version, or no artefact.
+        CheckpointError: the file is missing, damaged, changed, of another version, or no artefact.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such file. `crosstype fit` writes one.")
@@ -158,12 +157,12 @@ def load_artefact(path: Path) -> Artefact:
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path.name}: was written by crosstype {header.get('crosstype')}, and this version "
-            f"({__version__}) does not understand it ({error}). Fit the model anew."
+            f"({__version__}) cannot read it ({error}). Fit the model anew."
         ) from error
 
 
 def in_memory(artefact: Artefact) -> Artefact:
-    """Return the artefact as loading its file would, without a file."""
+    """Return the artefact as if saved and loaded, without a file."""
     arrays, about = described(artefact.classifier, artefact.model)
     return replace(artefact, classifier=restored(_without_patients(arrays), about))
 
@@ -193,63 +192,63 @@ def _without_patients(arrays: Arrays) -> Arrays:
 def training_summary(
     patients: Collection[Patients], sites: Mapping[str, str], about: Mapping[str, Any]
 ) -> TrainingSummary:
-    """Return a training cohort in short.
+    """Return the summary of a training cohort.
 
     Args:
-        patients: those with both modalities, and others beside them.
+        patients: patients with both modalities, then single-modality patients.
         sites: tissue source site of each.
-        about: provenance, synthetic, protocol, seed and inputs, as `TrainingSummary` has them.
+        about: provenance, synthetic, protocol, seed and inputs of `TrainingSummary`.
     """
-    whole, *beside = patients
+    paired, *single = patients
     everyone = [(p, int(t)) for one in patients for p, t in zip(one.ids, one.targets, strict=True)]
-    classes = dict.fromkeys(whole.classes, 0)
+    classes = dict.fromkeys(paired.classes, 0)
     counted: dict[str, int] = {}
     for patient, target in everyone:
-        classes[whole.classes[target]] += 1
+        classes[paired.classes[target]] += 1
         counted[sites[patient]] = counted.get(sites[patient], 0) + 1
-    shown = [one is not None for some in beside for one in some.bag_of]
+    has_image = [one is not None for some in single for one in some.bag_of]
     return TrainingSummary(
-        n_patients=len(whole),
+        n_patients=len(paired),
         classes=classes,
         sites=dict(sorted(counted.items())),
-        single_modality={"image": sum(shown), "genes": len(shown) - sum(shown)},
+        single_modality={"image": sum(has_image), "genes": len(has_image) - sum(has_image)},
         patients=tuple(sorted(fingerprint(patient) for patient, _ in everyone)),
         **about,
     )
 
 
-UNKNOWN_ENCODER = "not known to crosstype: ask whoever made the features"
+UNKNOWN_ENCODER = "unknown to crosstype; ask the source of the features"
 
 
 def model_card(artefact: Artefact, path: Path) -> str:
-    """Return the card of an artefact that lies at `path`; no time and no folder stands in it."""
-    name, taught = artefact.classifier.name, artefact.taught
+    """Return the model card of an artefact at `path`, without times and folders."""
+    name, training = artefact.classifier.name, artefact.taught
     uses = uses_of(name)
     lines = [
         f"# {path.name}",
         "",
         "**For research use only.** Not for diagnosis or treatment. No patient's data or id is in "
-        "the file, but the SHA-256 of each training patient's id is; whoever knows an id can tell "
-        "whether it is among them.",
+        "the file, but the SHA-256 of each training patient's id is, so membership of a known id "
+        "can be tested.",
         "",
-        f"- Model: `{name}`, fitted by crosstype {artefact.crosstype}; it looks at "
-        f"{' and '.join(sorted(uses)) or 'nothing'}.",
+        f"- Model: `{name}`, fitted by crosstype {artefact.crosstype}; modalities: "
+        f"{' and '.join(sorted(uses)) or 'none'}.",
         f"- Classes: {', '.join(artefact.classes)}"
         + (f"; {artefact.classes[1]} is the positive one." if len(artefact.classes) == 2 else "."),
-        f"- {_calling(artefact)}",
+        f"- {_decision_rule(artefact)}",
         "",
-        "## TrainingSummary by",
+        "## Training cohort",
         "",
-        f"{taught.n_patients} patients with slides and expression"
-        f"{_beside(taught.single_modality)}; {_counts(taught.classes)}.",
-        f"Sites: {_counts({one or 'unknown': n for one, n in taught.sites.items()})}.",
-        f"Labels: {taught.provenance}.",
-        f"Protocol {taught.protocol}, seed {taught.seed}.",
-        *(["**The patients are made up.**"] if taught.synthetic else []),
+        f"{training.n_patients} patients with slides and expression"
+        f"{_single_modality(training.single_modality)}; {_counts(training.classes)}.",
+        f"Sites: {_counts({one or 'unknown': n for one, n in training.sites.items()})}.",
+        f"Labels: {training.provenance}.",
+        f"Protocol {training.protocol}, seed {training.seed}.",
+        *(["**The patients are synthetic.**"] if training.synthetic else []),
         "",
-        "## What it needs",
+        "## Inputs",
         "",
-        *_needs(artefact),
+        *_inputs(artefact),
         "",
         "## How to use",
         "",
@@ -259,22 +258,23 @@ def model_card(artefact: Artefact, path: Path) -> str:
         "",
         *_limits(artefact),
         "",
-        "## Inputs, SHA-256",
+        "## Training files, SHA-256",
         "",
-        *(f"- {key}: `{value}`" for key, value in sorted(taught.inputs.items())),
+        *(f"- {key}: `{value}`" for key, value in sorted(training.inputs.items())),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _calling(artefact: Artefact) -> str:
+def _decision_rule(artefact: Artefact) -> str:
     calibration = artefact.classifier.calibration
-    said = f"Temperature {calibration.temperature:.4g} where data are whole"
+    temperature = f"Temperature {calibration.temperature:.4g} for complete data"
     if calibration.threshold is not None:
-        return f"{said}; {artefact.classes[1]} is called above {calibration.threshold:.4g}."
-    return f"{said}; an offset per class is added before the highest is called."
+        positive = artefact.classes[1]
+        return f"{temperature}; {positive} is predicted above {calibration.threshold:.4g}."
+    return f"{temperature}; an offset per class is added to log-probabilities before argmax."
 
 
-def _beside(single_modality: Mapping[str, int]) -> str:
+def _single_modality(single_modality: Mapping[str, int]) -> str:
     some = [f"{n} with {one} only" for one, n in single_modality.items() if n]
     return f", and {', '.join(some)}" if some else ""
 
@@ -283,7 +283,7 @@ def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {n}" for name, n in counts.items())
 
 
-def _needs(artefact: Artefact) -> list[str]:
+def _inputs(artefact: Artefact) -> list[str]:
     lines = []
     genes, features = artefact.genes, artefact.features
     if genes is not None:
@@ -325,16 +325,16 @@ def _commands(artefact: Artefact, path: Path) -> list[str]:
 
 def _limits(artefact: Artefact) -> list[str]:
     lines = [
-        "- Validated on nobody yet by this file: its figures come from `crosstype run` on the same "
-        "patients, or from `crosstype validate` on others.",
-        "- Probabilities hold for a cohort with about the same shares of the classes, the same "
-        "assay and the same staining and scanning; `validate` writes the shift of each input.",
+        "- This file contains no estimate of performance: cross-validate with `crosstype run` on "
+        "the same patients, or validate with `crosstype validate` on others.",
+        "- Probabilities are valid for cohorts with similar class frequencies and the same assay, "
+        "staining and scanning; `validate` writes the shift of each input.",
     ]
     if Modality.GENES in uses_of(artefact.classifier.name) and "RNA" in artefact.taught.provenance:
         lines.append(
-            "- The labels were computed from expression, which the model sees: its agreement with "
-            "them is no agreement with an outcome or with immunohistochemistry."
+            "- The labels were computed from expression, an input of the model: agreement with "
+            "them is not agreement with an outcome or with immunohistochemistry."
         )
     if not artefact.masks:
-        lines.append("- Missing genes are imputed with the training cohort's, not masked.")
+        lines.append("- Missing genes are imputed from the training cohort, not masked.")
     return lines

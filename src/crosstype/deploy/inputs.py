@@ -1,4 +1,4 @@
-"""What a user gives of new patients, and what was found of their slides."""
+"""Prediction inputs: expression and slides of new patients."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from crosstype.types import PATIENT_COLUMNS
 
 @dataclass(frozen=True)
 class PredictionInputs:
-    """What is given of new patients.
+    """Tables and files of new patients.
 
     Attributes:
-        expression: any expression table that a cohort may have.
-        reading: unit, gene names and what the format leaves open.
-        features: folder of feature files, or one.
-        slides: folder of slides, to be extracted as the training slides were.
-        slides_table: patient and file of each slide; None: by the barcode, else the file's name.
+        expression: expression table, in any supported format.
+        reading: unit, gene names and format options of the table.
+        features: folder of feature files, or one file.
+        slides: folder of slides, for extraction with the settings of the training slides.
+        slides_table: patient and file of each slide; None: patient from the file's name.
         patient_column: column of the patient in it.
-        encoder: what made feature files that name no encoder.
-        weights: file of the encoder's weights, for extraction without a connection.
-        least_genes: least share of the model's genes; None: the model's own.
-        extracted: where extraction puts features.
-        only: nobody else is looked at; None: everyone of the tables.
+        encoder: encoder of feature files without metadata.
+        weights: file of the encoder's weights, for extraction offline.
+        least_genes: lowest share of the model's genes, 0 to 1; None: default of the model.
+        extracted: folder for extracted features.
+        only: patients to predict; None: all patients of the tables.
     """
 
     expression: Path | None = None
@@ -41,17 +41,17 @@ class PredictionInputs:
     only: frozenset[str] | None = None
 
     def concerns(self, patient_id: str) -> bool:
-        """Return whether a patient is to be looked at."""
+        """Return whether to predict a patient."""
         return self.only is None or patient_id in self.only
 
 
 @dataclass(frozen=True)
 class SlideInputs:
-    """Slides of new patients.
+    """Feature files of new patients.
 
     Attributes:
         files: usable feature files of each patient.
-        reasons: why others have none.
+        reasons: for other patients, why they have none.
         faults: files or slides that could not be used.
     """
 

@@ -1,4 +1,4 @@
-"""Expression of new patients: read, looked at for genes and level, or refused."""
+"""Expression of new patients: read, and checked for genes and level."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ if TYPE_CHECKING:
 
 
 LEAST_MASKED, LEAST_IMPUTED = 0.05, 0.5
-"""Least share of a model's genes that a patient must have. Networks and late mask what is missing:
-with a twentieth of the genes their AUROC was .975 (docs/decisions/0005-lost-genes.md). Baselines
-impute it, which pretends to be data."""
+"""Lowest share of a model's genes that must be measured, 0 to 1. Networks and late mask missing
+genes: with a twentieth of the genes their AUROC was .975 (docs/decisions/0005-lost-genes.md).
+Baselines impute them."""
 MOST_SHIFT = 1.0
-"""Standard deviations by which the median gene of all new patients may lie off training's."""
+"""Largest shift of the median gene of all new patients, in training standard deviations."""
 LEAST_GENES_TO_COMPARE = 50
-"""Fewer genes say nothing of the level of a table."""
+"""Genes needed to estimate the level of a table."""
 
 
 def find_measured(
     artefact: Artefact, inputs: PredictionInputs, progress: Progress
 ) -> NewExpression | None:
-    """Return the expression that is offered, as the model may be given it; None if there is none.
+    """Read the expression of new patients, harmonised to the model's input; None if there is none.
 
     Raises:
-        ConfigError: the table is not there.
+        ConfigError: there is no such file.
         TableError, CohortError: as `read_new_expression`.
     """
     path = inputs.expression
     if path is None or artefact.genes is None:
         if path is not None:
-            progress.say(f"{artefact.classifier.name} does not look at genes; they are not read")
+            progress.say(f"{artefact.classifier.name} does not use genes; they are not read")
         return None
     if not path.exists():
-        raise ConfigError(f"--expression: found {str(path)!r}, which is not there.")
+        raise ConfigError(f"--expression: found {str(path)!r}, which does not exist.")
     progress.start("genes", 1)
     found = read_new_expression(path, inputs.reading, artefact.genes)
     progress.step(f"{len(found.patient_ids)} patients")
@@ -53,7 +53,7 @@ def find_measured(
 
 
 def _shares(artefact: Artefact, measured: NewExpression) -> np.ndarray:
-    """Return which share of the model's genes each patient has, 0 to 1."""
+    """Return the share of the model's genes that was measured in each patient, 0 to 1."""
     assert artefact.genes is not None
     used = slice(None) if artefact.genes.set_names else artefact.preparation.kept
     shares: np.ndarray = measured.measured[:, used].mean(axis=1)
@@ -63,7 +63,7 @@ def _shares(artefact: Artefact, measured: NewExpression) -> np.ndarray:
 def enough_genes(
     artefact: Artefact, inputs: PredictionInputs, measured: NewExpression | None, progress: Progress
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """Return the rows of patients with enough genes, and why others are not judged by theirs."""
+    """Return the rows of patients with enough genes, and the reason why others have too few."""
     if measured is None:
         return {}, {}
     least = inputs.least_genes
@@ -81,37 +81,36 @@ def enough_genes(
                 f"has {share:.1%} of the model's genes, fewer than {least:.0%} (--least-genes)"
             )
     if thin:
-        said = "they are masked" if artefact.masks else "they would be imputed"
-        progress.say(f"{len(thin)} patients have too few genes, and {said}: not judged by genes")
+        progress.say(f"{len(thin)} patients have too few genes; their expression is not used")
     return rows, thin
 
 
 def check_level(
     artefact: Artefact, measured: NewExpression, rows: Mapping[str, int], progress: Progress
 ) -> None:
-    """Raise CohortError if the median gene of the new patients lies far off the training level."""
+    """Raise CohortError if the median gene is shifted by more than `MOST_SHIFT` training SD."""
     shift = level_shift(artefact, measured.values[list(rows.values())])
     if shift is None:
         return
-    progress.say(f"level: the median gene lies {shift:+.2f} training SD off the training mean")
+    progress.say(f"level: the median gene is {shift:+.2f} training SD from the training mean")
     assert artefact.genes is not None
     if abs(shift) <= MOST_SHIFT:
         return
     raise CohortError(
-        f"expression: the median gene of {len(rows)} patients lies {shift:+.2f} training standard "
-        f"deviations off the training mean, expected at most {MOST_SHIFT:g}: another unit or assay "
-        f"than the model's {artefact.genes.kind}. Give a table made as the training table was, or "
-        'fit the model with [expression] representation = "scaled" (docs/assays.md).'
+        f"expression: the median gene of {len(rows)} patients is {shift:+.2f} training standard "
+        f"deviations from the training mean, expected at most {MOST_SHIFT:g}: another unit or "
+        f"assay than the model's {artefact.genes.kind}. Give a table made as the training table "
+        'was, or fit the model with [expression] representation = "scaled" (docs/assays.md).'
     )
 
 
 def level_shift(artefact: Artefact, values: np.ndarray) -> float | None:
-    """Return the median over patients and genes of expression as the model sees it, in training SD.
+    """Return the median over patients and genes of preprocessed expression, in training SD.
 
-    None where there are too few genes to say anything of a level.
+    None if no patient has `LEAST_GENES_TO_COMPARE` measured genes.
     """
     prepared = artefact.preparation.measured_genes(values)
-    there = (~np.isnan(prepared)).sum(axis=1) >= LEAST_GENES_TO_COMPARE
-    if not there.any():
+    enough = (~np.isnan(prepared)).sum(axis=1) >= LEAST_GENES_TO_COMPARE
+    if not enough.any():
         return None
-    return float(np.median(np.nanmedian(prepared[there], axis=1)))
+    return float(np.median(np.nanmedian(prepared[enough], axis=1)))

@@ -1,4 +1,4 @@
-"""Slides of new patients: feature files looked through, or slides extracted as in training."""
+"""Slides of new patients: feature files checked, or features extracted as in training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def find_shown(artefact: Artefact, inputs: PredictionInputs, progress: Progress) -> SlideInputs:
-    """Return the usable slides that are offered, looked through or extracted.
+    """Return the usable feature files of new patients, after a check or extraction.
 
     Raises:
         UsageError: slides and features are both given.
@@ -30,15 +30,15 @@ def find_shown(artefact: Artefact, inputs: PredictionInputs, progress: Progress)
     """
     if inputs.slides is not None and inputs.features is not None:
         raise UsageError("--slides and --features are both given. Keep one of them.")
-    place = inputs.features or inputs.slides
+    path = inputs.features or inputs.slides
     if artefact.features is None:
-        if place is not None:
-            progress.say(f"{artefact.classifier.name} does not look at slides; they are not read")
+        if path is not None:
+            progress.say(f"{artefact.classifier.name} does not use slides; they are not read")
         return SlideInputs()
-    if place is None:
+    if path is None:
         return SlideInputs()
     if inputs.features is not None:
-        new = _looked_through(artefact, inputs, progress)
+        new = _check_features(artefact, inputs, progress)
     else:
         new = extract_new_slides(artefact, inputs, progress)
     usable, reasons, notes = usable_slides(new.rows)
@@ -55,8 +55,8 @@ def find_shown(artefact: Artefact, inputs: PredictionInputs, progress: Progress)
     return SlideInputs(files, {p: why for p, why in reasons.items() if inputs.concerns(p)}, faults)
 
 
-def _looked_through(artefact: Artefact, inputs: PredictionInputs, progress: Progress) -> NewSlides:
-    """Look through existing feature files."""
+def _check_features(artefact: Artefact, inputs: PredictionInputs, progress: Progress) -> NewSlides:
+    """Check existing feature files against the model's."""
     from crosstype.features.compatibility import find_new_slides, look_through
 
     assert inputs.features is not None
@@ -67,32 +67,33 @@ def _looked_through(artefact: Artefact, inputs: PredictionInputs, progress: Prog
     new = look_through(slides, inputs.encoder, artefact.features, sha256_of)
     progress.step(f"{len(slides)} slides")
     if not artefact.features.encoder:
-        progress.say("the model's features name no encoder; only their width was compared")
+        progress.say("the model's features name no encoder; only their number was compared")
     return new
 
 
 def extraction_spec(artefact: Artefact, slides: Path, weights: Path | None) -> RunSpec:
-    """Return the settings by which the model's training slides became features.
+    """Return the settings of feature extraction of the model's training slides.
 
     Raises:
-        ConfigError: they were extracted elsewhere, so that nobody knows; or slides are not there.
+        ConfigError: they are unknown, since features were extracted elsewhere; or there are no such
+            slides.
     """
     held = artefact.extraction
     if held is None:
         encoder = artefact.features.encoder if artefact.features else ""
         raise ConfigError(
-            "--slides: this model was fitted on feature files that were extracted elsewhere, so it "
-            f"does not know how. Extract the slides with {encoder!r} as those were, and give "
+            "--slides: this model was fitted on feature files that were extracted elsewhere, with "
+            f"unknown settings. Extract the slides with {encoder!r} in the same way, and give "
             "--features."
         )
     if not slides.exists():
-        raise ConfigError(f"--slides: found {str(slides)!r}, which is not there.")
+        raise ConfigError(f"--slides: found {str(slides)!r}, which does not exist.")
     own: dict[str, dict[str, Any]] = {name: dict(values) for name, values in held.items()}
     spec = RunSpec()
-    place = slides.parent if slides.is_file() and slides.suffix != ".zip" else slides
+    folder = slides.parent if slides.is_file() and slides.suffix != ".zip" else slides
     return replace(
         spec,
-        slides=SlidesSpec(**own["slides"], folder=place),
+        slides=SlidesSpec(**own["slides"], folder=folder),
         tissue=TissueSpec(**own["tissue"]),
         tiles=TilesSpec(**own["tiles"]),
         stain=StainSpec(**own["stain"]),
@@ -103,10 +104,10 @@ def extraction_spec(artefact: Artefact, slides: Path, weights: Path | None) -> R
 def extract_new_slides(
     artefact: Artefact, inputs: PredictionInputs, progress: Progress
 ) -> NewSlides:
-    """Extract the offered slides; those that are done stay as they are.
+    """Extract features of the slides; finished slides are skipped.
 
     Raises:
-        CohortError: the encoder on this machine is another than the model's.
+        CohortError: the encoder on this machine differs from the model's.
         CrosstypeError: as extraction.
     """
     from crosstype.features.compatibility import FeatureInput, NewSlides, difference
@@ -122,10 +123,11 @@ def extract_new_slides(
     encoder = load_encoder_of(spec)
     width, name = artefact.features.n_features, encoder.card.name
     own = FeatureInput(name, width, encoder.weights_sha256, encoder.transform)
-    odd = difference(own, artefact.features)
-    if odd:
+    found = difference(own, artefact.features)
+    if found:
         raise CohortError(
-            f"--slides: {odd}. Give --weights, the file that the model's were made by."
+            f"--slides: {found}. Give --weights: the file of weights that the model's features "
+            "were extracted with."
         )
     hashes = HashMemory(inputs.extracted / "sha256.json")
     rows = extract_slides(

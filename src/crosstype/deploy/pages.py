@@ -1,4 +1,4 @@
-"""A page for each new patient whom a fitted model served."""
+"""HTML pages of predicted patients."""
 
 from __future__ import annotations
 
@@ -15,50 +15,49 @@ MOST_GENES = 15
 
 
 def write_predicted_pages(served: PredictedPatients, artefact: Artefact, folder: Path) -> None:
-    """Write FOLDER/<patient>.html: the prediction, and what each modality says by itself.
+    """Write FOLDER/<patient>.html: the prediction, those without each modality, and outlying genes.
 
-    Genes are the patient's most unusual ones against the training patients, as the model
-    standardises them.
+    Genes are those with the largest absolute z-score relative to the training patients.
     """
     folder.mkdir(parents=True, exist_ok=True)
     votes = _votes(served, artefact)
-    # Under a spectrum models see gene sets, which are no genes of a patient.
+    # Under representation spectrum the inputs are gene sets instead of genes.
     known = artefact.genes is not None and artefact.genes.representation != "spectrum"
     standardised = artefact.preparation.measured_genes(served.patients.genes) if known else None
-    places = np.flatnonzero(artefact.preparation.kept) if known else np.zeros(0, dtype=np.int64)
+    columns = np.flatnonzero(artefact.preparation.kept) if known else np.zeros(0, dtype=np.int64)
     for row, patient in enumerate(served.patients.ids):
         genes: tuple[tuple[str, float, float], ...] = ()
         if standardised is not None and artefact.genes is not None:
-            names = [artefact.genes.genes[place] for place in places]
-            genes = _unusual(standardised[row], names)
+            names = [artefact.genes.genes[column] for column in columns]
+            genes = _outlying(standardised[row], names)
         content = PatientTables(
             patient_id=patient,
             facts=(
                 ("Model", artefact.classifier.name),
-                ("Judged by", served.modalities[row]),
-                ("Called", artefact.classes[served.called[row]]),
+                ("Inputs", served.modalities[row]),
+                ("Predicted class", artefact.classes[served.called[row]]),
             ),
             classes=artefact.classes,
             votes=tuple(votes[row]),
             genes=genes,
-            notes=("Synthetic: made-up patients taught this model.",) * artefact.taught.synthetic,
+            notes=("This model was fitted on synthetic patients.",) * artefact.taught.synthetic,
         )
         write_patient_page(folder / f"{file_name_of(patient)}.html", content)
 
 
 def _votes(served: PredictedPatients, artefact: Artefact) -> list[list[Vote]]:
-    """Return each prediction, and those without either modality where both are there."""
+    """Return each prediction, and those without either modality for patients with both."""
     classifier, patients = artefact.classifier, served.patients
-    said = [("as served", served.probabilities, np.ones(len(patients), dtype=bool))]
+    predicted = [("all inputs", served.probabilities, np.ones(len(patients), dtype=bool))]
     both = np.array([one == "image+genes" for one in served.modalities])
     if both.any() and artefact.masks:
-        lost = np.full_like(patients.genes, np.nan)
-        said += [
-            ("without the genes", classifier.predict(patients.with_genes(lost)), both),
+        missing = np.full_like(patients.genes, np.nan)
+        predicted += [
+            ("without the genes", classifier.predict(patients.with_genes(missing)), both),
             ("without the image", classifier.predict(patients.without_images()), both),
         ]
     return [
-        [_vote(artefact, about, each[row]) for about, each, there in said if there[row]]
+        [_vote(artefact, about, each[row]) for about, each, rows in predicted if rows[row]]
         for row in range(len(patients))
     ]
 
@@ -69,8 +68,8 @@ def _vote(artefact: Artefact, about: str, probabilities: np.ndarray) -> Vote:
     return Vote(artefact.classifier.name, about, each, (), (), artefact.classes[called])
 
 
-def _unusual(own: np.ndarray, names: list[str]) -> tuple[tuple[str, float, float], ...]:
-    """Return the genes furthest from the training mean, and the percentile of a normal curve."""
+def _outlying(own: np.ndarray, names: list[str]) -> tuple[tuple[str, float, float], ...]:
+    """Return the genes of largest |z-score|: name, z-score and percentile of a normal curve."""
     from scipy.stats import norm
 
     known = np.nan_to_num(own)

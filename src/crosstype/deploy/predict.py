@@ -1,4 +1,4 @@
-"""`predict`: new patients served by a fitted model, from either modality or both."""
+"""`predict`: predictions of a fitted model for new patients, from either modality or both."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 
 AT_ONCE = 64
-"""Patients that are predicted before it is said how far it is."""
+"""Patients per step of progress."""
 
 
 @dataclass(frozen=True)
 class PredictedPatients:
-    """What a model says of new patients.
+    """Predictions for new patients.
 
     Attributes:
-        patients: who was served, sorted, as the model saw them.
+        patients: the predicted patients, sorted, with the model's inputs.
         probabilities: patients x classes.
-        called: number of the class that each is called.
-        modalities: `image`, `genes` or `image+genes`: what each was judged by.
-        left_out: everyone else who was offered, and why.
+        called: number of each patient's predicted class.
+        modalities: inputs of each prediction: `image`, `genes` or `image+genes`.
+        left_out: the other patients, and why.
         faults: feature files or slides that could not be used.
     """
 
@@ -50,19 +50,19 @@ class PredictedPatients:
 
 
 def predict(artefact: Artefact, inputs: PredictionInputs, progress: Progress) -> PredictedPatients:
-    """Predict every new patient whom the model can serve.
+    """Predict new patients.
 
-    A patient with too few of the model's genes is served by the image alone if the model sees
-    images; otherwise he is left out.
+    A patient with too few of the model's genes is predicted from the image alone if the model uses
+    images; otherwise they are left out.
 
     Raises:
-        UsageError: nothing that the model looks at is offered.
-        CrosstypeError: a table or features are of another kind than the model's; nobody is served.
+        UsageError: no input of the model is given.
+        CrosstypeError: a table or features do not match the model's.
     """
-    _check_offer(artefact, inputs)
-    shown = find_shown(artefact, inputs, progress)
+    _check_inputs(artefact, inputs)
+    slides = find_shown(artefact, inputs, progress)
     measured = find_measured(artefact, inputs, progress)
-    return serve(artefact, inputs, (measured, shown), progress)
+    return serve(artefact, inputs, (measured, slides), progress)
 
 
 def serve(
@@ -71,44 +71,45 @@ def serve(
     found: tuple[NewExpression | None, SlideInputs],
     progress: Progress,
 ) -> PredictedPatients:
-    """Predict the patients of tables that were read; as `predict`."""
-    measured, shown = found
+    """Predict patients from tables that are already read; see `predict`."""
+    measured, slides = found
     rows, thin = enough_genes(artefact, inputs, measured, progress)
     if measured is not None and rows:
         check_level(artefact, measured, rows, progress)
-    left_out = _left_out(artefact, (measured, shown), rows, thin)
+    left_out = _left_out(artefact, (measured, slides), rows, thin)
     out = {one.patient_id for one in left_out}
-    served = sorted(({*rows} | {*shown.files}) - out)
-    patients = _patients(artefact, served, measured, (rows, shown.files))
+    ids = sorted(({*rows} | {*slides.files}) - out)
+    patients = _patients(artefact, ids, measured, (rows, slides.files))
     probabilities = _probabilities(artefact, patients, progress)
     parts = [
         "+".join(
             str(one)
-            for one, there in ((Modality.IMAGE, p in shown.files), (Modality.GENES, p in rows))
-            if there
+            for one, present in ((Modality.IMAGE, p in slides.files), (Modality.GENES, p in rows))
+            if present
         )
-        for p in served
+        for p in ids
     ]
-    _warn_of_training_overlap(artefact, served, progress)
+    _warn_of_training_overlap(artefact, ids, progress)
     called = artefact.classifier.calibration.choose(probabilities)
-    return PredictedPatients(patients, probabilities, called, tuple(parts), left_out, shown.faults)
+    return PredictedPatients(patients, probabilities, called, tuple(parts), left_out, slides.faults)
 
 
 def write_predicted(served: PredictedPatients, artefact: Artefact, out: Path) -> None:
-    """Write predictions, and who could not be served beside them; raise if that is everyone.
+    """Write predictions and `<out>.left_out.csv`, the patients without a prediction.
 
     Raises:
-        CohortError: nobody was served; the list of who was not is written all the same.
+        CohortError: there is no prediction; `<out>.left_out.csv` is written nevertheless.
     """
     from crosstype.cohort.cohort import write_left_out
 
-    beside = out.with_name(f"{out.name}.left_out.csv")
-    write_left_out(beside, served.left_out)
+    list_of_others = out.with_name(f"{out.name}.left_out.csv")
+    write_left_out(list_of_others, served.left_out)
     if not served.patients.ids:
         first = served.left_out[0] if served.left_out else None
         why = f"; {first.patient_id}: {first.reason}" if first else ""
         raise CohortError(
-            f"{out.name}: nobody can be served{why}. {beside.name} lists everyone with a reason."
+            f"{out.name}: no patient can be predicted{why}. {list_of_others.name} lists all with a "
+            "reason."
         )
     model = [artefact.classifier.name] * len(served.patients)
     called = [artefact.classes[one] for one in served.called]
@@ -120,18 +121,18 @@ def write_predicted(served: PredictedPatients, artefact: Artefact, out: Path) ->
 OPTIONS = {Modality.GENES: "--expression", Modality.IMAGE: "--features or --slides"}
 
 
-def _check_offer(artefact: Artefact, inputs: PredictionInputs) -> None:
-    """Raise UsageError unless something is offered that the model looks at."""
+def _check_inputs(artefact: Artefact, inputs: PredictionInputs) -> None:
+    """Raise UsageError unless an input of the model is given."""
     given = {
         Modality.IMAGE: inputs.features is not None or inputs.slides is not None,
         Modality.GENES: inputs.expression is not None,
     }
     held = {Modality.IMAGE: artefact.features, Modality.GENES: artefact.genes}
-    seen = [one for one, has in held.items() if has is not None]
-    if not any(given[one] for one in seen):
+    used = [one for one, has in held.items() if has is not None]
+    if not any(given[one] for one in used):
         raise UsageError(
-            f"{artefact.classifier.name} looks at {' and '.join(seen)}, and none of that is given. "
-            f"Give {' or '.join(OPTIONS[one] for one in seen)}."
+            f"{artefact.classifier.name} uses {' and '.join(used)}, and none of them is given. "
+            f"Give {' or '.join(OPTIONS[one] for one in used)}."
         )
 
 
@@ -141,53 +142,53 @@ def _left_out(
     rows: Mapping[str, int],
     thin: Mapping[str, str],
 ) -> tuple[LeftOut, ...]:
-    """Return whom the model cannot serve. A baseline over both must be given both."""
-    measured, shown = found
+    """Return the patients without a prediction. A baseline on both modalities needs both."""
+    measured, slides = found
     needs_all = not artefact.masks
     reasons = {} if measured is None else {**measured.reasons, **thin}
-    everyone = {*rows, *reasons, *shown.files, *shown.reasons}
+    everyone = {*rows, *reasons, *slides.files, *slides.reasons}
     left_out = []
     for patient in sorted(everyone):
-        lacks_image = artefact.features is not None and patient not in shown.files
+        lacks_image = artefact.features is not None and patient not in slides.files
         lacks_genes = artefact.genes is not None and patient not in rows
-        seen = (patient in rows) + (patient in shown.files)
-        if seen and not (needs_all and (lacks_image or lacks_genes)):
+        n_inputs = (patient in rows) + (patient in slides.files)
+        if n_inputs and not (needs_all and (lacks_image or lacks_genes)):
             continue
         if lacks_genes and (patient in reasons or not lacks_image):
             why = reasons.get(patient, "no expression is given")
             left_out.append(LeftOut(patient, "expression", why))
         else:
-            left_out.append(LeftOut(patient, "slides", shown.reasons.get(patient, "no slide")))
+            left_out.append(LeftOut(patient, "slides", slides.reasons.get(patient, "no slide")))
     return tuple(left_out)
 
 
 def _patients(
     artefact: Artefact,
-    served: list[str],
+    ids: list[str],
     measured: NewExpression | None,
-    places: tuple[Mapping[str, int], Mapping[str, tuple[Path, ...]]],
+    inputs: tuple[Mapping[str, int], Mapping[str, tuple[Path, ...]]],
 ) -> Patients:
-    """Return these patients as the model is to see them; their targets mean nothing."""
+    """Return the model's inputs of these patients; targets are placeholders."""
     from crosstype.training.patients import Bags, Patients
 
-    rows, files = places
+    rows, files = inputs
     preparation = artefact.preparation
-    genes = np.full((len(served), len(preparation.kept)), np.nan, dtype=np.float32)
+    genes = np.full((len(ids), len(preparation.kept)), np.nan, dtype=np.float32)
     if measured is not None:
-        known = [place for place, patient in enumerate(served) if patient in rows]
-        genes[known] = measured.values[[rows[served[place]] for place in known]]
+        known = [position for position, patient in enumerate(ids) if patient in rows]
+        genes[known] = measured.values[[rows[ids[position]] for position in known]]
     return Patients(
-        tuple(served),
-        np.zeros(len(served), dtype=np.int64),
+        tuple(ids),
+        np.zeros(len(ids), dtype=np.int64),
         artefact.classes,
         genes,
         Bags(files, len(preparation.feature_mean)),
-        tuple(patient if patient in files else None for patient in served),
+        tuple(patient if patient in files else None for patient in ids),
     )
 
 
 def _probabilities(artefact: Artefact, patients: Patients, progress: Progress) -> np.ndarray:
-    """Return what the model says, some patients at a time; patients x classes."""
+    """Return probabilities, patients x classes, predicted in batches."""
     n_parts = -(-len(patients) // AT_ONCE)
     progress.start("predict", max(1, n_parts))
     found = [np.zeros((0, len(artefact.classes)))]
@@ -198,11 +199,11 @@ def _probabilities(artefact: Artefact, patients: Patients, progress: Progress) -
     return np.concatenate(found)
 
 
-def _warn_of_training_overlap(artefact: Artefact, served: list[str], progress: Progress) -> None:
-    """Say if patients taught the model: what it says of them is no prediction."""
-    among = artefact.taught.among(served)
+def _warn_of_training_overlap(artefact: Artefact, ids: list[str], progress: Progress) -> None:
+    """Warn if the model was fitted on some of the patients."""
+    among = artefact.taught.among(ids)
     if among:
         progress.say(
-            f"warning: {len(among)} of {len(served)} patients taught this model, such as "
-            f"{among[0]}; what it says of them is recall and flatters it"
+            f"warning: {len(among)} of {len(ids)} patients are training patients of this model, "
+            f"such as {among[0]}; predictions for them are optimistic"
         )

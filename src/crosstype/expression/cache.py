@@ -1,7 +1,7 @@
-"""Expression as it was read last, kept in OUT so that it need not be parsed again.
+"""Cache of parsed expression tables in OUT.
 
-The file is known by the content of what it was read from and by how; it is mapped, not loaded, and
-a checksum tells whether it is whole.
+Keys are hashes of the table's content and of the settings of reading. Files are memory-mapped and
+verified by a checksum.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class ExpressionCache:
-    """Where expression is kept, and how files are fingerprinted.
+    """Cache of expression in a folder.
 
     Attributes:
-        folder: holds one `.npy` and one `.json` per table read.
-        sha256_of: gives a file's SHA-256.
+        folder: one `.npy` and one `.json` per table.
+        sha256_of: returns a file's SHA-256.
     """
 
     folder: Path
     sha256_of: Callable[[Path], str]
 
     def read(self, path: Path, spec: ExpressionSpec, known_patients: Collection[str]) -> Expression:
-        """Return what `read_expression` does, from the cache if it was read before.
+        """Return the result of `read_expression`, from the cache if possible.
 
         Raises:
             TableError, CohortError: as `read_expression`.
         """
-        place = self.folder / self._key(path, spec)
-        found = _load(place)
+        stem = self.folder / self._key(path, spec)
+        found = _load(stem)
         if found is None:
             found = read_expression(path, spec, known_patients)
-            _save(place, found)
+            _save(stem, found)
         check_known(path.name, found.sample_ids, {patient_of(one) for one in known_patients})
         return found
 
     def _key(self, path: Path, spec: ExpressionSpec) -> str:
-        """Return a hash over the contents of all files read and over how they are read."""
+        """Return a hash of the contents of all files and of the settings of reading."""
         files = {"table": expression_files(path)} | {
             key: [one]
             for key, one in (("names", spec.gene_names), ("sheet", spec.sample_sheet))
@@ -64,13 +64,13 @@ class ExpressionCache:
 
 
 def expression_files(path: Path) -> list[Path]:
-    """Return the files that a table or a folder of GDC counts consists of."""
+    """Return the files of a table or of a folder of GDC counts."""
     if not path.is_dir():
         return [path]
     return sorted(one for one in path.rglob("*.tsv*") if one.is_file())
 
 
-def _save(place: Path, expression: Expression) -> None:
+def _save(stem: Path, expression: Expression) -> None:
     about = {
         "crc32": zlib.crc32(np.ascontiguousarray(expression.values).data),
         "shape": expression.values.shape,
@@ -79,16 +79,16 @@ def _save(place: Path, expression: Expression) -> None:
         "measure": expression.measure,
         "notes": expression.notes,
     }
-    with replacing(place.with_suffix(".npy")) as temporary, temporary.open("wb") as handle:
+    with replacing(stem.with_suffix(".npy")) as temporary, temporary.open("wb") as handle:
         np.save(handle, expression.values)
-    write_text(place.with_suffix(".json"), json.dumps(about, ensure_ascii=False))
+    write_text(stem.with_suffix(".json"), json.dumps(about, ensure_ascii=False))
 
 
-def _load(place: Path) -> Expression | None:
-    """Return what was kept; None if it is not there or not whole."""
+def _load(stem: Path) -> Expression | None:
+    """Return the cached expression; None if it is missing or damaged."""
     try:
-        about = json.loads(place.with_suffix(".json").read_text(encoding="utf-8"))
-        values = np.load(place.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
+        about = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))
+        values = np.load(stem.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
         if list(values.shape) != about["shape"] or zlib.crc32(values.data) != about["crc32"]:
             return None
         samples, genes, notes = (tuple(about[key]) for key in ("sample_ids", "genes", "notes"))

@@ -1,10 +1,6 @@
-"""What a fitted model was given of expression, so that another table can be brought to it.
+"""Harmonisation of new expression tables with the expression input of a fitted model.
 
-A new table brought to the unit of the table that a model was fitted on, or refused.
-
-What is done is said; where the result would be a number that nobody can vouch for, it is an error.
-
-Expression of new patients, brought to what a fitted model was given.
+Genes are aligned and units converted, with notes; a conversion that is not exact is an error.
 """
 
 from __future__ import annotations
@@ -24,23 +20,23 @@ from crosstype.expression.spec import ExpressionSpec
 from crosstype.expression.units import LinearScale, Measure, Unit, linear_scale_of, unit_of
 
 Kind = Literal["counts per million", "raw counts", "tpm", "fpkm", "rsem", "linear", "log", "zscore"]
-"""A measure, with counts told apart by whether they were divided by their sum."""
+"""A measure, with counts distinguished by whether they were divided by library size."""
 
 
 @dataclass(frozen=True)
 class GeneInput:
-    """Expression as a model was fitted on it.
+    """Expression input of a fitted model.
 
     Attributes:
-        genes: names of the table's genes, in the order in which values are given on.
+        genes: names of the training table's genes, in order.
         kind: of the training table.
-        offset: what stands before the logarithm in log2(amount + offset), 0 for amounts; None
-            where values have no amount (z-scores) or it is not known (logarithms of another kind).
-        representation: what the model sees, as `[expression] representation`.
-        duplicate_genes: what became of genes that stood there twice.
-        counts: how counts were divided, as `[expression] counts`.
-        set_names: gene sets that the model sees in place of genes; only of a spectrum.
-        set_genes: genes of each of them.
+        offset: of log2(amount + offset), 0 for amounts; None for z-scores, and for logarithms with
+            an unknown offset.
+        representation: `[expression] representation`.
+        duplicate_genes: `[expression] duplicate_genes`.
+        counts: `[expression] counts`.
+        set_names: gene sets of representation spectrum, else empty.
+        set_genes: genes of each set.
         least_genes: a set with fewer measured genes is missing.
     """
 
@@ -56,14 +52,14 @@ class GeneInput:
 
     @property
     def unit(self) -> Unit:
-        """Whether the training table held amounts, logarithms or z-scores."""
+        """Whether the training table has amounts, logarithms or z-scores."""
         measure: Measure = "counts" if self.kind in COUNTS else self.kind  # type: ignore[assignment]
         return unit_of(measure)
 
     def reading(self, spec: ExpressionSpec) -> ExpressionSpec:
-        """Return how a new table is read: as the training table was, where the format leaves it.
+        """Return the settings of reading a new table: its own, with those of training for the rest.
 
-        Unit, names of genes, columns and layers are the new table's own.
+        Unit, names of genes, columns and layers are the new table's.
         """
         changed: dict[str, str] = {"duplicate_genes": self.duplicate_genes, "counts": self.counts}
         return replace(
@@ -81,14 +77,14 @@ EXACT_OFFSETS = (1.0, 1e-3)
 
 
 def kind_of(found: Expression, spec: ExpressionSpec) -> Kind:
-    """Return the kind of a table as it was read."""
+    """Return the kind of a table."""
     if found.measure != "counts":
         return found.measure
     return COUNTS[0] if divides_counts(len(found.genes), spec) else COUNTS[1]  # type: ignore[return-value]
 
 
 def offset_of(values: np.ndarray, unit: Unit) -> float | None:
-    """Return what was added before a table's logarithm: 0 for amounts; None where nobody knows."""
+    """Return the offset of a table's logarithm: 0 for amounts; None if unknown."""
     scale = linear_scale_of(values, unit)
     if scale is None or (scale.is_log and scale.offset not in EXACT_OFFSETS):
         return None
@@ -101,12 +97,12 @@ def gene_input_of(
     spec: ExpressionSpec,
     sets: tuple[tuple[str, ...], tuple[tuple[str, ...], ...]] = ((), ()),
 ) -> GeneInput:
-    """Return what a model is given that is fitted on this table.
+    """Return the expression input of a model that is fitted on this table.
 
     Args:
         found: the training table.
-        genes: those of its genes that models may see.
-        spec: how it was read, and what models see.
+        genes: its genes after gene exclusion.
+        spec: settings of reading and representation.
         sets: names and genes of the sets of a spectrum.
     """
     return GeneInput(
@@ -123,7 +119,7 @@ def gene_input_of(
 
 
 UNKNOWN = ("linear", "log")
-"""Amounts, or logarithms of amounts, of which it is not known what they count."""
+"""Amounts, or logarithms of amounts, of unknown kind."""
 WORDS: dict[str, str] = {
     "linear": "amounts whose unit the values do not show",
     "log": "logarithms",
@@ -138,17 +134,17 @@ SCALED = 'fit the model with [expression] representation = "scaled" (docs/assays
 def converted(
     where: str, found: Expression, kind: Kind, wanted: GeneInput
 ) -> tuple[np.ndarray, list[str]]:
-    """Return a table's values in the unit of the training table, and what was done, in words.
+    """Return a table's values in the unit of the training table, and notes on the conversion.
 
     Args:
         where: name of the table.
         found: the new table.
         kind: its kind.
-        wanted: what the model was fitted on.
+        wanted: expression input of the model.
 
     Raises:
-        CohortError: z-scores meet anything else; the step between logarithms and amounts is not
-            exact; amounts are of another kind and the model does not bring patients to one level.
+        CohortError: only one table has z-scores; the conversion between logarithms and amounts is
+            not exact; amounts are of another kind and the representation does not scale patients.
     """
     notes: list[str] = []
     if (found.unit == "zscore") != (wanted.unit == "zscore"):
@@ -158,8 +154,8 @@ def converted(
     if wanted.representation == "ranks":
         if kind != wanted.kind:
             notes.append(
-                f"conversion: {_words(kind)} serve where {_words(wanted.kind)} were trained on, "
-                "for the model sees ranks within each patient"
+                f"conversion: {_words(kind)} are used for a model trained on "
+                f"{_words(wanted.kind)}, since it uses ranks within each patient"
             )
         return found.values, notes
     values = _in_unit(where, found, kind, wanted, notes)
@@ -168,13 +164,14 @@ def converted(
             why = "another unit shifts every gene, and with it every probability"
             raise _refused(where, kind, wanted, why, SCALED)
         notes.append(
-            f"conversion: {_words(kind)} serve where {_words(wanted.kind)} were trained on: each "
-            "patient's amounts are multiplied by one number, to the level of the training patients"
+            f"conversion: {_words(kind)} are used for a model trained on {_words(wanted.kind)}: "
+            "each patient's amounts are multiplied by one number, to the level of the training "
+            "patients"
         )
     elif kind != wanted.kind:
         notes.append(
-            f"unit: {_words(kind)} here, {_words(wanted.kind)} in training; nothing tells "
-            "them apart, so only the level of the genes is compared"
+            f"unit: {_words(kind)} here, {_words(wanted.kind)} in training; they may be the "
+            "same, so only the level of the genes is compared"
         )
     return values, notes
 
@@ -182,25 +179,25 @@ def converted(
 def _in_unit(
     where: str, found: Expression, kind: Kind, wanted: GeneInput, notes: list[str]
 ) -> np.ndarray:
-    """Return the values as amounts or as logarithms, whichever the model was fitted on."""
+    """Return the values as amounts or logarithms, as in training; append a note."""
     offset = offset_of(found.values, found.unit)
     if found.unit == wanted.unit and offset == wanted.offset:
         return found.values
     if offset is None or wanted.offset is None:
-        raise _refused(where, kind, wanted, "the step between the two is not exactly known")
+        raise _refused(where, kind, wanted, "the conversion between them is not exactly known")
     own = LinearScale(found.unit == "log", offset, 0.0)
-    theirs = LinearScale(wanted.unit == "log", wanted.offset, 0.0)
-    notes.append(f"conversion: {_formula(own, theirs)}, base 2 taken for granted")
-    return theirs.values(own.amounts(found.values))
+    training = LinearScale(wanted.unit == "log", wanted.offset, 0.0)
+    notes.append(f"conversion: {_formula(own, training)}, assuming base 2")
+    return training.values(own.amounts(found.values))
 
 
-def _formula(own: LinearScale, theirs: LinearScale) -> str:
+def _formula(own: LinearScale, training: LinearScale) -> str:
     amount = f"2^x - {own.offset:g}" if own.is_log else "x"
-    return f"log2({amount} + {theirs.offset:g})" if theirs.is_log else amount
+    return f"log2({amount} + {training.offset:g})" if training.is_log else amount
 
 
 def _alike(kind: Kind, wanted: Kind) -> bool:
-    """Return whether two kinds may be the same amounts; counts are known for what they are."""
+    """Return whether two kinds may be the same amounts; counts are always recognised."""
     unknown = kind in UNKNOWN or wanted in UNKNOWN
     return kind == wanted or (unknown and not {kind, wanted} & set(COUNTS))
 
@@ -211,7 +208,7 @@ def _refused(
     remedy = "Give a table of that unit" + (f", or {otherwise}" if otherwise else "")
     return CohortError(
         f"{where}: found {_words(kind)}, expected {_words(wanted.kind)}, on which this model was "
-        f"fitted: {why}. {remedy}; state --unit if the unit was not recognised."
+        f"fitted: {why}. {remedy}; give --unit if the unit was not recognised."
     )
 
 
@@ -221,15 +218,15 @@ def _words(kind: Kind) -> str:
 
 @dataclass(frozen=True)
 class NewExpression:
-    """Expression of new patients, as a model may be given it.
+    """Expression of new patients, harmonised with a model's input.
 
     Attributes:
         values: float32 (n_patients, n_inputs), genes or gene sets of the model in its order; NaN
             where missing.
         patient_ids: one per row.
-        measured: bool (n_patients, n_genes); which genes of the training table each has.
-        reasons: why others of the table have none.
-        notes: what was found and done, in words.
+        measured: bool (n_patients, n_genes); measured genes of the training table.
+        reasons: for other patients of the table, why they have none.
+        notes: messages about the table and its conversion.
     """
 
     values: np.ndarray
@@ -242,16 +239,17 @@ class NewExpression:
 def read_new_expression(path: Path, spec: ExpressionSpec, wanted: GeneInput) -> NewExpression:
     """Read the expression of new patients.
 
-    Several samples of a patient are chosen from as in a cohort (`chosen`). Genes are matched by
-    name; those that the table lacks are missing, those that the model does not know are dropped.
+    Samples are selected as in a cohort (`sample_selection`). Genes are matched by name; those that
+    the table lacks are missing, other genes of the table are dropped.
 
     Args:
-        path: any table, file or folder that `read_expression` takes.
-        spec: unit, names of genes and what the format leaves open.
-        wanted: what the model was fitted on.
+        path: as for `read_expression`.
+        spec: unit, names of genes and options of the format.
+        wanted: expression input of the model.
 
     Raises:
-        TableError, CohortError: as `read_expression` and `converted`; or no gene is the model's.
+        TableError, CohortError: as `read_expression` and `converted`; or the table has no gene of
+            the model.
     """
     reading = wanted.reading(spec)
     return new_expression(path.name, read_expression(path, reading, ()), reading, wanted)
@@ -260,7 +258,7 @@ def read_new_expression(path: Path, spec: ExpressionSpec, wanted: GeneInput) -> 
 def new_expression(
     where: str, found: Expression, reading: ExpressionSpec, wanted: GeneInput
 ) -> NewExpression:
-    """Return the expression of new patients from a table that was read; as above."""
+    """Return the expression of new patients from a table that is already read."""
     samples, reasons, sample_notes = select_samples(found)
     values, notes = converted(where, found, kind_of(found, reading), wanted)
     aligned, share = align_genes(values[list(samples.values())], found.genes, wanted.genes)
@@ -273,18 +271,18 @@ def new_expression(
     n_found = round(share * len(wanted.genes))
     notes.append(f"genes: {n_found} of the model's {len(wanted.genes)} are there ({share:.1%})")
     measured = ~np.isnan(aligned)
-    told = (*found.notes, *sample_notes, *notes)
-    given = _spectrum(aligned, wanted) if wanted.set_names else aligned
-    return NewExpression(given, tuple(samples), measured, reasons, told)
+    all_notes = (*found.notes, *sample_notes, *notes)
+    inputs = _spectrum(aligned, wanted) if wanted.set_names else aligned
+    return NewExpression(inputs, tuple(samples), measured, reasons, all_notes)
 
 
 def _spectrum(values: np.ndarray, wanted: GeneInput) -> np.ndarray:
-    """Return each patient's enrichment of the model's sets, among the training table's genes."""
+    """Return the enrichment of the model's gene sets, from the training table's genes."""
     from crosstype.expression.genes.ssgsea import functional_spectra
 
-    place = {gene: column for column, gene in enumerate(wanted.genes)}
+    column_of = {gene: column for column, gene in enumerate(wanted.genes)}
     membership = np.zeros((len(wanted.set_names), len(wanted.genes)), dtype=bool)
     for row, genes in enumerate(wanted.set_genes):
-        membership[row, [place[gene] for gene in genes]] = True
+        membership[row, [column_of[gene] for gene in genes]] = True
     matched = MatchedSets(wanted.set_names, membership, {}, ())
     return functional_spectra(values, matched, wanted.least_genes).astype(np.float32)

@@ -1,7 +1,4 @@
-"""Expression of the cohort's patients, aligned to them, and its cache on disk.
-
-Expression as a file gave it, whatever its format: samples x genes, nothing decided yet.
-"""
+"""Expression matrices: of patients, with their file format, and of samples as read from a file."""
 
 from __future__ import annotations
 
@@ -36,8 +33,8 @@ class AlignedExpression:
     def standardised(self) -> np.ndarray:
         """Return z-scores of each gene over these patients, of log2(x + 1) where it is linear.
 
-        float64 (n_patients, n_genes), for the eye: it knows every patient, test patients included.
-        NaN where missing; 0 of a gene that is constant.
+        float64 (n_patients, n_genes), for figures only, since test patients are included. NaN where
+        missing; 0 for a constant gene.
         """
         values = self.values.astype(np.float64)
         if self.unit == "linear":
@@ -48,7 +45,7 @@ class AlignedExpression:
 
 
 def save_expression(path: Path, expression: AlignedExpression) -> None:
-    """Write the cohort's expression as npz without pickle, whole or not at all."""
+    """Write expression of patients as npz without pickle, atomically."""
     with replacing(path) as temporary, temporary.open("wb") as handle:
         np.savez(
             handle,
@@ -60,7 +57,7 @@ def save_expression(path: Path, expression: AlignedExpression) -> None:
 
 
 def load_expression(path: Path) -> AlignedExpression:
-    """Read what `save_expression` wrote; raises TableError if it is not that."""
+    """Read a file of `save_expression`; raises TableError if it is damaged."""
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
             values, unit = arrays["values"], str(arrays["unit"])
@@ -77,14 +74,14 @@ def load_expression(path: Path) -> AlignedExpression:
 
 @dataclass(frozen=True)
 class RawExpression:
-    """What a reader of one format returns.
+    """Expression as read from a file of any format.
 
     Attributes:
         values: float32 (n_samples, n_genes); NaN where missing.
         sample_ids: one id per row, verbatim.
         genes: one name per column as written, possibly repeated or empty.
-        notes: what was found, in words.
-        unit: what the format says of the unit; None where it says nothing.
+        notes: messages about the file.
+        unit: known from the format; None if unknown.
     """
 
     values: np.ndarray

@@ -1,4 +1,4 @@
-"""Genes at prediction, the cost of outlier removal, and fitted preprocessing without pickle."""
+"""Gene alignment, counts of removed outliers, and serialisation of fitted preprocessing."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ STEPS: dict[str, tuple[type[BaseEstimator], tuple[str, ...], tuple[str, ...]]] =
     "OutlierRemover": (OutlierRemover, ("low_", "high_"), ()),
     "MissingImputer": (MissingImputer, ("statistics_",), ()),
 }
-"""Of each step: its class, its fitted arrays and its fitted numbers."""
+"""Class, fitted arrays and fitted numbers of each step."""
 
 
 def align_genes(
     values: np.ndarray, genes: Sequence[str], wanted: Sequence[str]
 ) -> tuple[np.ndarray, float]:
-    """Return the wanted genes in the wanted order, NaN where the table lacks one.
+    """Return the columns of the wanted genes, in order; NaN for genes that the table lacks.
 
-    Genes that are not wanted are dropped; preprocessing imputes those that are missing.
+    Other genes are dropped.
 
     Args:
         values: (n_patients, n_genes).
@@ -53,26 +53,26 @@ def align_genes(
     Returns:
         float32 (n_patients, n_wanted), and the share of the wanted genes that was found.
     """
-    place = {gene: i for i, gene in enumerate(genes)}
-    found = np.array([place.get(gene, -1) for gene in wanted], dtype=np.intp)
-    there = found >= 0
+    column_of = {gene: i for i, gene in enumerate(genes)}
+    columns = np.array([column_of.get(gene, -1) for gene in wanted], dtype=np.intp)
+    present = columns >= 0
     aligned = np.full((len(values), len(wanted)), np.nan, dtype=np.float32)
-    aligned[:, there] = values[:, found[there]]
-    return aligned, float(there.mean()) if len(wanted) else 0.0
+    aligned[:, present] = values[:, columns[present]]
+    return aligned, float(present.mean()) if len(wanted) else 0.0
 
 
 def outlier_cost(
     values: np.ndarray, labels: Sequence[str], genes: Sequence[str], factor: float
 ) -> pl.DataFrame:
-    """Return which share of each gene's values outlier removal would delete, class by class.
+    """Return the share of each gene's values that outlier removal would delete, by class.
 
-    Descriptive: the fences are those of all patients given. Give values after the logarithm.
+    Descriptive: the fences are those of all given patients. Values must be logarithms.
 
     Args:
         values: (n_patients, n_genes); NaN where missing.
         labels: class name of each patient.
         genes: name of each gene.
-        factor: fences stand this many interquartile ranges outside the quartiles.
+        factor: distance of the fences from the quartiles, in interquartile ranges.
 
     Returns:
         gene, class, n (values present), n_removed and share (of n; empty if n is 0).
@@ -100,7 +100,7 @@ def outlier_cost(
 
 
 def pipeline_state(pipeline: Pipeline) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return a fitted preprocessing as arrays and as what JSON can hold, for a checkpoint."""
+    """Return a fitted pipeline as arrays and JSON-able settings, for a checkpoint."""
     arrays: dict[str, np.ndarray] = {}
     steps: list[dict[str, Any]] = []
     for name, step in pipeline.steps:
@@ -120,10 +120,10 @@ def pipeline_state(pipeline: Pipeline) -> tuple[dict[str, np.ndarray], dict[str,
 
 
 def pipeline_from_state(arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Pipeline:
-    """Return the fitted preprocessing that `pipeline_state` took apart.
+    """Return the fitted pipeline from the state of `pipeline_state`.
 
     Raises:
-        CheckpointError: a step is unknown or one of its arrays is not there.
+        CheckpointError: a step is unknown or one of its arrays is missing.
     """
     steps = []
     try:

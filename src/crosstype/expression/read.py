@@ -1,6 +1,6 @@
-"""Expression from any file of the field: recognised, named, made unique, in a known unit.
+"""Reading of expression from any supported format, with unique gene names and a known unit.
 
-What was found and decided (format, orientation, unit, genes, samples) is said in notes.
+Notes report format, orientation, unit, genes and samples.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from crosstype.tcga import patient_of
 
 @dataclass(frozen=True)
 class Expression:
-    """Expression of samples, before any preprocessing that learns.
+    """Expression of samples, before any fitted preprocessing.
 
     Attributes:
         values: float32 (n_samples, n_genes); NaN where missing.
         sample_ids: one id per row, verbatim and unique.
         genes: one name per column, unique.
-        measure: the unit as the file has it: counts, tpm, fpkm, rsem, linear, log or zscore.
-        notes: what was found, in words: format, orientation, unit, duplicates, what was dropped.
+        measure: unit of the file: counts, tpm, fpkm, rsem, linear, log or zscore.
+        notes: messages about format, orientation, unit, duplicates and dropped genes.
     """
 
     values: np.ndarray
@@ -51,25 +51,25 @@ class Expression:
 
     @property
     def unit(self) -> Unit:
-        """What preparing the values depends on: `linear`, `log` or `zscore`."""
+        """Scale of the values: `linear`, `log` or `zscore`."""
         return unit_of(self.measure)
 
 
 def read_expression(
     path: Path, spec: ExpressionSpec, known_patients: Collection[str]
 ) -> Expression:
-    """Read expression of any layout that `docs/formats.md` names.
+    """Read expression in any format of `docs/formats.md`.
 
     Genes without name and genes without any value are dropped with a note; a sample without any
     value is kept as missing. Counts of a genome become counts per million.
 
     Args:
         path: csv, tsv (gz or not), xlsx, parquet, h5ad, h5mu, or a folder of GDC STAR counts.
-        spec: unit, what becomes of duplicated genes, and what a format leaves open.
+        spec: unit, rule for duplicated genes, and options of formats.
         known_patients: patient ids of the other tables; empty if there are none.
 
     Raises:
-        TableError: the file is damaged; a sample is there twice; a cell is text or infinite.
+        TableError: the file is damaged; a sample is repeated; a cell is text or infinite.
         CohortError: no sample is of a known patient.
     """
     known = {patient_of(patient) for patient in known_patients}
@@ -90,7 +90,7 @@ def read_expression(
 
 
 def _read_raw(path: Path, spec: ExpressionSpec, known: Collection[str]) -> RawExpression:
-    """Read by the content, not by the name."""
+    """Read by the file's content, not its name."""
     if path.is_dir():
         return read_gdc_folder(path, spec)
     if path.is_file() and h5py.is_hdf5(path):
@@ -99,7 +99,7 @@ def _read_raw(path: Path, spec: ExpressionSpec, known: Collection[str]) -> RawEx
 
 
 def check_known(file_name: str, samples: Sequence[str], known: Collection[str]) -> None:
-    """Raise CohortError if somebody is known and no sample is of them."""
+    """Raise CohortError if there are known patients and no sample is of them."""
     if known and not any(patient_of(sample) in known for sample in samples):
         raise CohortError(
             f"{file_name}: nobody in common with the other tables. Found {len(samples)} samples "
@@ -122,12 +122,12 @@ def _check_samples(file_name: str, samples: Sequence[str]) -> None:
 
 
 def divides_counts(n_genes: int, spec: ExpressionSpec) -> bool:
-    """Return whether counts of so many genes become counts per million."""
+    """Return whether counts of this many genes are converted to counts per million."""
     return spec.counts == "per_million" or (spec.counts == "auto" and n_genes >= GENOME_WIDE)
 
 
 def _counts(values: np.ndarray, spec: ExpressionSpec, notes: list[str]) -> np.ndarray:
-    """Return counts per million, or counts as they are."""
+    """Return counts per million or raw counts, as set."""
     n_genes = values.shape[1]
     if divides_counts(n_genes, spec):
         return normalise_counts(values, notes)
@@ -139,12 +139,12 @@ def _counts(values: np.ndarray, spec: ExpressionSpec, notes: list[str]) -> np.nd
 def _measure(
     values: np.ndarray, stated: Measure | None, spec: ExpressionSpec, notes: list[str]
 ) -> Measure:
-    """Return the unit: the user's, else the format's, else what the values look like."""
-    seen, evidence = recognise_measure(values)
-    measure, by = seen, evidence
+    """Return the unit: as set, else known from the format, else recognised from the values."""
+    recognised, evidence = recognise_measure(values)
+    measure, by = recognised, evidence
     if spec.unit != "auto":
         measure = spec.unit
-        by = f"as set; the values look like {seen}: {evidence}"
+        by = f"as set; the values look like {recognised}: {evidence}"
     elif stated is not None:
         measure, by = stated, f"by the file's format; {evidence}"
     notes.append(f"unit: {measure} ({by})")

@@ -1,4 +1,4 @@
-"""What a user may set about the cohort, its expression and its folds."""
+"""Settings of expression."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from crosstype.types import Between
 
 @dataclass(frozen=True)
 class ExpressionSpec:
-    """How expression values are prepared; fitted on training patients only."""
+    """Reading and preprocessing of expression; fitted on training patients only."""
 
     unit: Literal["auto", "counts", "tpm", "fpkm", "rsem", "linear", "log", "zscore"] = "auto"
-    """Unit of the table's values; auto: recognised from the values, and said. linear: amounts of
-    any other kind."""
+    """Unit of the table's values; auto: recognised from the values, and reported. linear: amounts
+    of any other kind."""
 
     counts: Literal["auto", "per_million", "raw"] = "auto"
-    """Counts are divided by their sample's sum, to counts per million, or left as they are. auto:
-    divided if there are at least 5,000 genes; a panel's sum is no library size."""
+    """Whether counts are divided by library size, to counts per million, or kept raw. auto: divided
+    if there are at least 5,000 genes, since the sum over a panel is not the library size."""
 
     duplicate_genes: Literal["mean", "sum", "highest", "first", "error"] = "mean"
-    """What becomes of rows that name the same gene: their mean, their sum, the row of highest
-    mean, the first row, or an error."""
+    """Rule for several rows of the same gene: their mean, their sum, the row of highest mean, the
+    first row, or an error."""
 
     gene_names: Path | None = None
-    """Table of two columns, identifier and symbol, by which genes are renamed (Ensembl, Entrez)."""
+    """Table of two columns, identifier and symbol, to rename genes (Ensembl, Entrez)."""
 
     sample_sheet: Path | None = None
-    """Sample sheet of a folder of GDC files; unset: the one in the folder or beside it."""
+    """Sample sheet of a folder of GDC files; unset: the one in the folder or its parent."""
 
     gdc_column: Literal[
         "tpm_unstranded",
@@ -39,10 +39,10 @@ class ExpressionSpec:
         "fpkm_unstranded",
         "fpkm_uq_unstranded",
     ] = "tpm_unstranded"
-    """Column of the GDC's STAR count files that is read."""
+    """Column of the GDC's STAR count files."""
 
     gdc_gene_types: tuple[str, ...] = ("protein_coding",)
-    """Types of gene that are read from the GDC's files; empty: all."""
+    """Gene types of the GDC's files; empty: all."""
 
     layer: str | None = None
     """Layer of an AnnData or MuData file; unset: X."""
@@ -51,34 +51,33 @@ class ExpressionSpec:
     """Modality of a MuData file; unset: rna, or the only one."""
 
     imputation: Literal["median", "mean"] = "median"
-    """Missing values become the gene's median or mean over the training patients."""
+    """Missing values are imputed with the gene's median or mean over the training patients."""
 
     outliers: Literal["protocol", "keep", "remove"] = "protocol"
     """Values outside the interquartile fences: kept, or set to missing. protocol: kept under
     strict and site, removed under paper."""
 
     outlier_factor: Annotated[float, Between(0)] = 1.5
-    """Fences stand this many interquartile ranges outside the quartiles."""
+    """Distance of the fences from the quartiles, in interquartile ranges."""
 
     n_genes: Annotated[int, Between(0)] = 0
-    """Only this many genes, those of highest variance in the training patients; 0: all."""
+    """Number of genes, those of highest variance in the training patients; 0: all."""
 
     drop_zero_genes: bool = False
-    """Genes that hold a zero in any training patient are dropped, as the paper did."""
+    """Whether genes with a zero in any training patient are dropped, as in the paper."""
 
     exclude_pam50: bool = False
-    """The 50 PAM50 genes, former symbols included, are withheld from every model, baselines
-    included. Labels that were called from these genes cannot then be read off them."""
+    """Whether the 50 PAM50 genes, former symbols included, are excluded from all models, baselines
+    included, so that labels computed from these genes cannot be reproduced from them."""
 
     representation: Literal["genes", "scaled", "ranks", "spectrum"] = "genes"
-    """What models see of expression. genes: each gene; scaled: each gene, every patient's amounts
-    multiplied by one number to the level of the training patients; ranks: normal scores of each
-    gene's rank in the patient by itself, for patients of another assay (`docs/assays.md`);
-    spectrum: each gene set's enrichment in the sample by itself (ssGSEA), after `exclude_pam50`;
-    needs `gene_sets`."""
+    """Expression input of models. genes: each gene; scaled: each gene, with one size factor per
+    patient to the level of the training patients; ranks: normal scores of the ranks of genes within
+    each patient, for other assays (`docs/assays.md`); spectrum: enrichment of each gene set within
+    each sample (ssGSEA), after `exclude_pam50`; needs `gene_sets`."""
 
     gene_sets: Path | None = None
-    """GMT file (gz or not) of the gene sets that make the spectrum."""
+    """GMT file (gz or not) of the gene sets of the spectrum."""
 
     least_genes: Annotated[int, Between(1, 100_000)] = 5
-    """Gene sets of which the table has fewer genes than this are left out of the spectrum."""
+    """Gene sets with fewer genes than this in the table are dropped from the spectrum."""

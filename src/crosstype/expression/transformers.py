@@ -1,13 +1,9 @@
-"""Expression preprocessing of the paper as scikit-learn transformers, fitted on training patients.
+"""Expression preprocessing as scikit-learn transformers, fitted on training patients.
 
-At prediction a **missing** gene, NaN from `genes.align_genes` on, becomes the imputed value; an
-**extra** gene is dropped by `align_genes`; a gene **constant** in training is 0 whatever its value.
-
-What the expression steps that keep every gene share.
-
-Each patient's expression brought to a common level by itself, so that another assay's fits.
-
-No test patient ever learns of another. `docs/assays.md` says when which is of use.
+Steps of the paper, and scaling or ranking within each patient for other assays (`docs/assays.md`).
+At prediction a **missing** gene, NaN from `align_genes`, is imputed; an **extra** gene is dropped
+by `align_genes`; a gene **constant** in training is 0 at any value. Test patients do not influence
+each other.
 """
 
 from __future__ import annotations
@@ -28,7 +24,7 @@ from crosstype.protocol import Protocol
 
 
 class ExpressionStep(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """What all steps share: patients x genes in and out, NaN allowed for missing, float kept."""
+    """Transformer of patients x genes that keeps all genes; NaN is missing, dtype is preserved."""
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -37,7 +33,7 @@ class ExpressionStep(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return tags
 
     def _checked(self, values: Any, *, reset: bool) -> np.ndarray:
-        """Return the values as a float array; inf and another number of genes are refused."""
+        """Return the values as a float array; raise for inf or another number of genes."""
         if not reset:
             check_is_fitted(self)
         checked: np.ndarray = validate_data(
@@ -51,18 +47,18 @@ class ExpressionStep(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
 
 class NormalRanks(ExpressionStep):
-    """Normal scores of each patient's ranks among the genes measured in him (van der Waerden).
+    """Normal scores (van der Waerden) of the ranks of genes within each patient.
 
-    The r-th smallest of n becomes the standard normal's quantile at r / (n + 1); equal values share
-    their mean rank. Whatever rises with the value, such as a logarithm or a factor per patient,
-    changes nothing. A gene that no training patient has is no rank for anyone and stays NaN.
+    The r-th smallest of n becomes the standard normal's quantile at r / (n + 1); ties share their
+    mean rank. Monotone transforms, such as a logarithm or a factor per patient, have no effect. A
+    gene that is missing in all training patients is not ranked and stays NaN.
 
     Attributes:
         measured_: whether each gene is measured in any training patient.
     """
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002, N803
-        """Find which genes there are; `y` is not used."""
+        """Find the measured genes; `y` is not used."""
         self.measured_ = ~np.isnan(self._checked(X, reset=True)).all(axis=0)
         return self
 
@@ -71,18 +67,18 @@ class NormalRanks(ExpressionStep):
         values = self._checked(X, reset=False)
         found = np.full(values.shape, np.nan, dtype=values.dtype)
         for row, own in enumerate(values):
-            there = self.measured_ & ~np.isnan(own)
-            if there.any():
-                found[row, there] = ndtri(rankdata(own[there]) / (there.sum() + 1))
+            ranked = self.measured_ & ~np.isnan(own)
+            if ranked.any():
+                found[row, ranked] = ndtri(rankdata(own[ranked]) / (ranked.sum() + 1))
         return found
 
 
 class MedianRatio(ExpressionStep):
-    """Multiply each patient's amounts by one number, to the level of the training patients.
+    """Size factor normalisation of each patient to the training medians.
 
-    The number is the median, over genes, of the training median by the patient's own amount (after
-    the median of ratios, Anders & Huber 2010). Genes that are 0 in either are left out; a patient
-    without any other keeps his values.
+    The factor is the median, over genes, of the ratio of the training median to the patient's
+    amount (after the median of ratios, Anders & Huber 2010). Genes that are 0 in either are left
+    out; 1 for a patient without any other.
 
     Args:
         unit: unit of the values, `linear` or `log`; logarithms are multiplied as amounts.
@@ -90,15 +86,15 @@ class MedianRatio(ExpressionStep):
     Attributes:
         medians_: median amount of each gene over the training patients; 0 if missing in all.
         is_log_: 1 if values are log2(amount + offset), else 0.
-        offset_: what was added before the logarithm.
-        lowest_: lowest amount that there is.
+        offset_: of the logarithm.
+        lowest_: lowest amount of the scale.
     """
 
     def __init__(self, unit: Unit = "linear") -> None:
         self.unit = unit
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002, N803
-        """Find the training medians; `y` is not used.
+        """Compute the training medians; `y` is not used.
 
         Raises:
             ValueError: the unit is z-scores, which have no linear scale.
@@ -109,13 +105,13 @@ class MedianRatio(ExpressionStep):
             raise ValueError(f"unit: found {self.unit!r}, expected 'linear' or 'log'")
         self.is_log_, self.offset_ = float(scale.is_log), float(scale.offset)
         self.lowest_ = float(scale.lowest)
-        nobody = np.isnan(values).all(axis=0)
-        amounts = np.where(nobody, 0.0, scale.amounts(values))
+        missing = np.isnan(values).all(axis=0)
+        amounts = np.where(missing, 0.0, scale.amounts(values))
         self.medians_ = np.asarray(np.nanmedian(amounts, axis=0), dtype=np.float64)
         return self
 
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Return the values that the multiplied amounts have; NaN stays NaN."""
+        """Return the normalised values; NaN stays NaN."""
         values = self._checked(X, reset=False)
         scale = LinearScale(bool(self.is_log_), self.offset_, self.lowest_)
         amounts = scale.amounts(values)
@@ -124,15 +120,15 @@ class MedianRatio(ExpressionStep):
 
 
 class ShiftLog(ExpressionStep):
-    """Shift negatives away, then take log(1 + x).
+    """Shift to non-negative values, then log(1 + x).
 
     If the training table has a negative value, |minimum| + 1 is added to every value. Values below
-    the training minimum are clipped to it, so that no later patient gives -inf. `log1p` stands
-    where the published description says log, which is -inf for zeros of a table without negatives.
+    the training minimum are clipped to it, so that no later patient gives -inf. The published
+    description has log in place of `log1p`, which is -inf for zeros of a table without negatives.
 
     Attributes:
         minimum_: smallest value of the training table.
-        shift_: what is added to every value; 0 if the training table has no negatives.
+        shift_: added to every value; 0 if the training table has no negatives.
     """
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002, N803
@@ -151,13 +147,13 @@ class ShiftLog(ExpressionStep):
 
 
 class VarianceChoice(GeneSelector):
-    """Keep the genes of highest variance in the training patients, in the table's order.
+    """Select the genes of highest variance in the training patients, in the table's order.
 
     Args:
-        n_genes: how many; 0, or more than there are: all.
+        n_genes: their number; 0, or more than there are: all.
 
     Attributes:
-        variances_: variance of each gene over the training patients that have it.
+        variances_: variance of each gene over training patients, without missing values.
         support_: whether each gene is kept.
     """
 
@@ -165,7 +161,7 @@ class VarianceChoice(GeneSelector):
         self.n_genes = n_genes
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002, N803
-        """Choose genes; `y` is not used."""
+        """Select genes; `y` is not used."""
         values = self._checked(X)
         self.variances_ = _mean_and_deviation(values)[1] ** 2
         order = np.argsort(-self.variances_, kind="stable")
@@ -175,21 +171,21 @@ class VarianceChoice(GeneSelector):
 
 
 class Standardiser(ExpressionStep):
-    """Per gene: subtract the training mean, divide by the training standard deviation.
+    """Z-scores per gene: minus the training mean, over the training standard deviation.
 
-    A gene that is constant in training, or missing in all of it, becomes 0 in every patient who
-    has it; missing values stay missing.
+    A gene that is constant or missing in all training patients becomes 0; missing values stay
+    missing.
 
     Attributes:
-        mean_: mean of each gene over the training patients that have it.
+        mean_: mean of each gene over training patients, without missing values.
         factor_: 1 / standard deviation (of the population); 0 for a constant gene.
     """
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002, N803
-        """Find means and standard deviations; `y` is not used."""
+        """Compute means and standard deviations; `y` is not used."""
         values = self._checked(X, reset=True)
         self.mean_, deviation = _mean_and_deviation(values)
-        # A constant gene's deviation is rounding, in the precision in which its values were kept.
+        # A constant gene's deviation is rounding error, in the precision of the stored values.
         rounding = 10 * np.finfo(values.dtype).eps * np.abs(self.mean_)
         varies = deviation > rounding
         self.factor_ = np.where(varies, 1.0 / np.where(varies, deviation, 1.0), 0.0)
@@ -203,10 +199,10 @@ class Standardiser(ExpressionStep):
 
 
 class OutlierRemover(ExpressionStep):
-    """Set values outside the interquartile fences to missing; `genes.outlier_cost` counts them.
+    """Set values outside the interquartile fences to missing; `outlier_cost` counts them.
 
     Args:
-        factor: fences stand this many interquartile ranges outside the training quartiles.
+        factor: distance of the fences from the training quartiles, in interquartile ranges.
 
     Attributes:
         low_: lower fence of each gene; -inf for a gene missing in all training patients.
@@ -217,7 +213,7 @@ class OutlierRemover(ExpressionStep):
         self.factor = factor
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002, N803
-        """Find the fences; `y` is not used."""
+        """Compute the fences; `y` is not used."""
         self.low_, self.high_ = fences(self._checked(X, reset=True), self.factor)
         return self
 
@@ -230,7 +226,7 @@ class OutlierRemover(ExpressionStep):
 
 
 class MissingImputer(ExpressionStep):
-    """Fill missing values with the gene's mean or median over the training patients.
+    """Impute missing values with the gene's mean or median over the training patients.
 
     A gene missing in all training patients becomes 0.
 
@@ -238,14 +234,14 @@ class MissingImputer(ExpressionStep):
         strategy: `median` or `mean`.
 
     Attributes:
-        statistics_: what each gene's missing values become.
+        statistics_: imputed value of each gene.
     """
 
     def __init__(self, strategy: Literal["median", "mean"] = "median") -> None:
         self.strategy = strategy
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002, N803
-        """Find what to fill in; `y` is not used."""
+        """Compute the imputed values; `y` is not used."""
         values = self._checked(X, reset=True)
         if self.strategy not in ("median", "mean"):
             raise ValueError(f"strategy: found {self.strategy!r}, expected 'median' or 'mean'")
@@ -263,19 +259,16 @@ class MissingImputer(ExpressionStep):
 
 
 def make_preprocessing(spec: ExpressionSpec, protocol: Protocol, unit: Unit) -> Pipeline:
-    """Return the unfitted steps in the paper's order.
+    """Return the unfitted preprocessing pipeline, in the paper's order.
 
-    Genes with a zero are dropped first, if the spec says so, while zeros still are zeros. Then
-    shift and log (not of values that are logarithms or z-scores already, unless the protocol logs
-    again), gene choice by variance (after the log, before the z-score makes all variances 1),
-    z-score, outliers to missing (if the protocol or the spec says so), imputation.
-
-    Representation scaled brings each patient to a common level before the log; normal scores of
-    ranks take the log's place, for no log changes a rank.
+    If set, genes with a zero are dropped first. Then shift and log (not for logarithms or z-scores,
+    unless the protocol logs again), gene selection by variance, z-scores, outliers to missing (if
+    the protocol or the spec removes them), imputation. Representation scaled applies size factors
+    before the log; representation ranks has normal scores in place of the log.
 
     Args:
         spec: representation, zeros, imputation, outliers and number of genes.
-        protocol: says whether to log again and to remove outliers.
+        protocol: whether to log again and to remove outliers.
         unit: unit of the expression table.
     """
     remove = protocol.remove_outliers if spec.outliers == "protocol" else spec.outliers == "remove"
@@ -298,7 +291,7 @@ def make_preprocessing(spec: ExpressionSpec, protocol: Protocol, unit: Unit) -> 
 
 
 def _mean_and_deviation(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return each gene's mean and population standard deviation, NaN aside; 0 if all missing."""
+    """Return each gene's mean and population standard deviation without NaN; 0 if all missing."""
     missing = np.isnan(values)
     n_present = np.maximum((~missing).sum(axis=0), 1)
     filled = np.where(missing, 0.0, values).astype(np.float64, copy=False)
@@ -308,21 +301,21 @@ def _mean_and_deviation(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def quantiles(values: np.ndarray, shares: tuple[float, ...]) -> np.ndarray:
-    """Return quantiles per gene with linear interpolation, NaN aside: (n_shares, n_genes).
+    """Return quantiles per gene with linear interpolation, without NaN: (n_shares, n_genes).
 
-    The same numbers as `numpy.nanquantile`, which goes gene by gene and takes minutes.
+    The same numbers as `numpy.nanquantile`, which takes minutes.
     """
     ordered = np.sort(values, axis=0)  # NaN goes last
     n_present = (~np.isnan(ordered)).sum(axis=0)
     gene = np.arange(values.shape[1])
     found = np.empty((len(shares), values.shape[1]), dtype=np.float64)
     for row, share in enumerate(shares):
-        place = np.maximum(n_present - 1, 0) * share
-        below = np.floor(place).astype(np.intp)
+        position = np.maximum(n_present - 1, 0) * share
+        below = np.floor(position).astype(np.intp)
         above = np.minimum(below + 1, np.maximum(n_present - 1, 0))
         low = ordered[below, gene].astype(np.float64)
         high = ordered[above, gene].astype(np.float64)
-        found[row] = low + (high - low) * (place - below)
+        found[row] = low + (high - low) * (position - below)
     return found
 
 

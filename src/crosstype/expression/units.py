@@ -1,7 +1,4 @@
-"""The unit of expression values: stated, or recognised from the values with the evidence.
-
-From the unit of an expression table to amounts, and back.
-"""
+"""Units of expression: recognition from the values, and conversion to amounts and back."""
 
 from __future__ import annotations
 
@@ -12,37 +9,37 @@ from typing import Literal
 import numpy as np
 
 Unit = Literal["linear", "log", "zscore"]
-"""What preparing the values depends on: amounts, logarithms of amounts, or z-scores."""
+"""Scale of the values: amounts, logarithms of amounts, or z-scores."""
 Measure = Literal["counts", "tpm", "fpkm", "rsem", "linear", "log", "zscore"]
-"""The unit as the field names it; the first five are amounts."""
+"""Unit of the values; the first five are amounts."""
 
 LARGEST_LOGARITHM = 30.0
-"""log2 of a billion reads: no logarithm of expression is larger."""
+"""log2 of a billion reads: upper bound of logarithms of expression."""
 GENOME_WIDE = 5000
-"""Genes from which a sample's sum or upper quartile says how it was normalised."""
+"""Number of genes from which a sample's sum or upper quartile shows its normalisation."""
 TPM_SUM, RSEM_QUARTILE = 1e6, 1000.0
 """TPM sum to a million; TCGA's normalised RSEM has its upper quartile at 1,000."""
 CPM = 1e6
-LOOKED_AT = 50
-"""Samples whose sums and quartiles tell the unit of a table."""
+N_INSPECTED = 50
+"""Number of samples whose sums and quartiles are inspected."""
 
 
 def unit_of(measure: Measure) -> Unit:
-    """Return whether a measure is of amounts, logarithms or z-scores."""
+    """Return the scale of a measure: amounts, logarithms or z-scores."""
     return measure if measure in ("log", "zscore") else "linear"
 
 
 def recognise_measure(values: np.ndarray) -> tuple[Measure, str]:
-    """Return the unit of a table of expression values and the evidence in words.
+    """Recognise the unit of a table of expression; return it with the evidence as text.
 
     Args:
         values: (n_samples, n_genes), NaN where missing.
 
     Returns:
-        `zscore` if there are negatives, gene means lie near 0 and standard deviations near 1;
+        `zscore` if there are negatives, gene means are near 0 and standard deviations near 1;
         `log` if there are other negatives, or no value above 30 and not only integers;
         `counts` if all are integers; `tpm` if genome-wide samples sum to a million; `rsem` if
-        their upper quartile is 1,000; else `linear`: amounts of which no more can be said.
+        their upper quartile is 1,000; else `linear`: amounts of unknown kind.
     """
     if np.isnan(values).all():
         return "linear", "no value at all"
@@ -58,7 +55,7 @@ def recognise_measure(values: np.ndarray) -> tuple[Measure, str]:
 
 
 def _whole(row: np.ndarray) -> bool:
-    """Whether a sample's values are whole numbers, missing ones aside."""
+    """Return whether a sample's values are whole numbers or missing."""
     return bool(((row == np.round(row)) | np.isnan(row)).all())
 
 
@@ -79,9 +76,9 @@ def _measure_with_negatives(
 
 
 def _amounts(values: np.ndarray, span: str) -> tuple[Measure, str]:
-    """Tell TPM and TCGA's RSEM from other amounts by what each sample sums to."""
+    """Recognise TPM and TCGA's RSEM among amounts by sums and quartiles of samples."""
     if values.shape[1] >= GENOME_WIDE:
-        values = values[:LOOKED_AT]
+        values = values[:N_INSPECTED]
         total = float(np.median(np.nansum(values, axis=1, dtype=np.float64)))
         if abs(total / TPM_SUM - 1) < 0.05:
             return "tpm", f"{span}; samples sum to {total:.3g}"
@@ -99,8 +96,7 @@ def _upper_quartile(row: np.ndarray) -> float:
 def normalise_counts(values: np.ndarray, notes: list[str]) -> np.ndarray:
     """Return counts per million reads of each sample: counts / library size * 1e6.
 
-    The library size is the sum over all genes of the table. It is each sample's own: nothing is
-    learned from other samples.
+    The library size is the sum over all genes of the table, for each sample separately.
 
     Args:
         values: counts (n_samples, n_genes), NaN where missing.
@@ -122,12 +118,12 @@ TOIL_OFFSET = 1e-3
 
 @dataclass(frozen=True)
 class LinearScale:
-    """How values of a table become amounts, and amounts such values.
+    """Conversion between values of a table and amounts.
 
     Attributes:
         is_log: whether values are log2(amount + offset); else they are the amounts.
-        offset: what was added before the logarithm.
-        lowest: the lowest amount that there is: 0, unless the table shows another.
+        offset: of the logarithm.
+        lowest: lowest amount: 0, unless the table has a lower one, or log2 without offset.
     """
 
     is_log: bool
@@ -141,7 +137,7 @@ class LinearScale:
         return found
 
     def values(self, amounts: np.ndarray) -> np.ndarray:
-        """Return float32 values of the table's unit; amounts below the lowest become the lowest."""
+        """Return float32 values in the table's unit; amounts are clipped at the lowest."""
         clipped = np.maximum(amounts, self.lowest)
         found = np.log2(clipped + self.offset) if self.is_log else clipped
         return np.asarray(found, dtype=np.float32)
@@ -150,11 +146,11 @@ class LinearScale:
 def linear_scale_of(values: np.ndarray, unit: Unit) -> LinearScale | None:
     """Return the linear scale of a table's values; None for z-scores, which have none.
 
-    Logarithms are taken to base 2: log2(x + 1) if none is negative, log2(x + 0.001) if the lowest
-    is that of x = 0, else log2(x), whose lowest amount is the lowest of the table.
+    Logarithms are assumed to have base 2: log2(x + 1) if none is negative, log2(x + 0.001) if the
+    lowest is that of x = 0, else log2(x), whose lowest amount is the lowest of the table.
 
     Args:
-        values: (n_samples, n_genes), NaN where missing; test patients have no place here.
+        values: (n_samples, n_genes) of training patients, NaN where missing.
         unit: unit of the values.
     """
     if unit == "zscore":
@@ -170,15 +166,15 @@ def linear_scale_of(values: np.ndarray, unit: Unit) -> LinearScale | None:
 
 
 def median_ratios(amounts: np.ndarray, medians: np.ndarray) -> np.ndarray:
-    """Return the number that brings each sample's amounts to the level of these medians.
+    """Return the size factor of each sample relative to reference medians.
 
-    The median, over genes, of the gene's median by the sample's own amount (after the median of
-    ratios, Anders & Huber 2010). Genes that are 0 or missing in either are left out; 1 for a sample
-    without any other.
+    The median, over genes, of the ratio of the reference median to the sample's amount (after the
+    median of ratios, Anders & Huber 2010). Genes that are 0 or missing in either are left out; 1
+    for a sample without any other.
 
     Args:
         amounts: (n_samples, n_genes), NaN where missing.
-        medians: (n_genes,), of the samples whose level is wanted.
+        medians: (n_genes,), of the reference samples.
     """
     factors = np.ones(len(amounts))
     for row, own in enumerate(amounts):

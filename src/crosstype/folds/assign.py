@@ -1,4 +1,4 @@
-"""Dealing patients into outer and inner folds; everything by chance follows from the seed."""
+"""Assignment of patients to outer and inner folds; all randomness derives from the seed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Key = tuple[int, int]
 
 @dataclass(frozen=True)
 class People:
-    """The cohort's patients, sorted, with what dealing needs to know.
+    """The cohort's patients, sorted by id, with label and site for fold assignment.
 
     Attributes:
         ids: patients, sorted.
@@ -32,7 +32,7 @@ class People:
 
     @classmethod
     def sorted(cls, ids: Sequence[str], labels: Sequence[str], sites: Sequence[str]) -> People:
-        """Return the patients sorted by id, so that the order given does not matter."""
+        """Return the patients sorted by id, so that folds do not depend on the input order."""
         order = np.argsort(np.array(ids, dtype=np.str_), kind="stable")
         return cls(
             tuple(ids[i] for i in order),
@@ -43,12 +43,12 @@ class People:
 
 @dataclass(frozen=True)
 class OuterFold:
-    """One outer fold: who is tested, and who may teach.
+    """One outer fold: its test patients and all others.
 
     Attributes:
         repeat: number of the repeat, from 0.
         fold: number of the fold in it, from 0.
-        test: patients to be tested.
+        test: test patients.
         rest: patients for training and validation.
     """
 
@@ -61,7 +61,7 @@ class OuterFold:
 def assign_outer(
     people: People, spec: FoldsSpec, protocol: Protocol
 ) -> tuple[list[OuterFold], list[str]]:
-    """Return every repeat's folds, and in words how even folds by site are."""
+    """Return the outer folds of every repeat, and notes on the balance of folds by site."""
     folds, notes = [], []
     for repeat in range(spec.repeats):
         tests, note = _tests(people, spec, protocol, repeat)
@@ -77,10 +77,10 @@ def _tests(
 ) -> tuple[list[np.ndarray], str]:
     """Return the positions of each fold's test patients in one repeat."""
     if protocol.grouped_by_site:
-        dealt = assign_sites(
+        found = assign_sites(
             people.label.tolist(), people.site.tolist(), spec.n_folds, (spec.seed, repeat)
         )
-        return [np.flatnonzero(dealt.fold_of == fold) for fold in range(spec.n_folds)], dealt.note
+        return [np.flatnonzero(found.fold_of == fold) for fold in range(spec.n_folds)], found.note
     seed = int(np.random.SeedSequence([spec.seed, repeat]).generate_state(1)[0])
     settings = {"n_splits": spec.n_folds, "shuffle": True, "random_state": seed}
     if protocol.stratified:
@@ -93,10 +93,10 @@ def _tests(
 def assign_inner(
     people: People, rest: np.ndarray, spec: FoldsSpec, key: Key, *, by_site: bool
 ) -> tuple[np.ndarray, str]:
-    """Deal training patients into inner folds.
+    """Assign training patients to inner folds.
 
-    By site if asked and if it can be: there are as many sites as inner folds, and every class is
-    left to learn from when any inner fold is held out. Else class by class, evenly.
+    By site if set and possible: there are at least as many sites as inner folds, and every class
+    remains in training when any inner fold is held out. Else stratified by class.
 
     Args:
         people: the cohort.
@@ -106,7 +106,7 @@ def assign_inner(
         by_site: whether the protocol keeps sites together.
 
     Returns:
-        The inner fold of each position in `rest`, and why it is not by site though asked for.
+        The inner fold of each position in `rest`, and the reason if it is not by site though set.
     """
     n = spec.n_inner_folds
     label, site = people.label[rest], people.site[rest]
@@ -116,23 +116,23 @@ def assign_inner(
         spread = [len(set(inner[label == name].tolist())) for name in np.unique(label)]
         if min(spread) > 1:
             return inner, ""
-        why = "a class stands in one inner fold only"
+        why = "a class is in one inner fold only"
     else:
         why = f"{n_sites} sites for {n} inner folds" if by_site else ""
     inner = np.empty(len(rest), dtype=np.int64)
     rng = np.random.default_rng(np.random.SeedSequence([spec.seed, *key, 1]))
-    dealt = 0
+    n_assigned = 0
     for name in np.unique(label):
         members = rng.permutation(np.flatnonzero(label == name))
-        inner[members] = (dealt + np.arange(len(members))) % n
-        dealt += len(members)
+        inner[members] = (n_assigned + np.arange(len(members))) % n
+        n_assigned += len(members)
     return inner, why
 
 
 def kept_for_training(people: People, rest: np.ndarray, spec: FoldsSpec, key: Key) -> np.ndarray:
-    """Return the positions in `rest` that train: all, or `n_train` of them in the classes' shares.
+    """Return the positions of training patients: `rest`, or a stratified sample of `n_train`.
 
-    With the same seed fewer patients are always among more, class by class.
+    With the same seed, smaller samples are subsets of larger ones.
     """
     if not spec.n_train or spec.n_train >= len(rest):
         return rest
@@ -146,7 +146,7 @@ def kept_for_training(people: People, rest: np.ndarray, spec: FoldsSpec, key: Ke
 
 
 def check_sites(people: People, n_folds: int) -> None:
-    """Raise CohortError if patients have no site, sites are too few, or a class has one only."""
+    """Raise CohortError if a site is unknown, sites are too few, or a class has one site only."""
     unknown = [one for one, site in zip(people.ids, people.site, strict=True) if not site]
     if unknown:
         others = f" and {len(unknown) - 1} others have" if len(unknown) > 1 else " has"
@@ -164,6 +164,6 @@ def check_sites(people: People, n_folds: int) -> None:
         if len(own) == 1:
             raise CohortError(
                 f"folds: all patients of class {str(name)!r} are of site {min(own)!r}, so that "
-                "nobody of it is left to train on when that site is tested. Choose protocol "
-                "strict, or add patients of other sites."
+                "none is left for training when that site is tested. Choose protocol strict, or "
+                "add patients of other sites."
             )

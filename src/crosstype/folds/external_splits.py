@@ -1,9 +1,7 @@
-"""Splits of other tools: STAMP, CLAM (SurvPath, MCAT) and Patho-WorkerData, read and written.
+"""External splits: those of STAMP, CLAM (SurvPath, MCAT) and Patho-Bench, read and written.
 
-A file is recognised by what stands in it, a folder by the files in it. `docs/formats.md` shows the
-layouts.
-
-Another tool's splits as the outer folds of this cohort: ids to patients, splits to repeats.
+Formats are recognised by content; `docs/formats.md` shows the layouts. External splits can be the
+outer folds of a cohort.
 """
 
 from __future__ import annotations
@@ -32,19 +30,19 @@ FOLD_COLUMN = re.compile(r"^fold_(\d+)$")
 ROLES = ("train", "val", "test")
 EXPECTED = (
     "Expected a splits.json (STAMP), splits_<k>.csv with columns train, val, test (CLAM, SurvPath, "
-    "MCAT), or a table with case_id and fold_0, fold_1, ... (Patho-WorkerData)."
+    "MCAT), or a table with case_id and fold_0, fold_1, ... (Patho-Bench)."
 )
 
 
 @dataclass(frozen=True)
 class ExternalSplit:
-    """One split as its file gives it.
+    """One split as written in its file.
 
     Attributes:
-        where: the file and which split of it, for messages.
-        train: ids of patients or slides to learn from.
+        where: file and number of the split, for messages.
+        train: ids of patients or slides for training.
         val: ids for validation.
-        test: ids to be tested.
+        test: ids for test.
     """
 
     where: str
@@ -54,10 +52,10 @@ class ExternalSplit:
 
 
 def split_files(path: Path) -> list[Path]:
-    """Return the files that hold the splits: the file itself, or those of a folder, by number.
+    """Return the files of the splits: the file itself, or those in a folder, by number.
 
     Raises:
-        TableError: nothing is there, or splits of more than one tool.
+        TableError: there are no splits, or splits of more than one tool.
     """
     if not path.is_dir():
         return [path]
@@ -82,21 +80,21 @@ def split_files(path: Path) -> list[Path]:
 def read_splits(path: Path) -> list[ExternalSplit]:
     """Read all splits of a file or folder, in the order of their numbers.
 
-    Where no split names anyone to test, as in SurvPath and MCAT, those for validation are tested.
+    If no split has test ids, as in SurvPath and MCAT, the validation ids are test ids.
 
     Raises:
-        TableError: it is no layout that is known, or damaged, or a split names nobody.
+        TableError: the format is unknown, a file is damaged, or a split is empty.
     """
     splits = [split for file in split_files(path) for split in _read_file(file)]
     if not any(split.test for split in splits):
         splits = [replace(split, val=(), test=split.val) for split in splits]
     faults = [
-        Fault(split.where, f"nobody to {'learn from' if split.test else 'test'}", EXPECTED)
+        Fault(split.where, f"no id for {'training' if split.test else 'test'}", EXPECTED)
         for split in splits
         if not split.test or not (split.train or split.val)
     ]
     if faults or not splits:
-        raise TableError(faults or Fault(path.name, "not a single split", EXPECTED))
+        raise TableError(faults or Fault(path.name, "no split", EXPECTED))
     return splits
 
 
@@ -177,18 +175,18 @@ def _read_patho_bench(table: Table) -> list[ExternalSplit]:
             if role and role not in ROLES:
                 where = f"{table.where(row)}, column {name!r}"
                 faults.append(Fault(where, f"{role!r}", "Expected train, val, test or nothing."))
-        chosen = {
+        ids_of = {
             role: tuple(one for one, cell in zip(ids, role_of, strict=True) if cell == role)
             for role in ROLES
         }
-        splits.append(ExternalSplit(f"{table.path.name} {name}", *chosen.values()))
+        splits.append(ExternalSplit(f"{table.path.name} {name}", *ids_of.values()))
     if faults:
         raise TableError(faults)
     return splits
 
 
 def split_outputs(spec: FoldsSpec) -> list[str]:
-    """Return the names, below OUT, of the split files that a run is known to write beforehand."""
+    """Return the split files, relative to OUT, whose names are known before a run."""
     first = {"stamp": "splits.json", "clam": "splits_0.csv", "patho_bench": "k=all.tsv"}
     repeats = spec.repeats if spec.file is None else 1
     return [
@@ -197,9 +195,9 @@ def split_outputs(spec: FoldsSpec) -> list[str]:
 
 
 def write_splits(folder: Path, table: pl.DataFrame, cohort: Cohort, kinds: Sequence[str]) -> None:
-    """Write the folds as other tools read them, into folder/<tool>/repeat_<r>.
+    """Write the folds in formats of other tools, into folder/<tool>/repeat_<r>.
 
-    Patients of inner fold 0 are those for validation where a layout has such.
+    Inner fold 0 is the validation set of formats that have one.
 
     Args:
         folder: OUT/splits.
@@ -276,35 +274,35 @@ def _write_patho_bench(
 
 
 SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".h5", ".pt", ".0")
-"""What may hang on an id: suffixes of slides and feature files; what pandas makes of a number."""
+"""Suffixes of ids: of slides, of feature files, and .0, which pandas appends to numbers."""
 
 
 def place_splits(
     cohort: Cohort, spec: FoldsSpec, path: Path
 ) -> tuple[Cohort, list[OuterFold], list[str]]:
-    """Read splits and place the cohort's patients in them.
+    """Read external splits and assign the cohort's patients to them.
 
-    A split that tests a patient who was tested already begins a new repeat. Patients for training
-    and for validation are one pool, which is dealt into inner folds later.
+    A split with a test patient that was tested before starts a new repeat. Training and validation
+    patients are pooled, and assigned to inner folds later.
 
     Args:
-        cohort: patients and their slides; ids of either may stand in the splits.
-        spec: n_folds and repeats must be the splits' own or the default.
+        cohort: patients and their slides; splits may have ids of either.
+        spec: n_folds and repeats must be the splits' or the default.
         path: file or folder.
 
     Returns:
-        The cohort without patients of no split, who are listed in `left_out`; the outer folds; and
+        The cohort without patients in no split, who are listed in `left_out`; the outer folds; and
         notes.
 
     Raises:
         TableError: the file is damaged, or a patient is in test and in training of one split.
-        CohortError: nobody is in common, a split tests nobody of the cohort, or repeats do not
-            test the same patients.
+        CohortError: no id is in the cohort, a split has no test or training patient of the cohort,
+            or repeats have different test patients.
         ConfigError: n_folds or repeats contradict the splits.
     """
     splits = read_splits(path)
     name_of = _names(cohort)
-    placed = [_patients(split, name_of) for split in splits]
+    patients = [_patients(split, name_of) for split in splits]
     written = {one for split in splits for one in (*split.train, *split.val, *split.test)}
     unknown = sorted(one for one in written if _patient(one, name_of) is None)
     if len(unknown) == len(written):
@@ -312,20 +310,20 @@ def place_splits(
             f"{path.name}: none of its {len(written)} ids is in the cohort. Found "
             f"{unknown[0]!r}, expected ids such as {cohort.patient_ids[0]!r}, or of their slides."
         )
-    _check(splits, placed)
-    folds = _in_repeats(placed)
+    _check(splits, patients)
+    folds = _in_repeats(patients)
     _check_repeats(folds, path.name)
     _check_numbers(folds, spec, path.name)
     notes = [
         f"folds are those of {path.name}; splits: {len(folds)}, repeats: {folds[-1].repeat + 1}"
     ]
-    notes.append("its patients for training and validation together are dealt into inner folds")
+    notes.append("its training and validation patients together are assigned to inner folds")
     if unknown:
         notes.append(
             f"{path.name}: ids that are not in the cohort: {len(unknown)} ({_some(unknown)})"
         )
-    cohort = _without(cohort, set().union(*(a | b for a, b in placed)), path.name)
-    never = sorted(set(cohort.patient_ids).difference(*(test for test, _ in placed)))
+    cohort = _without(cohort, set().union(*(a | b for a, b in patients)), path.name)
+    never = sorted(set(cohort.patient_ids).difference(*(test for test, _ in patients)))
     if never:
         notes.append(f"patients tested by no split: {len(never)} ({_some(never)})")
     return cohort, folds, notes
@@ -336,51 +334,51 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _names(cohort: Cohort) -> dict[str, str]:
-    """Return the patient behind each id: the patient's own and those of the slides."""
+    """Return the patient of each id: patient ids and slide ids."""
     slides = zip(cohort.patient_ids, cohort.slide_ids, strict=True)
     names = {slide: patient for patient, several in slides for slide in several}
     return names | {patient: patient for patient in cohort.patient_ids}
 
 
 def _patient(written: str, name_of: Mapping[str, str]) -> str | None:
-    """Return whose id it is: a patient's, a slide's, or a barcode's; None if nobody's."""
+    """Return the patient of an id (of a patient, a slide or a barcode); None if unknown."""
     bare = next((written.removesuffix(end) for end in SUFFIXES if written.endswith(end)), written)
     candidates = (written, bare, patient_of(written))
     return next((name_of[one] for one in candidates if one in name_of), None)
 
 
 def _patients(split: ExternalSplit, name_of: Mapping[str, str]) -> tuple[set[str], set[str]]:
-    """Return the cohort's patients of a split: those tested, and the others."""
+    """Return the cohort's test patients of a split, and its other patients."""
     test = {_patient(one, name_of) for one in split.test}
     rest = {_patient(one, name_of) for one in (*split.train, *split.val)}
     return {one for one in test if one}, {one for one in rest if one}
 
 
-def _check(splits: Sequence[ExternalSplit], placed: Sequence[tuple[set[str], set[str]]]) -> None:
-    """Raise if a patient is tested and learned from in one split, or a split has nobody left."""
+def _check(splits: Sequence[ExternalSplit], patients: Sequence[tuple[set[str], set[str]]]) -> None:
+    """Raise if a patient is in test and training of one split, or a split has none of either."""
     faults = []
-    for split, (test, rest) in zip(splits, placed, strict=True):
+    for split, (test, rest) in zip(splits, patients, strict=True):
         if test & rest:
             both = sorted(test & rest)
             found = f"patients in test and in training at once: {len(both)} ({_some(both)})"
-            remedy = "All slides of a patient must be on one side. Mend the split."
+            remedy = "All slides of a patient must be on one side. Correct the split."
             faults.append(Fault(split.where, found, remedy))
     if faults:
         raise TableError(faults)
-    for split, (test, rest) in zip(splits, placed, strict=True):
+    for split, (test, rest) in zip(splits, patients, strict=True):
         if not test or not rest:
-            what = "test" if not test else "learn from"
+            role = "test" if not test else "training"
             raise CohortError(
-                f"{split.where}: nobody of the cohort is left to {what}. Look into left_out.csv, "
-                "or leave this split out."
+                f"{split.where}: no patient of the cohort is left for {role}. Look into "
+                "left_out.csv, or leave this split out."
             )
 
 
-def _in_repeats(placed: Sequence[tuple[set[str], set[str]]]) -> list[OuterFold]:
-    """Number the splits: one that tests somebody again begins a new repeat."""
+def _in_repeats(patients: Sequence[tuple[set[str], set[str]]]) -> list[OuterFold]:
+    """Number the splits; a split with an already tested patient starts a new repeat."""
     folds: list[OuterFold] = []
     repeat, tested = 0, set[str]()
-    for test, rest in placed:
+    for test, rest in patients:
         if test & tested:
             repeat, tested = repeat + 1, set()
         number = sum(one.repeat == repeat for one in folds)
@@ -390,23 +388,24 @@ def _in_repeats(placed: Sequence[tuple[set[str], set[str]]]) -> list[OuterFold]:
 
 
 def _check_repeats(folds: Sequence[OuterFold], name: str) -> None:
-    """Raise unless every repeat tests the same patients, so that repeats can be pooled."""
+    """Raise unless every repeat has the same test patients, so that repeats can be pooled."""
     tested: dict[int, frozenset[str]] = {}
     for one in folds:
         tested[one.repeat] = tested.get(one.repeat, frozenset()) | one.test
     for repeat, patients in tested.items():
-        odd = sorted(patients ^ tested[0])
-        if odd:
+        different = sorted(patients ^ tested[0])
+        if different:
             raise CohortError(
                 f"{name}: its splits test some patients again before all are tested: repeat "
-                f"{repeat} and repeat 0 differ by {len(odd)} test patients ({_some(odd)}). "
+                f"{repeat} and repeat 0 differ by {len(different)} test patients "
+                f"({_some(different)}). "
                 "Expected a cross-validation, a repeated one, or one test set; or let [folds] file "
                 "name a single split."
             )
 
 
 def _check_numbers(folds: Sequence[OuterFold], spec: FoldsSpec, name: str) -> None:
-    """Raise if n_folds or repeats were set to something else than the splits have."""
+    """Raise if n_folds or repeats are set and differ from those of the splits."""
     repeats = folds[-1].repeat + 1
     n_folds = sum(one.repeat == 0 for one in folds)
     for key, value, found in (
@@ -421,7 +420,7 @@ def _check_numbers(folds: Sequence[OuterFold], spec: FoldsSpec, name: str) -> No
 
 
 def _without(cohort: Cohort, named: set[str], name: str) -> Cohort:
-    """Return the cohort without patients of no split; they become rows of left_out."""
+    """Return the cohort without patients in no split; they become rows of left_out."""
     kept = [i for i, patient in enumerate(cohort.patient_ids) if patient in named]
     gone = [patient for patient in cohort.patient_ids if patient not in named]
     labels = tuple(cohort.labels[i] for i in kept)

@@ -1,4 +1,4 @@
-"""Folds: who trains, who validates, who is tested; each fold checks itself."""
+"""Folds: training, validation and test patients, checked against the protocol."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Fold:
     Attributes:
         repeat: number of the repeat, from 0.
         fold: number of the fold in it, from 0.
-        train: patients that teach.
-        validation: patients on whom training stops; the test patients where the protocol leaks so.
-        test: patients that are predicted.
-        inner: the patients not tested, dealt into inner folds; empty where the protocol leaks.
-            Member k of a model is validated on inner fold k; `validation` is inner fold 0.
+        train: training patients.
+        validation: patients for early stopping; the test patients under protocol paper.
+        test: test patients.
+        inner: inner folds of training and validation patients; empty under protocol paper. Network
+            k of a model is validated on inner fold k; `validation` is inner fold 0.
     """
 
     repeat: int
@@ -49,17 +49,17 @@ class Fold:
     def check(
         self, labels: Mapping[str, str], sites: Mapping[str, str], protocol: Protocol
     ) -> None:
-        """Raise CohortError unless the fold keeps its protocol.
+        """Raise CohortError unless the fold conforms to its protocol.
 
-        Patients must be disjoint; every class must be in training, and in validation and test
-        where the protocol stratifies by patient and the class has enough patients; under a
-        protocol grouped by site no test patient shares a site with another.
+        Roles must be disjoint; every class must be in training, and in test where the protocol is
+        stratified and not grouped by site; under a protocol grouped by site no site may be in both
+        training and test.
         """
         where = f"folds: repeat {self.repeat}, fold {self.fold}"
         rest = (*self.train, *(() if protocol.validation_is_test else self.validation))
         everyone = (*rest, *self.test)
         if len(set(everyone)) != len(everyone) or not self.test:
-            raise CohortError(f"{where}: found a patient in two roles, or nobody to test.")
+            raise CohortError(f"{where}: found a patient in two roles, or no test patient.")
         classes = set(labels.values())
         absent = classes - {labels[patient] for patient in self.train}
         if protocol.stratified and not protocol.grouped_by_site:
@@ -73,7 +73,7 @@ class Fold:
         if protocol.grouped_by_site and shared:
             raise CohortError(
                 f"{where}: site {min(shared)!r} is in training and in test, which protocol site "
-                "rules out. Choose protocol strict, or folds that keep sites together."
+                "rules out. Choose protocol strict, or folds that preserve sites."
             )
 
 
@@ -84,13 +84,12 @@ def make_folds(
     spec: FoldsSpec,
     protocol: Protocol,
 ) -> pl.DataFrame:
-    """Deal patients into folds.
+    """Assign patients to outer and inner folds.
 
-    Every choice follows from `spec.seed` and the repeat's number; the order of patients given
-    does not matter. Patients who are not tested are dealt into inner folds, by site where the
-    protocol is and it can be (see `assign_inner`), else by class; inner fold 0 validates. Where the
-    protocol validates on test patients there are no inner folds. `spec.file` is not looked at; see
-    `fold_cohort`.
+    Folds depend on `spec.seed`, the repeat and the set of patients, not on their order. Inner folds
+    are by site under protocol site if possible (see `assign_inner`), else by class; inner fold 0 is
+    for validation. Where the protocol validates on test patients there are no inner folds.
+    `spec.file` is not used; see `fold_cohort`.
 
     Args:
         patient_ids: the cohort.
@@ -104,8 +103,8 @@ def make_folds(
         test), inner_fold (empty for test patients).
 
     Raises:
-        ConfigError: too few folds are asked for.
-        CohortError: a class or the sites are too few for the folds.
+        ConfigError: the spec has too few folds.
+        CohortError: there are fewer patients of a class, or fewer sites, than folds.
     """
     people = People.sorted(patient_ids, labels, sites)
     outer, _ = _own_folds(people, spec, protocol)
@@ -115,7 +114,7 @@ def make_folds(
 def _own_folds(
     people: People, spec: FoldsSpec, protocol: Protocol
 ) -> tuple[list[OuterFold], list[str]]:
-    """Check that the patients suffice, and deal them into outer folds; return notes too."""
+    """Check numbers of patients and sites, and assign outer folds; return notes too."""
     if spec.n_folds < 2 or spec.n_inner_folds < 2 or spec.repeats < 1 or spec.seed < 0:
         raise ConfigError(
             f"[folds]: found n_folds {spec.n_folds}, n_inner_folds {spec.n_inner_folds}, repeats "
@@ -131,16 +130,16 @@ def _own_folds(
 def fold_cohort(
     cohort: Cohort, spec: FoldsSpec, protocol: Protocol
 ) -> tuple[Cohort, pl.DataFrame, tuple[str, ...]]:
-    """Deal a cohort into folds, or place it in the splits that the spec names.
+    """Assign a cohort to new folds, or to the external splits of `spec.file`.
 
     Args:
         cohort: the patients.
-        spec: how they are dealt, or `file`, whose splits are the outer folds.
+        spec: settings of the folds, or `file`, whose splits are the outer folds.
         protocol: as for `make_folds`. Splits of a file need not be stratified.
 
     Returns:
-        The cohort, without patients of no split; the table as `make_folds` returns it; and notes:
-        whose folds they are, how even folds by site are, where inner folds could not be by site.
+        The cohort, without patients in no split; the table as `make_folds` returns it; and notes:
+        source of the folds, balance of folds by site, inner folds that could not be by site.
 
     Raises:
         TableError, CohortError, ConfigError: as `make_folds` and `place_splits`.
@@ -159,7 +158,7 @@ def fold_cohort(
 
 
 def folds_of(table: pl.DataFrame, protocol: Protocol) -> list[Fold]:
-    """Return the folds of a table that `make_folds` made, by repeat and fold."""
+    """Return the folds of a table of `make_folds`, by repeat and fold."""
     folds = []
     for (repeat, number), rows in table.sort("repeat", "fold", "patient_id").group_by(
         "repeat", "fold", maintain_order=True
@@ -181,7 +180,7 @@ def folds_of(table: pl.DataFrame, protocol: Protocol) -> list[Fold]:
 
 
 def read_folds(path: Path) -> pl.DataFrame:
-    """Read the folds.csv that the cohort stage wrote, with its numbers as numbers."""
+    """Read folds.csv of the cohort stage, with integer columns."""
     return schema.FOLDS.read_from(path)
 
 
@@ -192,7 +191,7 @@ def _whole(value: object) -> int:
 def _assigned(
     people: People, outer: Sequence[OuterFold], spec: FoldsSpec, protocol: Protocol
 ) -> tuple[pl.DataFrame, list[str]]:
-    """Deal each outer fold's training patients into inner folds; check and return the table."""
+    """Assign inner folds within each outer fold; check and return the table, with notes."""
     frames, notes = [], []
     for one in outer:
         key = (one.repeat, one.fold)
@@ -204,10 +203,10 @@ def _assigned(
             numbers, why = assign_inner(people, rest, spec, key, by_site=by_site)
             inner = {people.ids[i]: int(n) for i, n in zip(rest, numbers, strict=True)}
             if why:
-                place = f"repeat {one.repeat}, fold {one.fold}"
-                notes.append(f"{place}: inner folds are dealt by class, not by site: {why}")
-        taught = OuterFold(*key, one.test, frozenset(people.ids[i] for i in rest))
-        frames.append(_fold_frame(taught, inner))
+                where = f"repeat {one.repeat}, fold {one.fold}"
+                notes.append(f"{where}: inner folds are assigned by class, not by site: {why}")
+        sampled = OuterFold(*key, one.test, frozenset(people.ids[i] for i in rest))
+        frames.append(_fold_frame(sampled, inner))
     table = pl.concat(frames)
     known = [dict(zip(people.ids, c.tolist(), strict=True)) for c in (people.label, people.site)]
     for fold in folds_of(table, protocol):

@@ -1,4 +1,4 @@
-"""Site-preserved folds, solved exactly: no site in two folds, class shares as even as can be.
+"""Site-preserved folds by integer programming: no site in two folds, balanced class shares.
 
 Source: Howard et al. 2021, "The impact of site-specific digital histology signatures on deep
 learning model accuracy and bias", Nature Communications 12:4423 (preserved-site cross-validation).
@@ -9,21 +9,19 @@ With x[s, k] = 1 if site s is in fold k, n[s, c] patients of class c in site s, 
 cohort's share of class c, M[k, c] = sum_s x[s, k] n[s, c] and N[k] = sum_c M[k, c]:
 
     every site in one fold, no fold empty:   sum_k x[s, k] = 1,  sum_s x[s, k] >= 1
-    1. nobody short:     minimise t,  p[c] N / K - M[k, c] <= t
-    2. evenest shares:   minimise d,  |M[k, c] - p[c] N[k]| <= d N[k],
-                         N[k] within a fifth of N / K, or in the range of 1. if that is wider;
-                         where d stays above GOOD, within 35 and then 50 in a hundred, if it helps
-    3. by chance:        minimise sum w[s, k] x[s, k] with weights w drawn from the seed, shares
+    1. shortfall:        minimise t,  p[c] N / K - M[k, c] <= t
+    2. balance:          minimise d,  |M[k, c] - p[c] N[k]| <= d N[k],
+                         N[k] within 20% of N / K, or in the range of 1. if that is wider;
+                         where d stays above GOOD, within 35% and then 50%, if it helps
+    3. random draw:      minimise sum w[s, k] x[s, k] with weights w drawn from the seed, shares
                          and sizes as in 2., d at most SLACK above the smallest
 
-Step 2 is a ratio. It is solved by Dinkelbach's method: with d held fixed, minimise the largest
-|M - p N[k]| - d N[k]; as long as the result is negative, the folds found have a smaller d, which is
-held next. A result of 0 proves d smallest, and the solver's bound of it gives a bound of d.
-Symmetry is broken: the r-th largest site stands in one of the first r folds; numbers of folds are
-drawn in the end. The same patients and seed give the same folds: what ends the solver is its gap
-(MIP_GAP) or NODE_LIMIT; TIME_LIMIT_S is a net far above what either takes.
-
-HiGHS through scipy: kept silent, and asked twice where it fails.
+Step 2 is a fractional program, solved by Dinkelbach's method: with d fixed, minimise the largest
+|M - p N[k]| - d N[k]; as long as the minimum is negative, the folds found have a smaller d, which
+is fixed next. A minimum of 0 proves d optimal, and the solver's bound of it gives a bound of d.
+Symmetry is broken: the r-th largest site is in one of the first r folds; fold numbers are permuted
+in the end. The same patients and seed give the same folds: the solver ends by its gap (MIP_GAP) or
+NODE_LIMIT; TIME_LIMIT_S is far above what either takes.
 """
 
 from __future__ import annotations
@@ -46,37 +44,37 @@ from crosstype.errors import CohortError
 
 
 def solve(cost: np.ndarray, program: Mapping[str, Any], limits: Mapping[str, float]) -> Any:
-    """Return scipy's answer, with the cheapest solution found and the bound of any.
+    """Solve a mixed-integer linear program with HiGHS; return scipy's result.
 
     Args:
-        cost: what each column costs.
+        cost: coefficients of the objective, to be minimised.
         program: `integrality`, `bounds` and `constraints` of `scipy.optimize.milp`.
         limits: its `options`.
 
     Raises:
-        CohortError: no solution was found; sites can always be dealt, so only limits cause that.
+        CohortError: no solution was found within the limits.
     """
-    said = ""
-    # HiGHS now and then fails on a program that it solves the other way: both ways are tried.
+    message = ""
+    # HiGHS sometimes fails with one setting of presolve and not the other, so both are tried.
     for presolve in (False, True):
         try:
             with _silent():
                 answer = milp(cost, **program, options={**limits, "presolve": presolve})
         except (ValueError, RuntimeError) as error:
-            said = str(error)
+            message = str(error)
             continue
         if answer.x is not None:
             return answer
-        said = answer.message
+        message = answer.message
     raise CohortError(
-        f"folds: the solver found no dealing of the sites within its limits ({said}). Lower "
+        f"folds: the solver found no assignment of the sites within its limits ({message}). Lower "
         "[folds] n_folds, or choose protocol strict."
     )
 
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keep HiGHS, which prints from C whatever it is told, off standard output."""
+    """Redirect standard output to null, since HiGHS prints from C regardless of its options."""
     sys.stdout.flush()
     try:
         kept = os.dup(1)
@@ -93,16 +91,16 @@ def _silent() -> Iterator[None]:
 
 
 SIZE_SLACKS = (0.2, 0.35, 0.5)
-"""Folds may differ from N / K by this share of it; the next where shares are not GOOD."""
+"""Allowed relative difference of fold sizes from N / K; the next where shares are not GOOD."""
 
 GOOD = 0.05
-"""Class shares within five points of the cohort's are good enough not to stretch sizes further."""
+"""With class shares this near to the cohort's, fold sizes are not relaxed further."""
 
 FINE = 0.005
-"""Shares that differ by half a point count as even; no finer proof is looked for."""
+"""With class shares this near to the cohort's, optimisation ends."""
 
 SLACK = 0.0025
-"""Folds drawn by chance may be a quarter of a point less even than the best."""
+"""Random folds may have class shares this much less balanced than the best."""
 
 MIP_GAP = 1e-3
 NODE_LIMIT = 3000
@@ -113,14 +111,14 @@ Counts = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True)
 class SiteFolds:
-    """Sites dealt into folds, and how even the folds are; all shares from 0 to 1.
+    """Assignment of sites to folds, and its balance; all shares from 0 to 1.
 
     Attributes:
-        fold_of: fold of each patient, in the order given.
-        deviation: largest difference between a class's share of a fold and of the cohort, here.
+        fold_of: fold of each patient, in input order.
+        deviation: largest difference between a class's share of a fold and of the cohort.
         best: the smallest such difference that was found.
-        bound: no dealing of these sites into folds of the allowed sizes has a smaller one.
-        sizes: the least and the most patients that a fold may have.
+        bound: lower bound of it for folds of the allowed sizes.
+        sizes: smallest and largest allowed number of patients in a fold.
     """
 
     fold_of: np.ndarray
@@ -131,22 +129,24 @@ class SiteFolds:
 
     @property
     def note(self) -> str:
-        """Return in words how even the folds are, and what the solver proved."""
-        said = f"class shares differ from the cohort's by {100 * self.deviation:.2f} points at most"
+        """Return a sentence on the balance of the folds and the solver's bound."""
+        found = (
+            f"class shares differ from the cohort's by {100 * self.deviation:.2f} points at most"
+        )
         if self.best <= FINE:
-            return f"{said} (half a point counts as even)"
+            return f"{found} (half a point counts as even)"
         low, high = math.ceil(self.sizes[0]), math.floor(self.sizes[1])
-        within = f"sites dealt into folds of {low} to {high} patients"
+        within = f"sites assigned to folds of {low} to {high} patients"
         if self.best - self.bound < 1e-6:
             proof = f"the solver's proof that {within} cannot do better"
         else:
             proof = f"the solver's bound for {within} is {100 * self.bound:.2f}"
-        return f"{said}; the smallest found is {100 * self.best:.2f}, with {proof}"
+        return f"{found}; the smallest found is {100 * self.best:.2f}, with {proof}"
 
 
 @dataclass(frozen=True)
 class _Best:
-    """The answer of steps 1 and 2: evenness, its bound, and the sizes that are allowed."""
+    """Result of steps 1 and 2: assignment, deviation, its bound, and the allowed sizes."""
 
     x: np.ndarray
     deviation: float
@@ -157,16 +157,16 @@ class _Best:
 def assign_sites(
     labels: Sequence[str], sites: Sequence[str], n_folds: int, seed: Sequence[int]
 ) -> SiteFolds:
-    """Deal whole sites into folds, class shares as even as can be.
+    """Assign sites to folds with class shares as near to the cohort's as possible.
 
     Args:
         labels: class of each patient.
         sites: site of each patient.
         n_folds: number of folds, at most the number of sites.
-        seed: draws among the dealings that are as even as the best, or SLACK less.
+        seed: for the random draw among assignments within SLACK of the best.
 
     Returns:
-        The fold of each patient, how even the folds are, and the solver's bound.
+        The fold of each patient, the balance of the folds, and the solver's bound.
 
     Raises:
         CohortError: there are fewer sites than folds.
@@ -197,7 +197,7 @@ def assign_sites(
 
 
 class _Model:
-    """The sites of a cohort as a mixed-integer program; columns are x[s, k], then t."""
+    """Mixed-integer linear program of the sites; columns are x[s, k], then t."""
 
     def __init__(self, counts: Counts, n_folds: int) -> None:
         self.counts = np.array(counts, dtype=np.float64)
@@ -213,7 +213,7 @@ class _Model:
         return float((np.abs(x.T @ self.excess) / (x.T @ self.size)[:, None]).max())
 
     def size_range(self, x: np.ndarray, slack: float) -> tuple[float, float]:
-        """Return the allowed sizes: near the even one, or from these folds' least to their most."""
+        """Return the allowed sizes: within the slack of N / K, extended to these folds' sizes."""
         size = x.T @ self.size
         low, high = (1 - slack) * self.even, (1 + slack) * self.even
         return min(low, float(size.min())), max(high, float(size.max()))
@@ -229,7 +229,7 @@ class _Model:
     def solve(
         self, cost: np.ndarray, rows: Sequence[tuple[np.ndarray, float, float]], gap: float
     ) -> Any:
-        """Return scipy's answer: the cheapest assignment that keeps the rows given."""
+        """Return scipy's result: the assignment of lowest cost under the constraints in `rows`."""
         n = self.n_sites * self.n_folds
         one = np.zeros((self.n_sites, n + 1))
         for site in range(self.n_sites):
@@ -250,19 +250,19 @@ class _Model:
         return solve(cost, program, limits)
 
     def assignment(self, answer: Any) -> np.ndarray:
-        """Return x, n_sites x n_folds, of an answer."""
+        """Return x, n_sites x n_folds, of a result."""
         x: np.ndarray = np.round(answer.x[:-1]).reshape(self.n_sites, self.n_folds)
         return x
 
     @property
     def t(self) -> np.ndarray:
-        """The cost that is t alone."""
+        """The objective t."""
         return np.append(np.zeros(self.n_sites * self.n_folds), 1.0)
 
 
 @lru_cache(maxsize=64)
 def _evenest(counts: Counts, n_folds: int) -> _Best:
-    """Return the answer of steps 1 and 2, which no seed changes."""
+    """Return the result of steps 1 and 2, which does not depend on the seed."""
     model = _Model(counts, n_folds)
     rows = []
     for number in range(model.n_classes):
@@ -278,16 +278,16 @@ def _evenest(counts: Counts, n_folds: int) -> _Best:
 
 
 def _evenest_within(model: _Model, x: np.ndarray, sizes: tuple[float, float]) -> _Best:
-    """Return the answer of step 2 for folds of these sizes, starting from the folds given."""
+    """Return the result of step 2 for folds of these sizes, starting from assignment x."""
     found, bound = model.largest_difference(x), 0.0
     while found > FINE:
         try:
             answer = model.solve(model.t, _differences(model, found, sizes, -1.0), MIP_GAP)
-        except CohortError:  # the folds found so far stand, with the bound so far
+        except CohortError:  # keep the best assignment and bound so far
             break
         proved = answer.mip_dual_bound
         if proved is not None and np.isfinite(proved):
-            # Some fold of any dealing is at least this far off, and is no smaller than sizes[0].
+            # Every assignment has a fold at least this far off, of at least sizes[0] patients.
             bound = max(bound, found + min(proved, 0.0) / sizes[0])
         better = model.assignment(answer)
         if model.largest_difference(better) > found - 1e-9:
@@ -299,7 +299,7 @@ def _evenest_within(model: _Model, x: np.ndarray, sizes: tuple[float, float]) ->
 def _differences(
     model: _Model, allowed: float, sizes: tuple[float, float], t: float
 ) -> list[tuple[np.ndarray, float, float]]:
-    """Return rows: sizes in their range, no share further off than allowed (plus t patients)."""
+    """Return constraints: sizes in range, no share further off than allowed (plus t patients)."""
     rows = [(model.by_fold(model.size), *sizes)]
     for number in range(model.n_classes):
         for sign in (1.0, -1.0):
@@ -309,11 +309,11 @@ def _differences(
 
 
 def _drawn(model: _Model, best: _Best, rng: np.random.Generator) -> np.ndarray:
-    """Return one of the dealings that are as even as the best, or SLACK less, by chance."""
+    """Return a random assignment within SLACK of the best."""
     weights = rng.integers(0, 1000, model.n_sites * model.n_folds)
     allowed = max(best.deviation, FINE) + SLACK
     rows = _differences(model, allowed, best.sizes, 0.0)
     try:
         return model.assignment(model.solve(np.append(weights, 0.0), rows, gap=0.1))
-    except CohortError:  # the best itself is always one of them
+    except CohortError:  # the best is always feasible
         return best.x

@@ -1,7 +1,7 @@
-"""Baselines that every fusion model has to beat; they always run.
+"""Baselines: logistic regression on one vector per patient, the best single gene, the majority.
 
-They see one vector per patient: the prepared genes, the mean tile feature, or both; one of them
-sees the clinical covariates alone, and runs only where there are some.
+Inputs are preprocessed genes, the mean tile feature, or both; for logistic_clinical the clinical
+covariates. All others always run.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def fit_baseline(
         n_classes: number of classes.
 
     Returns:
-        `columns` (which inputs are used), `weight` (logits x columns) and `bias` (logits).
-        The majority class has no columns and the classes' log shares as bias.
+        `columns` (indices of the inputs), `weight` (logits x columns) and `bias` (logits).
+        The majority class has no columns; its bias is the logarithm of the class frequencies.
     """
     strength = MODELS[name].strength
     if strength is None:
@@ -44,8 +44,8 @@ def predict_baseline(
     parameters: dict[str, np.ndarray], inputs: Matrix, n_classes: int
 ) -> Float[np.ndarray, "patients classes"]:
     """Return probabilities, patients x classes; each row sums to 1."""
-    chosen = inputs[:, parameters["columns"]].astype(np.float64)
-    logits = chosen @ parameters["weight"].T + parameters["bias"]
+    selected = inputs[:, parameters["columns"]].astype(np.float64)
+    logits = selected @ parameters["weight"].T + parameters["bias"]
     if logits.shape[1] == 1 and n_classes == 2:
         logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -70,11 +70,8 @@ def _logistic(inputs: Matrix, targets: Targets, strength: float) -> tuple[np.nda
     return model.coef_, model.intercept_
 
 
-def _best_column(inputs: Matrix, targets: Targets, n_classes: int) -> Int[np.ndarray, " chosen"]:
-    """Return the column that separates the classes best: the highest one-vs-rest AUROC.
-
-    A gene that is low in a class serves as well as one that is high, so |AUROC - 0.5| counts.
-    """
+def _best_column(inputs: Matrix, targets: Targets, n_classes: int) -> Int[np.ndarray, " selected"]:
+    """Return the column with the highest sum over classes of |one-vs-rest AUROC - 0.5|."""
     from scipy.stats import rankdata
 
     ranks = rankdata(inputs, axis=0)

@@ -1,4 +1,4 @@
-"""The two unimodal branches that every network of ours is made of."""
+"""Branches of the networks: image, genes and clinical covariates."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from crosstype.types import Modality
 
 
 class ImageBranch(nn.Module):
-    """Tiles to tokens, a pooled vector, its attention and a vote."""
+    """Image branch: tile tokens, attention pooling and unimodal logits (the vote)."""
 
     def __init__(self, sizes: Sizes, spec: ModelSpec, *, votes: bool = True) -> None:
-        """Make the branch; without `votes` its vote is 0 and has no weights."""
+        """Make the branch; without `votes` its logits are 0 and it has no head."""
         super().__init__()
         self.encoder = TileProjection(sizes.n_features, spec.width, spec.dropout, spec.tile_dropout)
         self.pool = GatedAttentionPool(spec.width)
@@ -34,23 +34,23 @@ class ImageBranch(nn.Module):
     def tokens(
         self, tiles: Float[Tensor, "patients tiles features"], mask: Bool[Tensor, "patients tiles"]
     ) -> tuple[Float[Tensor, "patients tiles width"], Bool[Tensor, "patients tiles"]]:
-        """Return tile tokens and which of them to look at."""
+        """Return tile tokens and their mask."""
         tokens, kept = self.encoder(tiles, mask)
         return tokens, kept
 
     def vote(
         self, pooled: Float[Tensor, "patients width"], kept: Bool[Tensor, "patients tiles"]
     ) -> Float[Tensor, "patients logits"]:
-        """Return the image's own logits; exactly 0, no opinion, for a patient without tiles."""
+        """Return the image's logits; exactly 0 for a patient without tiles."""
         logits: Tensor = self.head(pooled)
         return logits * kept.any(dim=1, keepdim=True)
 
 
 class GeneBranch(nn.Module):
-    """Expression to a vector and a vote; a narrow layer keeps 20,000 genes affordable."""
+    """Gene branch: one hidden layer on expression, and unimodal logits (the vote)."""
 
     def __init__(self, sizes: Sizes, spec: ModelSpec, *, votes: bool = True) -> None:
-        """Make the branch; without `votes` its vote is 0 and has no weights."""
+        """Make the branch; without `votes` its logits are 0 and it has no head."""
         super().__init__()
         self.input = MaskedGenes(spec.gene_dropout)
         self.encoder = nn.Sequential(
@@ -61,7 +61,7 @@ class GeneBranch(nn.Module):
     def forward(
         self, genes: Float[Tensor, "patients genes"], mask: Bool[Tensor, "patients genes"]
     ) -> tuple[Float[Tensor, "patients width"], Float[Tensor, "patients logits"]]:
-        """Return the encoded vector and the genes' own logits (0 for a patient without genes)."""
+        """Return the hidden vector and the genes' logits, 0 for a patient without genes."""
         return self.encode(genes, self.input.shown(mask), mask)
 
     def encode(
@@ -70,7 +70,7 @@ class GeneBranch(nn.Module):
         shown: Bool[Tensor, "patients genes"],
         mask: Bool[Tensor, "patients genes"],
     ) -> tuple[Float[Tensor, "patients width"], Float[Tensor, "patients logits"]]:
-        """Return the same for the genes to look at (`shown`) of those measured (`mask`)."""
+        """Return the same for the genes left by dropout (`shown`) of those measured (`mask`)."""
         present = mask.any(dim=1, keepdim=True)
         vector = self.encoder(rescaled(genes, shown)) * present
         logits: Tensor = self.head(vector)
@@ -78,7 +78,7 @@ class GeneBranch(nn.Module):
 
 
 class ClinicalBranch(nn.Module):
-    """Clinical covariates to a vote of their own, which is added to the other logits."""
+    """Clinical branch: logits of the clinical covariates, added to the other logits."""
 
     def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:
         """Make the branch."""
@@ -91,18 +91,18 @@ class ClinicalBranch(nn.Module):
     def forward(
         self, values: Float[Tensor, "patients columns"], mask: Bool[Tensor, "patients columns"]
     ) -> Float[Tensor, "patients logits"]:
-        """Return the logits; exactly 0 for a patient of whom nothing was recorded."""
+        """Return logits; exactly 0 for a patient without any covariate."""
         logits: Tensor = self.head(self.encoder(values * mask))
         return logits * mask.any(dim=1, keepdim=True)
 
 
 def clinical_branch(sizes: Sizes, spec: ModelSpec) -> ClinicalBranch | None:
-    """Return the branch if there are covariates; without, no weights and no chance are drawn."""
+    """Return the branch if there are covariates, else None, without using the generator."""
     return ClinicalBranch(sizes, spec) if sizes.n_covariates else None
 
 
 def with_clinical(output: Output, branch: ClinicalBranch | None, batch: Batch) -> Output:
-    """Return the output with the clinical vote added, if there is one."""
+    """Return the output with the clinical logits added, if there is a clinical branch."""
     if branch is None or batch.covariates is None or batch.covariate_mask is None:
         return output
     vote = branch(batch.covariates, batch.covariate_mask)
@@ -115,5 +115,5 @@ def _vote_head(sizes: Sizes, spec: ModelSpec) -> Head | Silent:
 
 
 def joined(*vectors: Tensor) -> Tensor:
-    """Return the vectors of each patient end to end."""
+    """Return the vectors of each patient concatenated."""
     return torch.cat(vectors, dim=1)

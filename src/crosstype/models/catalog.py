@@ -1,7 +1,7 @@
-"""Every model by name: what it sees, what it is and where it is built.
+"""Catalogue of models: names, modalities, and the modules of their networks.
 
-No other file spells a model's name. To add a network: one file with a Network, and one card here.
-Nothing heavy is imported before a network is made, so that config and report can read the cards.
+To add a network: one file with a Network, and one card here. Networks are imported when made, so
+that config and report can read the cards without torch.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ SITE_ONLY = "site_only"
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What is known of a model before it is fitted.
+    """Description of a model.
 
     Attributes:
-        uses: the modalities that can change its prediction, where they are present.
+        uses: its modalities.
         network: module and class of its network; empty for baselines and late fusion.
-        is_baseline: whether other models are compared with it.
-        same_inputs: the baseline of the same inputs.
-        has_base_model: whether training may let the network correct a ridge base model.
-        sees_gene_sets: whether the network can make its gene tokens from named gene sets.
+        is_baseline: whether it is a baseline.
+        same_inputs: the baseline with the same inputs.
+        has_base_model: whether its network may be fitted to the residual of a ridge base model.
+        sees_gene_sets: whether its gene tokens can be made from named gene sets.
         strength: inverse of a logistic baseline's L2 penalty (scikit-learn's C).
-        note: a few words beside its name in tables.
+        note: short remark beside its name in tables.
     """
 
     uses: frozenset[Modality]
@@ -73,7 +73,7 @@ def _baseline(
     return ModelCard(uses, is_baseline=True, strength=strength, note=note)
 
 
-# C as measured to serve on cohorts of 80 to 800 patients: 0.001 on genes, 0.01 on mean features.
+# C was chosen on cohorts of 80 to 800 patients: 0.001 on genes, 0.01 on mean features.
 MODELS: Mapping[str, ModelCard] = {
     IMAGE_ONLY: ModelCard(IMAGE, "unimodal:ImageOnly", same_inputs=LOGISTIC_IMAGE),
     GENE_ONLY: ModelCard(GENES, "unimodal:GeneOnly", same_inputs=LOGISTIC_GENES),
@@ -101,10 +101,10 @@ MODELS: Mapping[str, ModelCard] = {
     LOGISTIC_CLINICAL: _baseline(CLINICAL, 1.0, "clinical covariates alone"),
     SITE_ONLY: _baseline(frozenset(), note="knows nothing but the site"),
 }
-"""In the order of every table."""
+"""All models, in the order of tables."""
 
 MODEL_NAMES = tuple(name for name, card in MODELS.items() if not card.is_baseline)
-"""What `[training] models` may name."""
+"""Allowed values of `[training] models`."""
 DEFAULT_MODELS = (IMAGE_ONLY, GENE_ONLY, CONCAT, LATE, CROSS_ATTENTION)
 BASELINE_NAMES = tuple(name for name, card in MODELS.items() if card.is_baseline)
 NETWORKS = {name: card for name, card in MODELS.items() if card.network}
@@ -115,13 +115,13 @@ ALWAYS_RUN = tuple(name for name, card in BASELINES.items() if card.uses != CLIN
 FITTED_BASELINES = tuple(name for name in ALWAYS_RUN if BASELINES[name].uses)
 """Baselines that `crosstype fit` fits."""
 UNIMODAL = (IMAGE_ONLY, GENE_ONLY)
-"""What late fusion stacks, and what fusion models are compared with."""
+"""Models that late fusion stacks, and that fusion models are compared with."""
 FUSION = (CROSS_ATTENTION, LATE, CONCAT)
-"""Fusion models, the one that stands for all first."""
+"""Fusion models, the main one first."""
 
 
 def make_network(name: str, sizes: Sizes, spec: ModelSpec) -> Network:
-    """Return a freshly initialised network; torch's global generator draws the weights."""
+    """Return a freshly initialised network; weights are drawn with torch's global generator."""
     module, _, kind = MODELS[name].network.partition(":")
     network: Network = getattr(import_module(f"crosstype.models.{module}"), kind)(sizes, spec)
     return network

@@ -1,4 +1,4 @@
-"""concat: the pooled image vector beside the gene vector, the paper's first fusion as described."""
+"""Fusion by concatenation of the pooled image vector and the gene vector (model `concat`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from crosstype.types import Modality
 
 
 class Concat(Network):
-    """Both branches' vectors end to end into one head, which corrects the genes' own vote."""
+    """Sum of the unimodal logits and of a head on both branches' concatenated vectors."""
 
     def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:
         """Make the network."""
@@ -30,7 +30,7 @@ class Concat(Network):
         self.clinical = clinical_branch(sizes, spec)
 
     def forward(self, batch: Batch) -> Output:
-        """Return logits, tile attention and each modality's own vote."""
+        """Return logits, tile attention and unimodal logits."""
         tokens, kept = self.image.tokens(batch.tiles, batch.tile_mask)
         pooled, attention = self.image.pool(tokens, kept)
         vector, gene_vote = self.genes(batch.genes, batch.gene_mask)

@@ -1,8 +1,7 @@
-"""cross_attention: tile tokens and gene tokens look at each other, in one direction or both.
+"""Attention between tile tokens and gene tokens (model `cross_attention`).
 
-Gated fusion: a gate weighs the image's vector against the genes', patient by patient.
-
-One transformer over tile tokens and gene tokens together.
+Blocks of cross-attention, in one direction or both, or of joint self-attention; fusion by unimodal
+logits and a common head, or by a gated multimodal unit.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ from crosstype.types import Modality
 class GatedFusion(nn.Module):
     """Gated multimodal unit (Arevalo et al. 2017, arXiv 1702.01992).
 
-    fused = z * tanh(map(image)) + (1 - z) * tanh(map(genes)), with z = sigmoid(map[image, genes]),
-    one share per patient and hidden value. Where a modality is absent the other's share is exactly
-    1; where both are absent the fused vector is 0.
+    fused = z * tanh(linear(image)) + (1 - z) * tanh(linear(genes)), with z = sigmoid(linear(image,
+    genes)) per patient and hidden unit. Where a modality is absent the other's weight is exactly 1;
+    where both are absent the fused vector is 0.
     """
 
     def __init__(self, width: int) -> None:
@@ -65,7 +64,7 @@ class GatedFusion(nn.Module):
         has_image: Bool[Tensor, "patients 1"],
         has_genes: Bool[Tensor, "patients 1"],
     ) -> tuple[Float[Tensor, "patients width"], Float[Tensor, "patients width"]]:
-        """Return the image's and the genes' share of each hidden value, from both end to end."""
+        """Return the image's and the genes' gate weights, from both vectors concatenated."""
         share = torch.sigmoid(self.share(both))
         image_share = torch.where(has_genes, share, 1.0) * has_image
         gene_share = torch.where(has_image, 1 - share, 1.0) * has_genes
@@ -77,25 +76,23 @@ TileTokens = Float[Tensor, "patients tiles width"]
 
 
 class TokenTypes(nn.Module):
-    """A learned vector per modality, added to its tokens so that a transformer knows them apart."""
+    """Token type embedding: a learned vector per modality, added to its tokens."""
 
     def __init__(self, width: int) -> None:
-        """Make the vectors."""
+        """Make the embeddings."""
         super().__init__()
         self.genes = nn.Parameter(torch.randn(width) * 0.1)
         self.tiles = nn.Parameter(torch.randn(width) * 0.1)
 
     def forward(self, genes: GeneTokens, tiles: TileTokens) -> tuple[GeneTokens, TileTokens]:
-        """Return gene tokens and tile tokens with their modality's vector added."""
+        """Return gene tokens and tile tokens with their type embedding added."""
         return genes + self.genes, tiles + self.tiles
 
 
 class JointAttention(nn.Module):
-    """Multi-head self-attention over the tokens of both modalities; the gene tokens stand first.
+    """Multi-head self-attention over the tokens of both modalities, gene tokens first.
 
-    Every token sees every real token, tiles see tiles too. The weights of all pairs are never held
-    at once (`scaled_dot_product_attention`), so memory grows with the tiles and not with their
-    square; time grows with the square.
+    With `scaled_dot_product_attention`, memory is linear in the number of tiles; time is quadratic.
     """
 
     def __init__(self, width: int, n_heads: int) -> None:
@@ -111,11 +108,10 @@ class JointAttention(nn.Module):
         gene_mask: Bool[Tensor, "patients tokens"],
         tile_mask: Bool[Tensor, "patients tiles"],
     ) -> tuple[Float[Tensor, "patients items width"], Float[Tensor, "patients tokens tiles"]]:
-        """Return what each token gathered, and where each gene token looked among the tiles.
+        """Return the output per token, and each gene token's attention over tiles.
 
-        The attention returned is not all that a gene token attends to: it attends to gene tokens as
-        well. It is each head's attention to the tiles divided by its sum over the tiles, then the
-        mean over heads. How much of a gene token's attention falls on tiles at all it does not say.
+        The attention is renormalised: each head's attention to tiles divided by its sum over tiles,
+        then the mean over heads. Attention to gene tokens is left out.
         """
         n, n_items, width = tokens.shape
         size = (n, n_items, self.n_heads, self.head_width)
@@ -124,23 +120,23 @@ class JointAttention(nn.Module):
             for part in self.query_key_value(tokens).chunk(3, dim=-1)
         )
         mask = torch.cat([gene_mask, tile_mask], dim=1)
-        # A softmax over nothing is no number: a patient without any token sees all and keeps none.
+        # A softmax over no item is NaN: a patient without tokens gets no mask and an output of 0.
         some = mask.any(dim=1)[:, None, None]
-        seen = (mask | ~some[:, 0])[:, None, None, :]
-        gathered = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+        allowed = (mask | ~some[:, 0])[:, None, None, :]
+        gathered = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
         gathered = gathered.transpose(1, 2).reshape(n, n_items, width) * some
         n_genes = gene_mask.shape[1]
-        looks = query[:, :, :n_genes] @ key[:, :, n_genes:].transpose(2, 3) / self.head_width**0.5
+        weights = query[:, :, :n_genes] @ key[:, :, n_genes:].transpose(2, 3) / self.head_width**0.5
         # Dividing by the sum over tiles is the softmax over tiles alone, without underflow.
-        attention = masked_softmax(looks, tile_mask[:, None, None, :]).mean(dim=1)
+        attention = masked_softmax(weights, tile_mask[:, None, None, :]).mean(dim=1)
         return self.out(gathered), attention
 
 
 class TransformerBlock(nn.Module):
-    """One round: self-attention over all tokens, then a feed-forward layer; pre-norm, residual.
+    """Pre-norm transformer block: self-attention over all tokens, then a feed-forward layer.
 
-    After Vaswani et al. 2017, with the norms first as in Xiong et al. 2020 (arXiv 2002.04745).
-    Tiles have no position: their order changes nothing.
+    After Vaswani et al. 2017, with pre-norm as in Xiong et al. 2020 (arXiv 2002.04745). Without
+    position embeddings, since tiles are a set.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -164,7 +160,7 @@ class TransformerBlock(nn.Module):
         tiles: TileTokens,
         tile_mask: Bool[Tensor, "patients tiles"],
     ) -> tuple[GeneTokens, TileTokens, Float[Tensor, "patients tokens tiles"]]:
-        """Return new gene tokens, new tile tokens, and where each gene token looked among tiles."""
+        """Return new gene tokens, new tile tokens, and each gene token's attention over tiles."""
         tokens = torch.cat([genes, tiles], dim=1)
         gathered, attention = self.attention(self.norm(tokens), gene_mask, tile_mask)
         tokens = tokens + self.dropout(gathered)
@@ -174,9 +170,9 @@ class TransformerBlock(nn.Module):
 
 
 class CrossBlock(nn.Module):
-    """One round: gene tokens gather from tiles, tiles gather from gene tokens; residual.
+    """Residual cross-attention block: gene tokens attend to tiles, and tiles to gene tokens.
 
-    With one `direction` only the named side gathers and the other stays as it was.
+    With one `direction` only one side attends, and the other's tokens are unchanged.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -201,33 +197,31 @@ class CrossBlock(nn.Module):
         Float[Tensor, "patients tiles width"],
         Float[Tensor, "patients tokens tiles"] | None,
     ]:
-        """Return new gene tokens, new tile tokens, and where each gene token looked, if it did."""
-        gene_view, tile_view = self.gene_norm(genes), self.tile_norm(tiles)
+        """Return new gene tokens, new tile tokens, and gene tokens' attention over tiles if any."""
+        gene_norm, tile_norm = self.gene_norm(genes), self.tile_norm(tiles)
         attention = None
         if self.genes_from_tiles is not None:
-            from_tiles, attention = self.genes_from_tiles(gene_view, tile_view, tile_mask)
+            from_tiles, attention = self.genes_from_tiles(gene_norm, tile_norm, tile_mask)
             genes = genes + from_tiles
         if self.tiles_from_genes is not None:
-            from_genes, _ = self.tiles_from_genes(tile_view, gene_view, gene_mask)
+            from_genes, _ = self.tiles_from_genes(tile_norm, gene_norm, gene_mask)
             tiles = tiles + from_genes
         return genes, tiles, attention
 
 
 class CrossAttention(Network):
-    """Multi-head attention between tiles and gene tokens.
+    """Fusion by multi-head attention between tiles and gene tokens.
 
-    Without gene sets each gene token is a learned program: a non-linear summary of the genes
-    through a narrow layer (a direct map from 20,000 genes to many tokens would cost more than all
-    the rest). With gene sets each token is made from one set's genes only, in the order of the
-    sets; learned programs over the genes in no set may follow them. The fused vector corrects the
-    sum of both modalities' own votes, so that a modality without a message costs nothing; with
-    `fusion = "gated"` neither votes, and a gate weighs one modality's vector against the other's.
-    Clinical covariates, where there are some, vote under both.
+    Without gene sets the gene tokens are learned: linear maps of the gene branch's hidden vector.
+    With gene sets each token is computed from the genes of one set, in the order of the sets;
+    learned tokens of the genes in no set may follow. The logits are the sum of both unimodal logits
+    and of a head on both vectors; with `fusion = "gated"` those of a head on a gated multimodal
+    unit. Logits of clinical covariates, if any, are added in both cases.
 
     Raises:
-        ValueError: for fewer than two gene tokens: a softmax over one key is always 1, and the
-            network could not see the image (the fault of the published code); for a direction in a
-            transformer, where all tokens see each other.
+        ValueError: for fewer than two gene tokens, since a softmax over one key is always 1 and the
+            output would not depend on the image (the fault of the published code); for a direction
+            in transformer blocks, where all tokens attend to each other.
     """
 
     def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:
@@ -250,7 +244,7 @@ class CrossAttention(Network):
         else:
             self.sets = GeneSetTokens(membership, spec)
             self.outside = OutsidePrograms(membership, spec) if n_outside else None
-        self.types, self.blocks = _rounds(spec)
+        self.types, self.blocks = _make_blocks(spec)
         self.gate = None if votes else GatedFusion(spec.width)
         if votes:
             self.mix = nn.Sequential(nn.Linear(2 * spec.width, spec.width), nn.GELU())
@@ -258,11 +252,11 @@ class CrossAttention(Network):
         self.clinical = clinical_branch(sizes, spec)
 
     def forward(self, batch: Batch) -> Output:
-        """Return logits, tile attention, attention per gene token and votes, if any."""
+        """Return logits, tile attention, attention per gene token and unimodal logits, if any."""
         return with_clinical(self._fused(batch), self.clinical, batch)
 
     def _fused(self, batch: Batch) -> Output:
-        """Return what image and genes say."""
+        """Return the output of image and genes."""
         tiles, kept = self.image.tokens(batch.tiles, batch.tile_mask)
         shown = self.genes.input.shown(batch.gene_mask)
         vector, gene_vote = self.genes.encode(batch.genes, shown, batch.gene_mask)
@@ -294,7 +288,7 @@ class CrossAttention(Network):
         vector: Float[Tensor, "patients width"],
         shown: Bool[Tensor, "patients genes"],
     ) -> tuple[Float[Tensor, "patients tokens width"], Bool[Tensor, "patients tokens"]]:
-        """Return the gene tokens, and which of them rest on any gene."""
+        """Return the gene tokens and their mask: whether any of their genes was measured."""
         if self.sizes.membership is None:
             learned = self.programs(vector).view(len(vector), *self.program_names.shape)
             learned = learned + self.program_names
@@ -302,13 +296,13 @@ class CrossAttention(Network):
             return learned, present.expand(learned.shape[:2])
         tokens, measured = self.sets(batch.genes, shown)
         if self.outside is not None:
-            more, there = self.outside(batch.genes, shown)
-            tokens, measured = torch.cat([tokens, more], 1), torch.cat([measured, there], 1)
+            others, mask = self.outside(batch.genes, shown)
+            tokens, measured = torch.cat([tokens, others], 1), torch.cat([measured, mask], 1)
         return tokens, measured
 
 
-def _rounds(spec: ModelSpec) -> tuple[TokenTypes | None, nn.ModuleList]:
-    """Return what tells the modalities apart, if the rounds do not, and the rounds."""
+def _make_blocks(spec: ModelSpec) -> tuple[TokenTypes | None, nn.ModuleList]:
+    """Return the token type embedding, if the blocks need one, and the blocks."""
     if spec.block == "cross":
         return None, nn.ModuleList(CrossBlock(spec) for _ in range(spec.n_blocks))
     if spec.direction != "both":

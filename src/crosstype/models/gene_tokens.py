@@ -1,4 +1,4 @@
-"""Gene tokens from named gene sets: each token sees the genes of one set and no other."""
+"""Gene tokens from named gene sets: each token is computed from the genes of one set."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from crosstype.models.layers import rescaled
 from crosstype.models.spec import ModelSpec
 
 N_HIDDEN = 8
-"""Hidden values of one set's map. A dense map from 20,000 genes to 50 tokens of width 64 would have
-64 million weights; 50 sets of 150 genes through 8 hidden values have 89,000."""
+"""Hidden units per gene set. A dense layer from 20,000 genes to 50 tokens of width 64 would have 64
+million weights; 50 sets of 150 genes through 8 hidden units have 89,000."""
 
 
 class GeneSetTokens(nn.Module):
-    """Genes to one token per gene set: a small map of its own for each set.
+    """One token per gene set: a two-layer perceptron on the genes of each set.
 
-    A set's token is name + map(GELU(map(genes of the set))). Genes that were not measured count as
-    the training mean, and the others are rescaled, set by set; a set of which no gene was measured
-    is masked.
+    A set's token is embedding + linear(GELU(linear(genes of the set))). Unmeasured genes are set to
+    the training mean and the others rescaled within each set; a set without any measured gene is
+    masked.
     """
 
     places: Int[Tensor, "sets longest"]
     inside: Bool[Tensor, "sets longest"]
 
     def __init__(self, membership: Bool[Tensor, "sets genes"], spec: ModelSpec) -> None:
-        """Make the maps.
+        """Make the layers.
 
         Args:
-            membership: which gene is in which set.
+            membership: sets x genes.
             spec: width and dropout.
 
         Raises:
@@ -40,9 +40,9 @@ class GeneSetTokens(nn.Module):
         if len(sizes) and int(sizes.min()) == 0:
             raise ValueError("a gene set without genes makes no token")
         n_sets, longest = len(sizes), int(sizes.max()) if len(sizes) else 0
-        # Members first, in the genes' order; the rest of a row is padding.
+        # Genes of the set first, in the genes' order; the rest of a row is padding.
         places = torch.argsort((~membership).to(torch.int8), dim=1, stable=True)[:, :longest]
-        # Membership is kept once for all networks of a checkpoint, so it is no state of this one.
+        # Checkpoints store membership once for all networks, so these buffers are not persistent.
         self.register_buffer("places", places, persistent=False)
         self.register_buffer("inside", membership.gather(1, places), persistent=False)
         bound = sizes.clamp(min=1).to(torch.float32).rsqrt()[:, None, None]
@@ -57,13 +57,13 @@ class GeneSetTokens(nn.Module):
     def forward(
         self, genes: Float[Tensor, "patients genes"], shown: Bool[Tensor, "patients genes"]
     ) -> tuple[Float[Tensor, "patients sets width"], Bool[Tensor, "patients sets"]]:
-        """Return one token per set, and which of them rest on any gene."""
+        """Return one token per set, and the mask of sets with a measured gene."""
         size = (len(genes), *self.places.shape)
         flat = self.places.reshape(-1)
         values = genes.index_select(1, flat).view(size)
         seen = shown.index_select(1, flat).view(size) & self.inside
         measured = seen.any(dim=2)
-        # The padding of a row is no gene that was missed: only the set's own genes are counted.
+        # Padding is not counted as missing genes.
         padding = (self.places.shape[1] / self.inside.sum(dim=1).to(genes.dtype)).rsqrt()
         values = rescaled(values, seen) * padding[:, None]
         # One small matrix product per set: sets x patients x genes of the set.
@@ -74,17 +74,17 @@ class GeneSetTokens(nn.Module):
 
 
 def n_outside_tokens(membership: Bool[Tensor, "sets genes"], spec: ModelSpec) -> int:
-    """Return how many learned programs stand beside the sets: none if every gene is in a set."""
+    """Return the number of learned tokens of genes in no set; 0 if every gene is in a set."""
     return 0 if bool(membership.any(dim=0).all()) else spec.n_outside_tokens
 
 
 class OutsidePrograms(nn.Module):
-    """Learned programs over the genes that stand in no set."""
+    """Learned gene tokens of the genes that are in no set."""
 
     outside: Int[Tensor, " outside"]
 
     def __init__(self, membership: Bool[Tensor, "sets genes"], spec: ModelSpec) -> None:
-        """Make the layers; at least one gene stands in no set."""
+        """Make the layers; at least one gene must be in no set."""
         super().__init__()
         outside = torch.nonzero(~membership.any(dim=0)).view(-1)
         self.register_buffer("outside", outside, persistent=False)
@@ -97,7 +97,7 @@ class OutsidePrograms(nn.Module):
     def forward(
         self, genes: Float[Tensor, "patients genes"], shown: Bool[Tensor, "patients genes"]
     ) -> tuple[Float[Tensor, "patients tokens width"], Bool[Tensor, "patients tokens"]]:
-        """Return the programs' tokens, and which of them rest on any gene."""
+        """Return the tokens, and their mask: whether any of the genes was measured."""
         seen = shown.index_select(1, self.outside)
         vector = self.encoder(rescaled(genes.index_select(1, self.outside), seen))
         tokens = self.programs(vector).view(len(genes), *self.names.shape) + self.names

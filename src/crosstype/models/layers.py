@@ -1,4 +1,4 @@
-"""Building blocks that more than one network uses. All respect masks."""
+"""Layers that several networks share. All apply masks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 def masked_softmax(
     weights: Float[Tensor, "*batch items"], mask: Bool[Tensor, "*#batch items"]
 ) -> Float[Tensor, "*batch items"]:
-    """Return a softmax over the items that the mask keeps; 0 elsewhere, all 0 if it keeps none."""
+    """Return the softmax over unmasked items; 0 for masked ones, all 0 if all are masked."""
     lowest = torch.finfo(weights.dtype).min
     kept = torch.softmax(weights.masked_fill(~mask, lowest), dim=-1)
     return kept * mask
@@ -19,20 +19,20 @@ def masked_softmax(
 def masked_mean(
     items: Float[Tensor, "patients items width"], mask: Bool[Tensor, "patients items"]
 ) -> Float[Tensor, "patients width"]:
-    """Return the mean over the items that the mask keeps; 0 if it keeps none."""
+    """Return the mean over unmasked items; 0 if all are masked."""
     weights = mask.to(items.dtype)
     weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=1.0)
     return torch.bmm(weights.unsqueeze(1), items).squeeze(1)
 
 
 def hide(mask: Bool[Tensor, "patients items"], share: float) -> Bool[Tensor, "patients items"]:
-    """Return the mask with a random share of its items hidden; a patient keeps at least one.
+    """Return the mask with a random share of its items dropped; a patient keeps at least one.
 
-    One draw among the kept items is never hidden, so that hiding cannot make a modality absent.
+    So dropout never removes a modality entirely.
     """
     draws = torch.rand(mask.shape).masked_fill(~mask, -1.0)
-    spared = draws >= draws.amax(dim=1, keepdim=True)
-    return mask & ((draws >= share) | spared)
+    highest = draws >= draws.amax(dim=1, keepdim=True)
+    return mask & ((draws >= share) | highest)
 
 
 class GatedAttentionPool(nn.Module):
@@ -55,17 +55,17 @@ class GatedAttentionPool(nn.Module):
 
 
 def head_width(width: int, n_heads: int) -> int:
-    """Return the width of each of so many heads; raises ValueError if they do not divide it."""
+    """Return the width of one head; raises ValueError if `n_heads` does not divide `width`."""
     if width % n_heads:
         raise ValueError(f"width {width} is not a multiple of n_heads {n_heads}")
     return width // n_heads
 
 
 class MultiHeadAttention(nn.Module):
-    """Multi-head attention from queries to keys (Vaswani et al. 2017) that gives its weights."""
+    """Multi-head attention from queries to keys (Vaswani et al. 2017), with its weights."""
 
     def __init__(self, width: int, n_heads: int, each: int | None = None) -> None:
-        """Make the layer; each head has `each` numbers, or its part of `width`, a multiple."""
+        """Make the layer; each head has width `each`, or `width / n_heads`."""
         super().__init__()
         self.n_heads = n_heads
         self.head_width = head_width(width, n_heads) if each is None else each
@@ -80,7 +80,7 @@ class MultiHeadAttention(nn.Module):
         keys: Float[Tensor, "patients keys width"],
         key_mask: Bool[Tensor, "patients keys"],
     ) -> tuple[Float[Tensor, "patients queries width"], Float[Tensor, "patients queries keys"]]:
-        """Return what each query gathered (exactly 0 where no key is real), and mean weights."""
+        """Return the output per query (exactly 0 without unmasked keys), and mean weights."""
         n, n_queries, _ = queries.shape
         size = (n, -1, self.n_heads, self.head_width)
         query = self.query(queries).view(size).transpose(1, 2)
@@ -94,7 +94,7 @@ class MultiHeadAttention(nn.Module):
 
 
 class TileProjection(nn.Module):
-    """Tile features to tokens; hides a share of the tiles while training."""
+    """Linear projection of tile features to tokens, with tile dropout in training."""
 
     def __init__(self, n_features: int, width: int, dropout: float, tile_dropout: float) -> None:
         """Make the layer."""
@@ -107,14 +107,14 @@ class TileProjection(nn.Module):
     def forward(
         self, tiles: Float[Tensor, "patients tiles features"], mask: Bool[Tensor, "patients tiles"]
     ) -> tuple[Float[Tensor, "patients tiles width"], Bool[Tensor, "patients tiles"]]:
-        """Return the tokens and which of them to look at."""
+        """Return the tokens and their mask."""
         if self.training and self.tile_dropout > 0:
             mask = hide(mask, self.tile_dropout)
         return self.project(tiles), mask
 
 
 class MaskedGenes(nn.Module):
-    """Masked expression, rescaled by the share that is left; hides genes while training."""
+    """Masked expression, rescaled by the share of unmasked genes; gene dropout in training."""
 
     def __init__(self, gene_dropout: float) -> None:
         """Make the layer."""
@@ -126,26 +126,26 @@ class MaskedGenes(nn.Module):
     ) -> Float[Tensor, "patients genes"]:
         """Return the expression with unmeasured genes at 0 (the training mean), rescaled.
 
-        The rescaling by sqrt(genes / measured genes) keeps the spread of a weighted sum of genes.
+        Rescaling by sqrt(genes / measured genes) preserves the variance of weighted sums of genes.
         """
         return rescaled(genes, self.shown(mask))
 
     def shown(self, mask: Bool[Tensor, "patients genes"]) -> Bool[Tensor, "patients genes"]:
-        """Return which genes to look at; while training a share of the measured ones is hidden."""
+        """Return the mask of measured genes, with gene dropout in training."""
         return hide(mask, self.gene_dropout) if self.training and self.gene_dropout > 0 else mask
 
 
 def rescaled(
     genes: Float[Tensor, "*batch genes"], mask: Bool[Tensor, "*batch genes"]
 ) -> Float[Tensor, "*batch genes"]:
-    """Return the genes with those under the mask at 0, times sqrt(genes / genes that are left)."""
+    """Return masked genes as 0 and the others times sqrt(genes / unmasked genes)."""
     kept = mask.to(genes.dtype)
-    left = kept.mean(dim=-1, keepdim=True).clamp(min=1.0 / genes.shape[-1])
-    return genes * kept * left.rsqrt()
+    share = kept.mean(dim=-1, keepdim=True).clamp(min=1.0 / genes.shape[-1])
+    return genes * kept * share.rsqrt()
 
 
 class Head(nn.Module):
-    """A vector to logits; starts at exactly 0, so that training begins from what is known."""
+    """Linear head from a vector to logits, initialised to exactly 0."""
 
     def __init__(self, width: int, n_logits: int, dropout: float) -> None:
         """Make the layer."""
@@ -162,7 +162,7 @@ class Head(nn.Module):
 
 
 class Silent(nn.Module):
-    """In place of a head where nobody votes: logits of 0, and no weights."""
+    """Head without weights whose logits are 0, for branches without a vote."""
 
     def __init__(self, n_logits: int) -> None:
         """Make the layer."""

@@ -1,4 +1,4 @@
-"""What every network takes and gives; torch only, no tables and no files."""
+"""Interface of the networks: batch, output, sizes. Torch only, no tables and no files."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from crosstype.types import Modality
 
 @dataclass(frozen=True)
 class Batch:
-    """Some patients, padded to the longest bag.
+    """Batch of patients, padded to the longest bag.
 
-    An absent modality is a mask that is False throughout, never zeros that pretend to be data.
+    An absent modality has a mask of False throughout; zeros are data.
 
     Attributes:
         tiles: standardised tile features, patients x tiles x features.
-        tile_mask: True where a tile is real, False on padding.
+        tile_mask: True for tiles, False for padding.
         genes: standardised expression, patients x genes.
         gene_mask: True where the gene was measured.
-        covariates: standardised clinical covariates and indicators of missing ones, patients x
-            columns; None: there are none.
+        covariates: standardised clinical covariates and missing indicators, patients x columns;
+            None: none.
         covariate_mask: True where the covariate was recorded; False throughout, indicators
-            included, for a patient of whom none was.
+            included, for a patient without any.
     """
 
     tiles: Float[Tensor, "patients tiles features"]
@@ -39,15 +39,15 @@ class Batch:
 
 @dataclass(frozen=True)
 class Output:
-    """What a network says about each patient.
+    """Output of a network.
 
     Attributes:
         logits: one per patient for two classes (higher means the positive, second class),
             else one per class.
-        tile_attention: patients x tiles; sums to 1 over a patient's real tiles, 0 on padding.
+        tile_attention: patients x tiles; sums to 1 over a patient's tiles, 0 on padding.
         gene_attention: patients x gene tokens x tiles; the same for each gene token, in the last
-            round. None where gene tokens do not look at tiles.
-        votes: logits that each modality gives by itself, for networks that form them.
+            block. None where gene tokens do not attend to tiles.
+        votes: unimodal logits, for networks that have them.
     """
 
     logits: Float[Tensor, "patients logits"]
@@ -58,15 +58,15 @@ class Output:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes that the data dictate.
+    """Sizes of a network that follow from the data.
 
     Attributes:
-        n_features: width of a tile's feature vector.
+        n_features: number of features of a tile.
         n_genes: number of genes after preprocessing.
         n_classes: number of classes, at least 2.
-        membership: which gene is in which gene set, for networks with `sees_gene_sets`; None:
-            gene tokens are learned programs.
-        n_covariates: number of clinical columns; 0: there are none, and no weights for them.
+        membership: gene sets x genes, for networks with `sees_gene_sets`; None: learned gene
+            tokens.
+        n_covariates: number of clinical columns; 0: no clinical branch.
     """
 
     n_features: int
@@ -85,17 +85,14 @@ class Network(nn.Module, ABC):
     """A fusion model.
 
     Attributes:
-        uses: the modalities that can change its output, where they are there.
-        has_base_model: whether training may let it correct a fitted line instead of starting from
-            nothing; the published models have no line.
-        sees_gene_sets: whether it can make its gene tokens from named gene sets.
+        sizes: that follow from the data.
     """
 
     def __init__(self, sizes: Sizes) -> None:
-        """Remember the sizes that the data dictated."""
+        """Store the sizes."""
         super().__init__()
         self.sizes = sizes
 
     @abstractmethod
     def forward(self, batch: Batch) -> Output:
-        """Return logits (and attention, where there is any) for each patient of the batch."""
+        """Return logits, and attention if any, for each patient of the batch."""

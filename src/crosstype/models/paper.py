@@ -1,7 +1,7 @@
-"""The published models as their public code really was, and with that one fault mended.
+"""The published models as in their public code, and with its fault mended.
 
-Source: A. Honarmandi Shandiz, arXiv 2503.02849, and its public notebook. They are kept so that
-anyone can show, with one command, what the published figures rest on.
+Source: A. Honarmandi Shandiz, arXiv 2503.02849, and its public notebook. They reproduce the
+published results.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WIDTH = 512
 KERNEL = 3
 N_HEADS = 8
 KEY_SIZE = 512
-"""Of each head: the notebook's `key_dim`, which Keras does not divide among the heads."""
+"""Width of each head: the notebook's `key_dim`, which Keras does not divide by the heads."""
 DROPOUT = 0.5
 N_TOKENS = 8
 """Gene tokens of the mended cross-attention."""
@@ -50,57 +50,57 @@ class PaperHead(nn.Module):
 
 
 class PaperNetwork(Network):
-    """What both published models share: a gene layer and a head."""
+    """Layers of both published models: genes, tiles and head."""
 
     n_inputs: ClassVar[int] = WIDTH
     kernel: ClassVar[int] = KERNEL
 
     def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:  # noqa: ARG002  sizes are published
-        """Make the network; its sizes are the published ones, whatever `spec` says."""
+        """Make the network with the published sizes; `spec` is not used."""
         super().__init__(sizes)
         self.genes = nn.Sequential(nn.Linear(sizes.n_genes, WIDTH), nn.ReLU())
         self.tiles = nn.Conv1d(sizes.n_features, WIDTH, self.kernel, padding=self.kernel // 2)
         self.head = PaperHead(self.n_inputs, sizes.n_logits)
 
     def gene_vector(self, batch: Batch) -> Float[Tensor, "patients width"]:
-        """Return the genes through one dense layer."""
+        """Return the gene vector: one dense layer."""
         vector: Tensor = self.genes(batch.genes * batch.gene_mask)
         return vector
 
     def image_vector(self, batch: Batch) -> Float[Tensor, "patients width"]:
-        """Return the compact image vector: convolution over tiles, then their mean."""
+        """Return the image vector: convolution over tiles, then their mean."""
         tiles = batch.tiles * batch.tile_mask.unsqueeze(-1)
-        around = self.kernel // 2
+        padding = self.kernel // 2
         # The convolution as one matrix product over each tile and its neighbours: its gradient is
         # a product too, in half the time of torch's.
-        beside = nn.functional.pad(tiles, (0, 0, around, around))
-        beside = beside.unfold(1, self.kernel, 1).flatten(2)
-        convolved = nn.functional.linear(beside, self.tiles.weight.flatten(1), self.tiles.bias)
+        windows = nn.functional.pad(tiles, (0, 0, padding, padding))
+        windows = windows.unfold(1, self.kernel, 1).flatten(2)
+        convolved = nn.functional.linear(windows, self.tiles.weight.flatten(1), self.tiles.bias)
         return masked_mean(torch.relu(convolved), batch.tile_mask)
 
 
 class PaperConcat(PaperNetwork):
-    """The published concatenation: the joined tensor is overwritten by the gene branch.
+    """The published concatenation: the concatenated tensor is overwritten by the gene branch.
 
-    The image is therefore dropped before the head: replacing it changes nothing.
+    So the logits do not depend on the image.
     """
 
     def forward(self, batch: Batch) -> Output:
-        """Return logits that depend on the genes alone."""
+        """Return logits, which depend on the genes alone."""
         return Output(self.head(self.gene_vector(batch)))
 
 
 class MendedConcat(PaperNetwork):
-    """The published concatenation as it was meant: the head sees both vectors.
+    """The published concatenation as described: the head takes both vectors.
 
-    Tiles stand in no order, so each is looked at by itself and not with its neighbours.
+    Tiles have no order, so the convolution has a kernel of 1.
     """
 
     n_inputs: ClassVar[int] = 2 * WIDTH
     kernel: ClassVar[int] = 1
 
     def forward(self, batch: Batch) -> Output:
-        """Return logits from the image's vector and the genes', side by side."""
+        """Return logits of the concatenated image and gene vectors."""
         both = torch.cat([self.image_vector(batch), self.gene_vector(batch)], dim=1)
         return Output(self.head(both))
 
@@ -108,7 +108,7 @@ class MendedConcat(PaperNetwork):
 class PaperCrossAttention(PaperNetwork):
     """The published cross-attention: one gene token is the only key and value.
 
-    A softmax over one key is always 1, so the output is the same whatever the image.
+    A softmax over one key is always 1, so the output does not depend on the image.
     """
 
     def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:
@@ -117,7 +117,8 @@ class PaperCrossAttention(PaperNetwork):
         self.attention = MultiHeadAttention(WIDTH, N_HEADS, KEY_SIZE)
 
     def forward(self, batch: Batch) -> Output:
-        """Return logits; the image is asked, and cannot answer."""
+        """Return logits, which depend on the genes alone."""
+        # The image is the query of an attention over one key.
         key = self.gene_vector(batch).unsqueeze(1)
         query = self.image_vector(batch).unsqueeze(1)
         key_mask = torch.ones(key.shape[:2], dtype=torch.bool)
@@ -126,10 +127,10 @@ class PaperCrossAttention(PaperNetwork):
 
 
 class MendedCrossAttention(PaperCrossAttention):
-    """The published cross-attention over several gene tokens, so that the image has a choice.
+    """The published cross-attention over several gene tokens, so that the image has an effect.
 
-    The gene vector is cut into tokens of equal length, each with a map of its own. Tiles stand in
-    no order, so each is looked at by itself.
+    The gene vector is split into chunks of equal length, each with its own linear layer. Tiles have
+    no order, so the convolution has a kernel of 1.
     """
 
     kernel: ClassVar[int] = 1
@@ -140,7 +141,7 @@ class MendedCrossAttention(PaperCrossAttention):
         self.tokens = nn.ModuleList(nn.Linear(WIDTH // N_TOKENS, WIDTH) for _ in range(N_TOKENS))
 
     def forward(self, batch: Batch) -> Output:
-        """Return logits of what the image gathered from the gene tokens."""
+        """Return logits of the image's attention over gene tokens."""
         pieces = self.gene_vector(batch).chunk(N_TOKENS, dim=1)
         pairs = zip(self.tokens, pieces, strict=True)
         keys = torch.stack([token(piece) for token, piece in pairs], dim=1)

@@ -1,7 +1,4 @@
-"""image_only: gated attention pooling over tiles; the genes are never looked at.
-
-gene_only: a small fully connected encoder over the genes; no image.
-"""
+"""Unimodal networks: attention pooling over tiles (image_only), dense layers on genes."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from crosstype.models.spec import ModelSpec
 
 
 class ImageOnly(Network):
-    """Attention-based multiple-instance learning over a patient's tiles."""
+    """Attention-based multiple-instance learning on a patient's tiles."""
 
     def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:
         """Make the network."""
@@ -26,7 +23,7 @@ class ImageOnly(Network):
 
 
 class GeneOnly(Network):
-    """The paper's fully connected gene encoder."""
+    """Fully connected network on expression."""
 
     def __init__(self, sizes: Sizes, spec: ModelSpec) -> None:
         """Make the network."""

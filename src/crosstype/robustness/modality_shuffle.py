@@ -1,4 +1,4 @@
-"""Test patients with a modality disturbed, to see what each model makes of it."""
+"""Modality shuffling: test patients with a modality permuted, removed or partly lost."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from crosstype.robustness.perturbations import without_share
 from crosstype.training.patients import Patients
 
 LOST = 0.98
-"""Share of the genes that is lost where the use of images under failing RNA is looked at."""
+"""Share of genes removed in the conditions that measure use of the image with poor expression."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """Test patients disturbed in one way.
+    """Test patients under one condition.
 
     Attributes:
-        condition: what was done, beginning with the modality; `image_shuffled_genes_lost` is to be
-            compared with `genes_lost` of the same draw, all others with undisturbed patients.
-        level: how much of it, 0 to 1.
-        draw: which of several draws.
-        patients: the disturbed patients.
+        condition: its name; the reference of `image_shuffled_genes_lost` is `genes_lost` of the
+            same draw, that of all others is the unchanged test set.
+        level: its strength, 0 to 1.
+        draw: number of the random draw.
+        patients: the changed test patients.
     """
 
     condition: str
@@ -35,12 +35,12 @@ class Condition:
 def shuffled_conditions(
     test: Patients, n_draws: int, seed: tuple[int, int, int]
 ) -> Iterator[Condition]:
-    """Return test patients with a modality shuffled between them, absent, or shuffled under loss.
+    """Yield test patients with a modality shuffled among them, absent, or shuffled under gene loss.
 
     Args:
         test: the test patients of a fold.
-        n_draws: how often each modality is shuffled; 0: nothing is disturbed.
-        seed: the run's seed, repeat and fold; the model plays no part.
+        n_draws: random draws of each shuffling; 0: no condition.
+        seed: the run's seed, repeat and fold; the same for all models.
     """
     shuffles = {
         "image_shuffled": (0, test.shuffled_images),
@@ -64,8 +64,8 @@ def shuffled_conditions(
 
 
 def derangement(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Return a random order in which nobody keeps his place (for n of 2 or more)."""
-    circle = rng.permutation(n)
+    """Return a random permutation without fixed points (for n of 2 or more): a cycle."""
+    cycle = rng.permutation(n)
     order = np.empty(n, dtype=np.int64)
-    order[circle] = np.roll(circle, 1)
+    order[cycle] = np.roll(cycle, 1)
     return order

@@ -1,9 +1,8 @@
-"""What a loss of expression is told: which one it is, and what training patients and tables say.
+"""Perturbations of test patients' expression: missing genes, noise, normal tissue, other assays.
 
-One function per way to lose expression: test patients in, the same patients with less out.
-
-What is lost depends on the seed, the loss and what `Known` holds of training patients and tables;
-never on the model, on labels of test patients, or on anyone else among them.
+One function per perturbation, from test patients to perturbed test patients. A result depends on
+the seed, the perturbation, the training patients and the tables; never on the model, on labels of
+test patients or on other test patients.
 """
 
 from __future__ import annotations
@@ -32,21 +31,21 @@ ORDER = (
     "other_assay",
     "other_assay_scaled",
 )
-"""Every pattern of loss; its place is part of the seed of its draws."""
+"""All perturbations; the index is part of the seed of the draws."""
 OTHER = "other_expression.npz"
-"""The other assay's table in OUT."""
+"""File of the other assay's expression in OUT."""
 LEAST_NAMED = 5
-"""With fewer genes of a named list than this, a table is said not to have it."""
+"""With fewer genes of a gene list than this, a table counts as without the list."""
 
 
 @dataclass(frozen=True)
 class Perturbation:
-    """One way to lose expression.
+    """One perturbation of expression.
 
     Attributes:
         pattern: one of ORDER.
-        level: how much is lost; see `losses.PATTERNS`.
-        draw: which of several draws.
+        level: its strength; see `study.PATTERNS`.
+        draw: number of the random draw.
     """
 
     pattern: str
@@ -55,22 +54,21 @@ class Perturbation:
 
     @property
     def place(self) -> tuple[int, int, int]:
-        """Return what tells this loss's chance from that of every other."""
+        """Return the part of the seed that is unique to this perturbation."""
         return (ORDER.index(self.pattern), round(self.level * 1000), self.draw)
 
 
 @dataclass(frozen=True)
 class PerturbationTables:
-    """Tables that a loss may draw on; none of them holds a patient of the cohort.
-
-    The one exception is `other`, which holds the same patients, measured by another assay.
+    """Expression tables that perturbations use.
 
     Attributes:
         genes: names of the cohort's genes.
         unit: unit of the cohort's expression.
-        normal_like: normal-like samples, same genes and unit; None where there are none.
-        other: amounts (or z-scores) of some of the cohort's patients, same genes; None: not given.
-        is_spectrum: whether gene sets stand in for the genes, so that nothing has a name or amount.
+        normal_like: normal-like samples, not of the cohort, same genes and unit; None: none.
+        other: amounts (or z-scores) of the cohort's patients by another assay, same genes; None:
+            not set.
+        is_spectrum: whether columns are gene sets instead of genes, without names or amounts.
     """
 
     genes: tuple[str, ...]
@@ -81,12 +79,12 @@ class PerturbationTables:
 
     @cached_property
     def panel(self) -> Bool[np.ndarray, " genes"] | None:
-        """Return which genes are of the 21-gene panel; None if the table does not have it."""
+        """Return the mask of the 21-gene panel; None if the table does not have it."""
         return self._named(panel_among(self.genes))
 
     @cached_property
     def pam50(self) -> Bool[np.ndarray, " genes"] | None:
-        """Return which genes are PAM50 genes; None if the table does not have them."""
+        """Return the mask of PAM50 genes; None if the table does not have them."""
         return self._named(pam50_among(self.genes))
 
     def _named(self, names: tuple[str, ...]) -> Bool[np.ndarray, " genes"] | None:
@@ -97,10 +95,10 @@ class PerturbationTables:
 
 
 def read_perturbation_tables(out: Path, spec: ExpressionSpec) -> PerturbationTables:
-    """Return the tables that stand in OUT.
+    """Read the tables in OUT.
 
     Raises:
-        TableError: one of them is damaged.
+        TableError: a table is damaged.
     """
     expression = load_expression(out / "expression.npz")
     is_spectrum = spec.representation == "spectrum"
@@ -118,7 +116,7 @@ def read_perturbation_tables(out: Path, spec: ExpressionSpec) -> PerturbationTab
 
 @dataclass(frozen=True)
 class Known:
-    """What is known where test patients lose expression: of training patients only, and tables.
+    """Training patients and tables of a fold, and statistics of them that perturbations use.
 
     Attributes:
         train: the fold's training patients with raw expression.
@@ -130,7 +128,7 @@ class Known:
 
     @cached_property
     def scale(self) -> LinearScale:
-        """Return the linear scale of the training patients' values; not for z-scores."""
+        """Return the linear scale of the training patients' values; undefined for z-scores."""
         scale = linear_scale_of(self.train.genes, self.tables.unit)
         assert scale is not None, "patterns on the linear scale are left out for z-scores"
         return scale
@@ -156,11 +154,11 @@ class Known:
 
     @cached_property
     def telling_order(self) -> Int[np.ndarray, " genes"]:
-        """Return genes, those first that tell most of PAM50 in the training patients.
+        """Return genes in decreasing order of correlation with PAM50 in the training patients.
 
-        By the largest |correlation| with any PAM50 gene, these themselves first; where the table
-        does not have them, with any class. Correlations are of logarithms; a gene that is missing
-        counts as at its mean, a constant one as telling nothing.
+        PAM50 genes first, then by the largest |correlation| with any PAM50 gene; where the table
+        does not have them, with any class. Correlations are of logarithms; missing values count as
+        the gene's mean, a constant gene has correlation 0.
         """
         values = self.train.genes.astype(np.float64)
         if self.tables.unit == "linear":
@@ -169,15 +167,15 @@ class Known:
         pam50 = self.tables.pam50
         classes = np.eye(len(self.train.classes))[self.train.targets]
         against = _standardised(classes) if pam50 is None else standard[:, pam50]
-        telling = np.abs(against.T @ standard).max(axis=0) / len(values)
+        correlation = np.abs(against.T @ standard).max(axis=0) / len(values)
         if pam50 is not None:
-            telling[pam50] = np.inf
-        order: np.ndarray = np.argsort(-telling, kind="stable")
+            correlation[pam50] = np.inf
+        order: np.ndarray = np.argsort(-correlation, kind="stable")
         return order
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
-    """Return each column's mean, NaN aside; 0 if all are missing."""
+    """Return each column's mean without NaN; 0 if all are NaN."""
     present = ~np.isnan(values)
     mean: np.ndarray = np.where(present, values, 0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
     return mean
@@ -187,7 +185,7 @@ def _standardised(values: np.ndarray) -> np.ndarray:
     """Return columns of mean 0 and variance 1; 0 where missing or constant."""
     centred = np.nan_to_num(values - _mean(values))
     spread = np.sqrt((centred**2).mean(axis=0))
-    # What rounding leaves of a constant column is no spread.
+    # Rounding errors of a constant column are not variance.
     varies = spread > 1e-9 * (1 + np.abs(_mean(values)))
     scaled: np.ndarray = centred / np.where(varies, spread, np.inf)
     return scaled
@@ -199,12 +197,12 @@ PANEL_SIZE = 21
 
 
 def lose_each(patients: Patients, loss: Perturbation, known: Known, seed: Seed) -> Patients:  # noqa: ARG001
-    """Each patient loses a share of the genes, drawn for him alone."""
+    """Remove a share of the genes, drawn separately for each patient."""
     return without_share(patients, loss.level, np.random.default_rng([*seed, *loss.place]))
 
 
 def without_share(patients: Patients, share: float, rng: np.random.Generator) -> Patients:
-    """Return the patients without that share of the genes, each without genes of his own."""
+    """Return the patients without a share of the genes, drawn separately for each patient."""
     genes = patients.genes.copy()
     n_lost = round(share * genes.shape[1])
     order = np.argsort(rng.random(genes.shape), axis=1)[:, :n_lost]
@@ -213,15 +211,15 @@ def without_share(patients: Patients, share: float, rng: np.random.Generator) ->
 
 
 def lose_same(patients: Patients, loss: Perturbation, known: Known, seed: Seed) -> Patients:  # noqa: ARG001
-    """All patients, of every fold, lose the same share of the genes."""
+    """Remove a share of the genes, the same genes in all patients of all folds."""
     order = _drawn_genes(patients, loss, seed)
     return _without(patients, order[: round(loss.level * len(order))])
 
 
 def add_noise(patients: Patients, loss: Perturbation, known: Known, seed: Seed) -> Patients:
-    """Gaussian noise on amounts: standard deviation level x the gene's mean in training patients.
+    """Add Gaussian noise to amounts: standard deviation level x the gene's training mean.
 
-    Amounts below the lowest of the scale, 0, become the lowest.
+    Negative amounts become 0, the lowest of the scale.
     """
     if not loss.level:
         return patients
@@ -236,7 +234,7 @@ def mix_normal_like(
     known: Known,
     seed: Seed,  # noqa: ARG001
 ) -> Patients:
-    """Amounts become (1 - level) x the patient's own + level x the normal-like profile's."""
+    """Mix amounts: (1 - level) x the patient's + level x the mean normal-like profile."""
     if not loss.level:
         return patients
     own = known.scale.amounts(patients.genes)
@@ -245,7 +243,7 @@ def mix_normal_like(
 
 
 def keep_panel(patients: Patients, loss: Perturbation, known: Known, seed: Seed) -> Patients:
-    """Only the genes of the 21-gene panel are measured, or 21 genes drawn for all patients."""
+    """Keep only the genes of the 21-gene panel, or 21 random genes, the same in all patients."""
     panel = known.tables.panel
     if panel is not None:
         return _without(patients, np.flatnonzero(~panel))
@@ -258,9 +256,9 @@ def withhold_pam50(
     known: Known,
     seed: Seed,  # noqa: ARG001
 ) -> Patients:
-    """A share of the genes is lost, the most telling first: see `Known.telling_order`.
+    """Remove a share of the genes, those most correlated with PAM50 first (`telling_order`).
 
-    Where the table has PAM50 genes they are lost all together, however small the share.
+    Where the table has PAM50 genes, all of them are removed at any level above 0.
     """
     pam50 = known.tables.pam50
     n_lost = round(loss.level * patients.genes.shape[1])
@@ -275,9 +273,9 @@ def take_other_assay(
     known: Known,
     seed: Seed,  # noqa: ARG001
 ) -> Patients:
-    """Expression is another assay's, as it comes; patients that it did not measure are not given.
+    """Replace expression by another assay's, unscaled; patients without it are left out.
 
-    Genes that it did not measure are lost.
+    Genes that it did not measure are missing.
     """
     patients, amounts = _by_other_assay(patients, known)
     if known.tables.unit == "zscore":
@@ -291,10 +289,10 @@ def take_other_assay_scaled(
     known: Known,
     seed: Seed,  # noqa: ARG001
 ) -> Patients:
-    """The same, each patient multiplied by one number so that it lies where training patients do.
+    """Replace expression by another assay's, with one size factor per patient.
 
-    The number is the median, over genes, of the training patients' median amount by the patient's
-    own (after the median of ratios, Anders & Huber 2010). Nothing else of the assay is corrected.
+    The factor is the median, over genes, of the ratio of the training patients' median amount to
+    the patient's (after the median of ratios, Anders & Huber 2010).
     """
     patients, amounts = _by_other_assay(patients, known)
     factors = median_ratios(amounts, known.median_amounts)
@@ -304,17 +302,17 @@ def take_other_assay_scaled(
 def _by_other_assay(
     patients: Patients, known: Known
 ) -> tuple[Patients, Float64[np.ndarray, "found genes"]]:
-    """Return those patients whom the other assay measured, and its amounts or z-scores."""
+    """Return the patients that the other assay measured, and its amounts or z-scores."""
     other = known.tables.other
     assert other is not None
     row_of = {patient: row for row, patient in enumerate(other.patient_ids)}
-    there = [patient for patient in patients.ids if patient in row_of]
-    values = other.values[[row_of[patient] for patient in there]]
-    return patients.select(there), values.astype(np.float64)
+    measured = [patient for patient in patients.ids if patient in row_of]
+    values = other.values[[row_of[patient] for patient in measured]]
+    return patients.select(measured), values.astype(np.float64)
 
 
 def _drawn_genes(patients: Patients, loss: Perturbation, seed: Seed) -> np.ndarray:
-    """Return genes in an order that is drawn for all patients of all folds of a repeat."""
+    """Return a random order of the genes, the same for all folds of a repeat."""
     rng = np.random.default_rng([*seed[:2], *loss.place])
     return rng.permutation(patients.genes.shape[1])
 

@@ -1,6 +1,6 @@
-"""The study of lost expression: its patterns, their levels, and which of them a run can make.
+"""Robustness study: predictions for test patients with perturbed expression.
 
-What each model says when expression is lost at test time: the same losses for every model.
+Patterns of perturbation, their levels, and which of them the tables allow; the same for all models.
 """
 
 from __future__ import annotations
@@ -34,60 +34,60 @@ from crosstype.training.classifier import Classifier
 from crosstype.training.patients import Patients
 
 SHARES = (0.0, 0.5, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
-"""Shares of the genes that are lost."""
+"""Shares of the genes that are removed."""
 NOISE = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 """Standard deviations of the noise, in means of the gene."""
 MIXED = (0.0, 0.25, 0.5, 0.75, 0.9)
 """Shares of the sample that are normal-like."""
 WITHHELD = (0.0, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9)
-"""Shares of the genes that are withheld, the most telling first."""
+"""Shares of the genes that are excluded, the most informative first."""
 ONE = (1.0,)
-"""Of what has no degrees."""
+"""Level of patterns without levels."""
 
 
 @dataclass(frozen=True)
 class Feasibility:
-    """Whether a pattern can be made from these tables.
+    """Whether the tables allow a pattern.
 
     Attributes:
         note: how it is made, or why it is not.
-        is_made: whether it is.
-        is_chance: whether anything is drawn, so that several draws differ.
-        is_asked: whether the user could expect it; what nobody asked for needs no note.
+        is_possible: whether it is made.
+        is_random: whether it is random, so that several draws differ.
+        is_requested: whether its absence is reported; False where an optional input is not set.
     """
 
     note: str
-    is_made: bool = True
-    is_chance: bool = False
-    is_asked: bool = True
+    is_possible: bool = True
+    is_random: bool = False
+    is_requested: bool = True
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """A way to lose expression.
+    """A type of perturbation.
 
     Attributes:
-        lose: see `loss_patterns`.
-        levels: how much is lost.
-        certain: levels at which all draws are the same.
-        offer: whether tables allow it, and how.
+        perturb: its function in `perturbations`.
+        levels: its strengths.
+        fixed_levels: levels at which all draws are the same.
+        feasibility: whether the tables allow it.
     """
 
-    lose: Callable[[Patients, Perturbation, Known, Seed], Patients]
+    perturb: Callable[[Patients, Perturbation, Known, Seed], Patients]
     levels: tuple[float, ...]
-    certain: tuple[float, ...]
-    offer: Callable[[PerturbationTables], Feasibility]
+    fixed_levels: tuple[float, ...]
+    feasibility: Callable[[PerturbationTables], Feasibility]
 
 
 @dataclass(frozen=True)
 class RobustnessStudy:
-    """The losses that a run makes.
+    """The perturbations of a run.
 
     Attributes:
-        ways: every loss, in order.
+        ways: every perturbation, in order.
         notes: by pattern, how it is made.
-        left_out: in words, which patterns are not made and why.
-        inputs: a hash over the tables that the losses draw on.
+        left_out: messages: patterns that are not made, and why.
+        inputs: hash of the tables.
     """
 
     ways: tuple[Perturbation, ...]
@@ -97,62 +97,64 @@ class RobustnessStudy:
 
     @property
     def fingerprint(self) -> str:
-        """Return a hash over all that the losses depend on, the patients aside."""
+        """Return a hash of all that the perturbations depend on, except the patients."""
         return hash_of([self.ways, self.inputs])
 
 
 def make_study(tables: PerturbationTables, n_draws: int, inputs: str) -> RobustnessStudy:
-    """Return every loss that these tables allow; where nothing is chance one draw is enough.
+    """Return every perturbation that these tables allow.
 
     Args:
-        tables: genes, unit, and what else there is.
-        n_draws: draws at each level of what is left to chance.
-        inputs: a hash over the tables.
+        tables: genes, unit and expression tables.
+        n_draws: draws at each level of random patterns; others have one.
+        inputs: hash of the tables.
     """
-    offers = {name: pattern.offer(tables) for name, pattern in PATTERNS.items()}
+    found = {name: pattern.feasibility(tables) for name, pattern in PATTERNS.items()}
     ways = [
         Perturbation(name, level, draw)
         for name, pattern in PATTERNS.items()
-        if offers[name].is_made
+        if found[name].is_possible
         for level in pattern.levels
-        for draw in range(n_draws if offers[name].is_chance and level not in pattern.certain else 1)
+        for draw in range(
+            n_draws if found[name].is_random and level not in pattern.fixed_levels else 1
+        )
     ]
     left_out = [
-        f"rna_loss: pattern {name} is left out: {offer.note}"
-        for name, offer in offers.items()
-        if not offer.is_made and offer.is_asked
+        f"rna_loss: pattern {name} is left out: {one.note}"
+        for name, one in found.items()
+        if not one.is_possible and one.is_requested
     ]
-    notes = {name: offer.note for name, offer in offers.items() if offer.is_made}
+    notes = {name: one.note for name, one in found.items() if one.is_possible}
     return RobustnessStudy(tuple(ways), notes, tuple(left_out), inputs)
 
 
 def lose(patients: Patients, loss: Perturbation, known: Known, seed: Seed) -> Patients:
-    """Return the test patients to whom this can be done, with expression lost.
+    """Return the perturbed test patients; patients that cannot be perturbed are left out.
 
     Args:
         patients: test patients with raw expression.
-        loss: how much of what.
-        known: of training patients and tables.
-        seed: the run's seed, repeat and fold; what is drawn does not depend on the model.
+        loss: the perturbation.
+        known: training patients and tables.
+        seed: the run's seed, repeat and fold; draws are the same for all models.
     """
-    return PATTERNS[loss.pattern].lose(patients, loss, known, seed)
+    return PATTERNS[loss.pattern].perturb(patients, loss, known, seed)
 
 
 NO_GENES = "representation = spectrum has gene sets instead of genes"
 
 
 def _always(tables: PerturbationTables) -> Feasibility:  # noqa: ARG001
-    return Feasibility("", is_chance=True)
+    return Feasibility("", is_random=True)
 
 
 def _noise(tables: PerturbationTables) -> Feasibility:
     why = _no_amounts(tables)
     if why:
-        return Feasibility(why, is_made=False)
+        return Feasibility(why, is_possible=False)
     return Feasibility(
         "the standard deviation is so many times the gene's mean over training patients; amounts "
         "below 0 become 0",
-        is_chance=True,
+        is_random=True,
     )
 
 
@@ -164,25 +166,25 @@ def _normal_like(tables: PerturbationTables) -> Feasibility:
             "the expression table has no patient outside the cohort who is labelled normal-like, "
             "and no normal tissue"
         )
-    return Feasibility(why, is_made=False) if why else Feasibility(normal_like_words(samples))
+    return Feasibility(why, is_possible=False) if why else Feasibility(normal_like_words(samples))
 
 
 def _panel(tables: PerturbationTables) -> Feasibility:
     if tables.is_spectrum:
-        return Feasibility(NO_GENES, is_made=False)
+        return Feasibility(NO_GENES, is_possible=False)
     if tables.panel is not None:
         return Feasibility(f"{int(tables.panel.sum())} of the {PANEL_SIZE} genes are in the table")
     n_genes = min(PANEL_SIZE, len(tables.genes))
     return Feasibility(
         f"stand-in: the table does not have the {PANEL_SIZE} genes of the panel, so {n_genes} "
         "genes are drawn at random, the same for all patients",
-        is_chance=True,
+        is_random=True,
     )
 
 
 def _pam50_withheld(tables: PerturbationTables) -> Feasibility:
     if tables.is_spectrum:
-        return Feasibility(NO_GENES, is_made=False)
+        return Feasibility(NO_GENES, is_possible=False)
     if tables.pam50 is not None:
         n_found = int(tables.pam50.sum())
         return Feasibility(f"{n_found} PAM50 genes, then those most correlated with any of them")
@@ -194,22 +196,22 @@ def _pam50_withheld(tables: PerturbationTables) -> Feasibility:
 
 def _other_assay(tables: PerturbationTables) -> Feasibility:
     if tables.other is None:
-        return Feasibility("other_expression is not set", is_made=False, is_asked=False)
+        return Feasibility("other_expression is not set", is_possible=False, is_requested=False)
     return Feasibility(_measured(tables.other))
 
 
 def _other_assay_scaled(tables: PerturbationTables) -> Feasibility:
     if tables.other is None:
-        return Feasibility("other_expression is not set", is_made=False, is_asked=False)
+        return Feasibility("other_expression is not set", is_possible=False, is_requested=False)
     why = _no_amounts(tables)
     if why:
-        return Feasibility(why, is_made=False)
-    how = "each multiplied by one number, to the level of the training patients"
-    return Feasibility(f"{_measured(tables.other)}; {how}")
+        return Feasibility(why, is_possible=False)
+    scaling = "each multiplied by one number, to the level of the training patients"
+    return Feasibility(f"{_measured(tables.other)}; {scaling}")
 
 
 def _measured(other: AlignedExpression) -> str:
-    """Return how much of the cohort another assay measured."""
+    """Return the numbers of patients and genes that another assay measured, as text."""
     n_genes = int((~np.isnan(other.values)).any(axis=0).sum())
     n_patients = len(other.patient_ids)
     return f"{n_patients} patients and {n_genes} of the {len(other.genes)} genes measured"
@@ -232,33 +234,34 @@ PATTERNS: dict[str, Pattern] = {
     "other_assay": Pattern(take_other_assay, ONE, (), _other_assay),
     "other_assay_scaled": Pattern(take_other_assay_scaled, ONE, (), _other_assay_scaled),
 }
-"""Every pattern by name, in the order of `perturbation_tables.ORDER`."""
+"""Patterns by name, in the order of `perturbations.ORDER`."""
 
 
 def predict_perturbed(
     classifier: Classifier, test: Patients, study: RobustnessStudy, known: Known, seed: Seed
 ) -> Float32[np.ndarray, "losses patients classes"]:
-    """Return probabilities of the test patients under every loss, in the study's order.
+    """Return probabilities of the test patients under every perturbation, in the study's order.
 
-    NaN where a loss cannot be done to a patient, in models that do not see genes too: all models
-    are to be judged on the same patients.
+    NaN where a patient cannot be perturbed, also for models without genes, so that all models are
+    evaluated on the same patients.
     """
-    place = {patient: row for row, patient in enumerate(test.ids)}
+    row_of = {patient: row for row, patient in enumerate(test.ids)}
     shape = (len(study.ways), len(test), len(test.classes))
-    said = np.full(shape, np.nan, dtype=np.float32)
+    predicted = np.full(shape, np.nan, dtype=np.float32)
     plain = None if classifier.sees_genes else classifier.predict(test)
     for number, one in enumerate(study.ways):
-        left = lose(test, one, known, seed)
-        rows = [place[patient] for patient in left.ids]
+        perturbed = lose(test, one, known, seed)
+        rows = [row_of[patient] for patient in perturbed.ids]
         if rows:
-            said[number, rows] = classifier.predict(left) if plain is None else plain[rows]
-    return said
+            found = classifier.predict(perturbed) if plain is None else plain[rows]
+            predicted[number, rows] = found
+    return predicted
 
 
 def save_perturbed(
     path: Path, probabilities: Float32[np.ndarray, "losses patients classes"]
 ) -> None:
-    """Write the probabilities, whole or not at all."""
+    """Write the probabilities atomically."""
     with replacing(path) as temporary, temporary.open("wb") as handle:
         np.save(handle, probabilities)
 
@@ -269,26 +272,26 @@ def join_perturbed(
     labels: Sequence[int],
     study: RobustnessStudy,
 ) -> dict[str, np.ndarray]:
-    """Return what all jobs saved as one array per model, and what its axes are.
+    """Join the saved probabilities of all jobs to one array per model, with its axes.
 
     Args:
-        folds: model, repeat, test patients and saved probabilities of each job.
-        patients: the order of the patients.
+        folds: model, repeat, test patients and file of probabilities of each job.
+        patients: all patients, in order.
         labels: class number of each.
-        study: as the probabilities were made with.
+        study: the perturbations.
 
     Returns:
         `model.<name>`: float32 (n_perturbations, n_repeats, n_patients, n_classes); `patient_id`
         and `label` per patient; `pattern`, `level`, `draw` and `note` per perturbation.
     """
-    place = {patient: row for row, patient in enumerate(patients)}
+    row_of = {patient: row for row, patient in enumerate(patients)}
     n_repeats = 1 + max(repeat for _, repeat, _, _ in folds)
     joined: dict[str, np.ndarray] = {}
     for model, repeat, tested, path in folds:
-        said = np.load(path, allow_pickle=False)
-        shape = (len(said), n_repeats, len(patients), said.shape[2])
+        saved = np.load(path, allow_pickle=False)
+        shape = (len(saved), n_repeats, len(patients), saved.shape[2])
         own = joined.setdefault(f"model.{model}", np.full(shape, np.nan, dtype=np.float32))
-        own[:, repeat, [place[patient] for patient in tested]] = said
+        own[:, repeat, [row_of[patient] for patient in tested]] = saved
     return joined | {
         "patient_id": np.array(patients, dtype=np.str_),
         "label": np.array(labels, dtype=np.int64),

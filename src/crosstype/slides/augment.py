@@ -1,4 +1,4 @@
-"""Randomly changed views of a tile: colours jittered, rotated by any angle, no corner filled."""
+"""Augmentation of tiles: colour jitter and rotation by any angle, without filled corners."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from crosstype.slides.spec import AugmentationSpec
 
 
 def view_margin(size_px: int) -> int:
-    """Return how many pixels a region must reach over a tile on each side to be rotated freely.
+    """Return the margin of pixels around a tile that rotation needs on each side.
 
-    Half the difference between the tile's diagonal and its side, and two for the interpolation.
+    Half the difference between the tile's diagonal and its side, plus two for interpolation.
     """
     return math.ceil(size_px * (math.sqrt(2) - 1) / 2) + 2
 
@@ -22,21 +22,21 @@ def view_margin(size_px: int) -> int:
 def draw_view(
     region: NDArray[np.uint8], size_px: int, spec: AugmentationSpec, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Draw one view of the tile in the middle of a region.
+    """Draw one augmented view of the tile in the middle of a region.
 
     Args:
         region: (s, s, 3) uint8 RGB with s = size_px + 2 * view_margin(size_px); without rotation
             any s from size_px on.
         size_px: width and height of the view.
-        spec: how strong the changes are.
-        rng: where chance comes from; the same state gives the same view.
+        spec: strengths of the changes.
+        rng: random generator.
 
     Returns:
         (size_px, size_px, 3) uint8 RGB. Brightness, contrast, saturation and hue are changed in
         random order, like torchvision's ColorJitter.
 
     Raises:
-        ValueError: the region is too small for that.
+        ValueError: the region is too small.
     """
     margin = view_margin(size_px) if spec.rotation else 0
     if min(region.shape[:2]) < size_px + 2 * margin:
@@ -50,14 +50,14 @@ def draw_view(
 
 
 def _middle(region: NDArray[np.uint8], size_px: int, angle: float) -> Image.Image:
-    """Return the middle of a region, rotated by degrees, anticlockwise."""
+    """Return the middle of a region, rotated anticlockwise by `angle` degrees."""
     height, width = region.shape[:2]
     if angle == 0.0:
         left, top = (width - size_px) // 2, (height - size_px) // 2
         return Image.fromarray(region[top : top + size_px, left : left + size_px].copy())
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     half = size_px / 2
-    # From the view's pixel to the region's: turn around the middle of both.
+    # Map from the view's pixels to the region's: rotation about the middle of both.
     across = (cos, -sin, width / 2 - half * (cos - sin))
     down = (sin, cos, height / 2 - half * (sin + cos))
     return Image.fromarray(region).transform(
@@ -80,7 +80,7 @@ def _changed(
 
 
 def _hue_turned(image: Image.Image, share: float) -> Image.Image:
-    """Return an image with its hue turned by a share of the colour circle."""
+    """Return an image with its hue rotated by a share of the colour circle."""
     turn = round(share * 255)
     if not turn:
         return image

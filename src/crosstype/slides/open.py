@@ -1,8 +1,4 @@
-"""One interface to every slide: its size, its micrometres per pixel, its regions at any of them.
-
-Coordinates are level-0 pixels, top-left, x before y; arrays are (height, width, 3) uint8 RGB.
-What lies outside the slide, and what the scanner left out, is white.
-"""
+"""Opening of slides of any supported format."""
 
 from __future__ import annotations
 
@@ -15,15 +11,15 @@ from crosstype.slides.slide import (
 
 
 def open_slide(path: Path, mpp: float | None = None, default_mpp: float | None = None) -> Slide:
-    """Open a slide of any format that OpenSlide knows, or a plain JPEG, PNG or TIFF image.
+    """Open a slide in any format of OpenSlide, or a plain JPEG, PNG or TIFF image.
 
     Args:
         path: the file.
-        mpp: micrometres per level-0 pixel; goes before what the file states.
-        default_mpp: the same, for files that state none.
+        mpp: micrometres per level-0 pixel; overrides the file's metadata.
+        default_mpp: the same, for files without it.
 
     Raises:
-        SlideError: there is no such file, it is damaged, no slide, or nobody states its mpp.
+        SlideError: there is no such file, it is damaged or no slide, or its mpp is unknown.
     """
     from crosstype.slides.readers.image import ImageSlide, is_image
     from crosstype.slides.readers.openslide import OpenSlideSlide, knows
@@ -38,7 +34,7 @@ def open_slide(path: Path, mpp: float | None = None, default_mpp: float | None =
 
 
 def _first_bytes(path: Path) -> bytes:
-    """Return a file's first bytes; raise if it is not there, a folder or empty."""
+    """Return a file's first bytes; raise if it is missing, a folder or empty."""
     try:
         with path.open("rb") as handle:
             start = handle.read(32)

@@ -1,7 +1,7 @@
-"""One interface to every slide: its size, its micrometres per pixel, its regions at any of them.
+"""Interface of slides: size, micrometres per pixel (mpp), and regions at any mpp.
 
 Coordinates are level-0 pixels, top-left, x before y; arrays are (height, width, 3) uint8 RGB.
-What lies outside the slide, and what the scanner left out, is white.
+Pixels outside the slide, and those that the scanner left out, are white.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from crosstype.errors import Fault, SlideError
 WHITE = 255
 LEAST_MPP, MOST_MPP = 0.05, 20.0
 MPP_TOLERANCE = 0.02
-"""Scanners' pixels differ by this much from their nominal size: a level this near to the wanted
-mpp, or to a whole multiple, is taken as it is. 0.2528 um/px is read as 0.5 by halving."""
+"""Relative deviation of scanners' pixels from their nominal size: a level this near to the
+requested mpp, or to a whole multiple, is not resampled. 0.2528 um/px is read as 0.5 by halving."""
 STRIP_PX = 1 << 24
-"""Thumbnails are read in strips of at most about this many pixels, whatever the slide's size."""
+"""Thumbnails are read in strips of about this many pixels at most, to limit memory."""
 LANCZOS_REACH = 3
 
 
@@ -44,17 +44,17 @@ class Level:
 
 
 class Slide(ABC):
-    """A slide that is open for reading; several threads may read at once.
+    """A slide open for reading; thread-safe.
 
     Attributes:
         path: the file.
-        slide_id: the file's name without its ending.
+        slide_id: the file's name without its suffix.
         mpp: micrometres per level-0 pixel.
         levels: the resolutions, finest first.
     """
 
     def __init__(self, path: Path, mpp: float, levels: Sequence[Level]) -> None:
-        """Describe an open slide."""
+        """Set the attributes of an open slide."""
         self.path = path
         self.slide_id = path.stem
         self.mpp = mpp
@@ -66,7 +66,7 @@ class Slide(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
 
     def __enter__(self) -> Self:
         """Return the slide itself."""
@@ -78,7 +78,7 @@ class Slide(ABC):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self.close()
 
     @property
@@ -87,10 +87,10 @@ class Slide(ABC):
         return self.levels[0].size_px
 
     def scale_of(self, mpp: float) -> tuple[int, float]:
-        """Return the level to read for a wanted mpp, and its pixels per wanted pixel.
+        """Return the level to read for an mpp, and its pixels per requested pixel.
 
-        The coarsest level that is at least as fine as wanted (within 2%); the finest if none is,
-        which then is magnified (a factor below 1).
+        The coarsest level that is at least as fine (within 2%); if there is none the finest, which
+        is then magnified (a factor below 1).
         """
         fine = [i for i, level in enumerate(self.levels) if self._is_fine(level, mpp)]
         best = max(fine, key=lambda i: self.levels[i].downsample, default=0)
@@ -102,12 +102,12 @@ class Slide(ABC):
         return self.mpp * level.downsample <= mpp * (1 + MPP_TOLERANCE)
 
     def footprint_px(self, size_px: int, mpp: float) -> float:
-        """Return how many level-0 pixels `size_px` pixels at `mpp` stand for."""
+        """Return the length in level-0 pixels of `size_px` pixels at `mpp`."""
         level, factor = self.scale_of(mpp)
         return size_px * factor * self.levels[level].downsample
 
     def read_region(self, x_px: int, y_px: int, size_px: int, mpp: float) -> NDArray[np.uint8]:
-        """Return a square region at a wanted resolution.
+        """Return a square region at an mpp.
 
         Args:
             x_px: left edge in level-0 pixels; may lie outside the slide.
@@ -117,13 +117,13 @@ class Slide(ABC):
 
         Returns:
             (size_px, size_px, 3) uint8 RGB. Whole multiples of a level are averaged, others
-            resampled by Lanczos with the neighbourhood in view, so that regions fit seamlessly.
+            resampled by Lanczos including the neighbourhood, so that regions fit seamlessly.
 
         Raises:
-            SlideError: pixels of the region are damaged; names their place.
+            SlideError: pixels of the region are damaged; with their position.
         """
         level, factor = self.scale_of(mpp)
-        x, y = (place / self.levels[level].downsample for place in (x_px, y_px))
+        x, y = (edge / self.levels[level].downsample for edge in (x_px, y_px))
         if factor == int(factor):
             source_px = size_px * int(factor)
             left, top = round(x), round(y)
@@ -132,20 +132,20 @@ class Slide(ABC):
         reach = math.ceil(LANCZOS_REACH * max(1.0, factor))
         extent = size_px * factor
         left, top = math.floor(x) - reach, math.floor(y) - reach
-        right, bottom = (math.ceil(place + extent) + reach for place in (x, y))
+        right, bottom = (math.ceil(edge + extent) + reach for edge in (x, y))
         image = Image.fromarray(self._read_padded(level, (left, top, right, bottom)))
         inside = (x - left, y - top, x - left + extent, y - top + extent)
         resampled = image.resize((size_px, size_px), Image.Resampling.LANCZOS, box=inside)
         return np.array(resampled, dtype=np.uint8)
 
     def thumbnail(self, mpp: float) -> NDArray[np.uint8]:
-        """Return the whole slide at a coarse resolution, averaged over areas.
+        """Return the whole slide at a coarse mpp, averaged over areas.
 
         Pixel (row, column) covers exactly `mpp / slide.mpp` level-0 pixels each way, from
-        column * mpp / slide.mpp on; the last ones are filled up with white.
+        column * mpp / slide.mpp on; the last ones are padded with white.
 
         Raises:
-            SlideError: pixels of the slide are damaged; names their place.
+            SlideError: pixels of the slide are damaged; with their position.
         """
         fine = [i for i, level in enumerate(self.levels) if self.mpp * level.downsample <= mpp]
         level = max(fine, key=lambda i: self.levels[i].downsample, default=0)
@@ -185,10 +185,10 @@ def _reduced(pixels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
 
 
 def check_mpp(name: str, mpp: float) -> float:
-    """Return an mpp that a microscope can have.
+    """Return the mpp if it is plausible.
 
     Raises:
-        SlideError: it lies outside 0.05 to 20 um per pixel, or is no number.
+        SlideError: it is outside 0.05 to 20 um per pixel, or NaN.
     """
     if LEAST_MPP <= mpp <= MOST_MPP:
         return mpp
@@ -205,10 +205,10 @@ HOW_TO_GIVE_MPP = (
 def chosen_mpp(
     name: str, candidates: Sequence[float | None], missing: str = "no micrometres per pixel"
 ) -> float:
-    """Return the first mpp that somebody states: the table, the slide itself, the config.
+    """Return the first known mpp: of the slides table, the slide's metadata, the config.
 
     Raises:
-        SlideError: nobody states one, or the one stated cannot be; it is never guessed.
+        SlideError: none is known, or it is implausible; it is never guessed.
     """
     for mpp in candidates:
         if mpp is not None:

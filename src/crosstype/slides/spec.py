@@ -1,4 +1,4 @@
-"""What a user may set about slides: where they are, what is tissue, which tiles, which colours."""
+"""Settings of slides: files, tissue detection, tiles, stain normalisation, augmentation."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from crosstype.types import Between
 
 @dataclass(frozen=True)
 class SlidesSpec:
-    """Where the slides are."""
+    """Files of the slides."""
 
     folder: Path | None = None
-    """Folder with the slides that the slides table names, or a folder or zip of tiles."""
+    """Folder with the slides of the slides table, or a folder or zip of tiles."""
 
     mpp: float | None = None
-    """Micrometres per pixel at full resolution, for slides that state none themselves."""
+    """Micrometres per pixel at full resolution, for slides without this in their metadata."""
 
 
 @dataclass(frozen=True)
 class TissueSpec:
-    """What counts as tissue, on a thumbnail."""
+    """Tissue detection on a thumbnail."""
 
     thumbnail_mpp: Annotated[float, Between(0.5, 64)] = 8.0
     """Micrometres per thumbnail pixel; slides under 4 mm get a finer thumbnail."""
@@ -34,24 +34,25 @@ class TissueSpec:
     """Holes in tissue smaller than this many um^2 are filled."""
 
     exclude_pen: bool = True
-    """Whether blue, green and black pen marks are taken out of the tissue."""
+    """Whether blue, green and black pen marks are excluded from the tissue."""
 
     exclude_borders: bool = True
-    """Whether black areas that touch the slide's edge are taken out of the tissue."""
+    """Whether black areas that touch the slide's edge are excluded from the tissue."""
 
     exclude_blur: bool = True
-    """Whether areas without any detail (out of focus, stain haze) are taken out of the tissue."""
+    """Whether areas without detail (out of focus, stain haze) are excluded from the tissue."""
 
     blur_variance: Annotated[float, Between(0)] = 30.0
-    """Areas of 128 um whose Laplacian (grey levels, at thumbnail_mpp) varies less are blurred."""
+    """Variance of the Laplacian (grey levels, at thumbnail_mpp) in windows of 128 um, below which
+    they count as blurred."""
 
 
 @dataclass(frozen=True)
 class TilesSpec:
-    """Which tiles are cut."""
+    """Tiling of the tissue."""
 
     size_px: Annotated[int, Between(16, 4096)] = 256
-    """Width and height of a tile in pixels, as the encoder gets it."""
+    """Width and height of a tile in pixels, the input of the encoder."""
 
     mpp: Annotated[float, Between(0.05, 20)] = 0.5
     """Micrometres per tile pixel; 0.5 is about 20x."""
@@ -66,12 +67,12 @@ class TilesSpec:
     """At most this many tiles per slide, rich in tissue and spread over it; 0: all (paper: 35)."""
 
     seed: Annotated[int, Between(0, 2**32 - 1)] = 0
-    """The choice of n_tiles derives from this number."""
+    """Seed of the choice of n_tiles."""
 
 
 @dataclass(frozen=True)
 class StainSpec:
-    """Whether tiles are brought to one staining."""
+    """Stain normalisation of tiles."""
 
     method: Literal["none", "macenko", "reinhard"] = "none"
     """none; macenko: by stain vectors (2009); reinhard: by colour means and deviations (2001)."""
@@ -79,7 +80,7 @@ class StainSpec:
 
 @dataclass(frozen=True)
 class AugmentationSpec:
-    """Extra, randomly changed views of each tile, for training patients only."""
+    """Augmentation: additional random views of each tile, for training patients only."""
 
     n_views: Annotated[int, Between(0, 100)] = 0
     """Views per tile besides the plain one; 0: none."""
@@ -94,7 +95,7 @@ class AugmentationSpec:
     """Saturation is multiplied by 1 - this to 1 + this."""
 
     hue: Annotated[float, Between(0, 0.5)] = 0.1
-    """Hue is turned by up to this share of the colour circle, either way; at most 0.5."""
+    """Hue is rotated by up to this share of the colour circle, either way; at most 0.5."""
 
     rotation: bool = True
     """Whether views are rotated by any angle, cut from a larger region so no corner is filled."""

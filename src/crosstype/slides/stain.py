@@ -1,11 +1,11 @@
-"""Stain normalisation: tiles of different laboratories brought to one reference staining.
+"""Stain normalisation of tiles to a reference, after Macenko or Reinhard.
 
 Macenko M. et al., A method for normalizing histology slides for quantitative analysis, ISBI 2009.
 Reinhard E. et al., Color transfer between images, IEEE CG&A 21(5), 2001, with Ruderman's
 l-alpha-beta space.
 
-A normaliser is fitted to tiles of a slide (or to one tile) and then transforms tiles of it. Where
-too little is stained to tell two stains, `is_blank` is True and tiles come back unchanged.
+A normaliser is fitted to tiles of a slide (or to one tile) and then transforms tiles of it. With
+too little stain to estimate two stains, `is_blank` is True and tiles are returned unchanged.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from crosstype.slides.spec import StainSpec
 
 RGB = NDArray[np.uint8]
 LEAST_STAINED = 0.01
-"""A tile of which less than this share is stained is blank."""
+"""A tile with a smaller share of stained pixels is blank."""
 LEAST_STAINED_PX = 32
 
 TRANSMITTED = 240.0
@@ -31,9 +31,9 @@ LEAST_DENSITY = 0.15
 TAIL_PERCENT = 1.0
 """Stain vectors are the angles at this percentile from either end, Macenko's alpha."""
 LEAST_COMPONENT = -0.05
-"""A stain takes light away in every channel; a vector that adds some was fitted to noise."""
+"""Lowest component of a stain vector: stains absorb light in every channel, else it fits noise."""
 MOST_ALIKE = 0.985
-"""Cosine of 10 degrees: stains nearer to each other are one stain (measured on real tiles: 18+)."""
+"""Cosine of 10 degrees: stain vectors nearer to each other are one stain (on real tiles: 18+)."""
 REFERENCE_STAINS = np.array([[0.5626, 0.7201, 0.4062], [0.2159, 0.8012, 0.5581]])
 """Haematoxylin and eosin, optical density of red, green, blue: the reference that Macenko's
 authors published with their code, used by nearly every implementation since."""
@@ -51,7 +51,7 @@ REFERENCE_DEVIATION = np.array([0.6135447, 0.10989545, 0.0286032])
 
 
 class StainNormaliser(ABC):
-    """Brings the tiles it was fitted to, and their like, to the reference staining."""
+    """Transform of tiles to the reference staining."""
 
     is_blank = False
 
@@ -61,10 +61,10 @@ class StainNormaliser(ABC):
 
 
 class Unchanged(StainNormaliser):
-    """Leaves tiles as they are."""
+    """Identity transform."""
 
     def __init__(self, *, is_blank: bool = False) -> None:
-        """Say whether that is for want of stain (`is_blank`) or as asked."""
+        """Set whether the reason is too little stain (`is_blank`) or method none."""
         self.is_blank = is_blank
 
     def transform(self, tile: RGB) -> RGB:
@@ -86,7 +86,7 @@ class Macenko(StainNormaliser):
 
     @classmethod
     def fit(cls, tiles: RGB) -> StainNormaliser:
-        """Find the two stains of (..., 3) uint8 RGB pixels."""
+        """Estimate the two stain vectors of (..., 3) uint8 RGB pixels."""
         density = _density(tiles.reshape(-1, 3))
         stained = density[(density >= LEAST_DENSITY).all(axis=1)]
         if len(stained) < max(LEAST_STAINED_PX, LEAST_STAINED * len(density)):
@@ -124,7 +124,7 @@ class Reinhard(StainNormaliser):
 
     @classmethod
     def fit(cls, tiles: RGB) -> StainNormaliser:
-        """Find means and deviations over all of (..., 3) uint8 RGB pixels, glass included."""
+        """Estimate means and deviations of (..., 3) uint8 RGB pixels, glass included."""
         pixels = tiles.reshape(-1, 3)
         stained = (_density(pixels) >= LEAST_DENSITY).all(axis=1)
         lab = _lab(pixels)
@@ -164,7 +164,7 @@ def _density(pixels: RGB) -> NDArray[np.float64]:
 
 
 def _as_tile(pixels: NDArray[np.float64], shape: tuple[int, ...]) -> RGB:
-    """Return (n, 3) grey levels as a tile; what a screen cannot show is clipped."""
+    """Return (n, 3) grey levels as a tile, clipped to 0 to 255."""
     tile: RGB = np.clip(pixels, 0, 255).astype(np.uint8).reshape(shape)
     return tile
 

@@ -1,7 +1,4 @@
-"""The tissue's outline as GeoJSON that QuPath opens.
-
-The picture for the eye: a slide's thumbnail with its tissue and the chosen tiles.
-"""
+"""Tissue outlines as GeoJSON for QuPath, and thumbnails with outlines and tiles."""
 
 from __future__ import annotations
 
@@ -107,6 +104,6 @@ def draw_thumbnail(tissue: Tissue, tiles: Tiles, polygons: Polygons) -> Image.Im
 
 
 def write_image(path: Path, image: Image.Image) -> None:
-    """Write a JPEG, whole or not at all."""
+    """Write a JPEG atomically."""
     with replacing(path) as temporary:
         image.save(temporary, format="JPEG", quality=85)

@@ -1,6 +1,6 @@
-"""Which tiles are cut: a grid over the tissue, all of it or a well-spread choice.
+"""Tiling: a grid over the tissue, all of its tiles or a spatially spread selection.
 
-Decided on the thumbnail's mask alone, so that only chosen tiles are ever read at full resolution.
+Tiles are selected on the thumbnail's mask; only selected tiles are read at full resolution.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from crosstype.slides.spec import TilesSpec
 from crosstype.slides.tissue import Tissue
 
 RICHEST = 4
-"""A choice of n tiles is made among the 4 n richest in tissue, and those as rich as the last."""
+"""n tiles are selected from the 4 n with most tissue, and those with as much as the last."""
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """The chosen tiles of one slide, row by row.
+    """The selected tiles of one slide, row by row.
 
     Attributes:
         tile_xy_px: (n, 2) int32, x and y of each tile's top left in level-0 pixels.
         tissue_share: (n,) float32, share of each tile that is tissue.
         footprint_px: width and height of a tile in level-0 pixels.
-        n_candidates: tiles with enough tissue, before the choice.
+        n_candidates: tiles with enough tissue, before selection.
         reason: why there are none; empty if there are some.
     """
 
@@ -39,10 +39,10 @@ class Tiles:
 
 
 def choose_tiles(tissue: Tissue, slide: Slide, spec: TilesSpec) -> Tiles:
-    """Choose the tiles of a slide.
+    """Select the tiles of a slide.
 
-    The grid starts at the slide's top left. Tiles that would reach over its right or lower edge
-    are not cut, so a slide smaller than one tile has none; the result then says why.
+    The grid starts at the slide's top left. Tiles that would extend over its right or lower edge
+    are omitted, so a slide smaller than one tile has none, with a reason.
     """
     footprint = slide.footprint_px(spec.size_px, spec.mpp)
     step = footprint * (spec.size_px - spec.overlap_px) / spec.size_px
@@ -58,17 +58,17 @@ def choose_tiles(tissue: Tissue, slide: Slide, spec: TilesSpec) -> Tiles:
     shares = share[rows, columns].astype(np.float32)
     n_candidates = len(shares)
     if spec.n_tiles and n_candidates > spec.n_tiles:
-        chosen = spread_choice(tile_xy_px, shares, spec.n_tiles, spec.seed)
-        tile_xy_px, shares = tile_xy_px[chosen], shares[chosen]
+        selected = spread_choice(tile_xy_px, shares, spec.n_tiles, spec.seed)
+        tile_xy_px, shares = tile_xy_px[selected], shares[selected]
     return Tiles(tile_xy_px, shares, footprint, n_candidates)
 
 
 def tissue_shares(
     tissue: Tissue, x_px: NDArray[np.int32], y_px: NDArray[np.int32], footprint_px: float
 ) -> NDArray[np.float64]:
-    """Return the exact share of tissue in squares of the mask, (len(y_px), len(x_px)).
+    """Return the share of tissue in each tile of the grid, (len(y_px), len(x_px)).
 
-    By an integral image, interpolated, since tiles do not start at whole mask pixels.
+    Exact, by an interpolated integral image, since tiles do not start at whole mask pixels.
     """
     height, width = tissue.mask.shape
     rows = np.zeros((height + 1, width), dtype=np.int32)
@@ -85,38 +85,38 @@ def tissue_shares(
 def spread_choice(
     tile_xy_px: NDArray[np.int32], tissue_share: NDArray[np.float32], n_tiles: int, seed: int
 ) -> NDArray[np.intp]:
-    """Return the positions of n tiles, rich in tissue and far from each other, in order.
+    """Return the indices of n tiles with much tissue and far from each other, in order.
 
-    Of the 4 n richest tiles (and those as rich as the last of them) the first is drawn at random;
-    then always the one with the largest product of tissue share and distance to the nearest tile
-    chosen so far. The same seed gives the same choice.
+    Farthest-point sampling among the 4 n tiles with most tissue (and those with as much as the
+    last): the first is random, then the one with the largest product of tissue share and distance
+    to the nearest selected tile. The same seed gives the same selection.
     """
     n_rich = min(len(tissue_share), RICHEST * n_tiles)
     least = np.partition(tissue_share, -n_rich)[-n_rich]
     rich = np.flatnonzero(tissue_share >= least)
-    places = tile_xy_px[rich].astype(np.float64)
+    xy_px = tile_xy_px[rich].astype(np.float64)
     share = tissue_share[rich].astype(np.float64)
     nearest = np.full(len(rich), np.inf)
     newest = int(np.random.default_rng(seed).integers(len(rich)))
-    chosen = [newest]
+    selected = [newest]
     for _ in range(min(n_tiles, len(rich)) - 1):
-        distance = np.hypot(*(places - places[newest]).T)
+        distance = np.hypot(*(xy_px - xy_px[newest]).T)
         nearest = np.minimum(nearest, distance)
         newest = int(np.argmax(nearest * share))
-        chosen.append(newest)
-    return np.sort(rich[chosen])
+        selected.append(newest)
+    return np.sort(rich[selected])
 
 
 def _starts(side_px: int, footprint_px: float, step_px: float) -> NDArray[np.int32]:
-    """Return where tiles start along a side, as long as they end on the slide (to 1 px)."""
+    """Return the starts of tiles along a side that end on the slide (to 1 px)."""
     n = int((side_px - footprint_px + 1) // step_px) + 1 if footprint_px <= side_px + 1 else 0
     return np.round(np.arange(n) * step_px).astype(np.int32)
 
 
-def _at(cumulated: NDArray[Any], places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return rows of a cumulated sum at fractional places, interpolated."""
+def _at(cumulated: NDArray[Any], positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return rows of a cumulative sum at fractional positions, interpolated."""
     last = len(cumulated) - 1
-    inside = np.clip(places, 0, last)
+    inside = np.clip(positions, 0, last)
     low = np.minimum(inside.astype(np.intp), last - 1)
     weight = (inside - low)[:, None]
     lower, upper = cumulated[low].astype(np.float64), cumulated[low + 1].astype(np.float64)
@@ -125,7 +125,7 @@ def _at(cumulated: NDArray[Any], places: NDArray[np.float64]) -> NDArray[np.floa
 
 
 def _none(footprint_px: float, reason: str) -> Tiles:
-    """Return no tiles, and why."""
+    """Return no tiles, with a reason."""
     nothing = np.zeros((0, 2), np.int32), np.zeros(0, np.float32)
     return Tiles(*nothing, footprint_px, 0, reason)
 

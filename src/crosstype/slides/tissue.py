@@ -1,13 +1,11 @@
-"""Where the tissue is: Otsu's threshold on the colour saturation of a thumbnail.
+"""Tissue detection by Otsu's threshold on the saturation of a thumbnail, and artefact detection.
 
-Saturation, (max - min) / max of R, G, B, because glass has nearly none whatever the lamp's
-brightness, while haematoxylin and eosin both have much; brightness alone also takes shadows, dust
-and marker for tissue and loses pale fat and stroma. The thumbnail is blurred by 8 um first, so
-that single noisy pixels do not widen the valley that Otsu looks for.
+Saturation is (max - min) / max of R, G, B: nearly 0 for glass at any brightness of the lamp, and
+high for haematoxylin and eosin. Brightness would include shadows, dust and marker, and lose pale
+fat and stroma. The thumbnail is smoothed by 8 um first, against noise in the histogram.
 
-What spoils a slide: pen marks, blur, black borders. Each is flagged; the spec may exclude it.
-
-Red ink is not looked for: on a thumbnail it has the colours of eosin and blood.
+Pen marks, blur and black borders are flagged; the spec may exclude them. Red ink is not detected:
+on a thumbnail it has the colours of eosin and blood.
 """
 
 from __future__ import annotations
@@ -40,7 +38,7 @@ BLUR_WINDOW_UM = 128.0
 
 @dataclass(frozen=True)
 class Flags:
-    """How much of a slide is spoilt, as shares from 0 to 1; higher is worse.
+    """Artefacts of a slide, as shares from 0 to 1; higher is worse.
 
     Attributes:
         pen: blue, green or black pen marks, share of the slide.
@@ -54,19 +52,19 @@ class Flags:
 
 
 def extremes(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return the strongest and the weakest primary of each pixel."""
+    """Return the maximum and the minimum over R, G, B of each pixel."""
     red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
     most = np.maximum(np.maximum(red, green), blue)
     return most, np.minimum(np.minimum(red, green), blue)
 
 
 def is_dark(most: NDArray[np.uint8], least: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return where pixels are black, or nearly, from their strongest and weakest primary."""
+    """Return the mask of black or nearly black pixels, from their maximum and minimum channel."""
     return np.logical_and(most < DARKEST * 255, most - least < MOST_CHROMA * 255)
 
 
 def find_borders(dark: NDArray[np.bool_], mpp: float) -> NDArray[np.bool_]:
-    """Return the black areas that touch the edge."""
+    """Return the mask of black areas that touch the edge."""
     if not dark.any():
         return dark
     labels, n = ndimage.label(dark)
@@ -80,7 +78,7 @@ def find_borders(dark: NDArray[np.bool_], mpp: float) -> NDArray[np.bool_]:
 
 
 def find_pen(smooth: NDArray[np.uint8], dark: NDArray[np.bool_], mpp: float) -> NDArray[np.bool_]:
-    """Return blue, green and black marks of a smoothed thumbnail, widened by a pixel."""
+    """Return the mask of blue, green and black marks on a smoothed thumbnail, dilated by 1 px."""
     hsv = np.asarray(Image.fromarray(smooth).convert("HSV"))
     hue, saturation = hsv[..., 0], hsv[..., 1]
     least_blue, least_green = (255 * least for least in LEAST_INK_SATURATION)
@@ -98,10 +96,10 @@ def find_pen(smooth: NDArray[np.uint8], dark: NDArray[np.bool_], mpp: float) -> 
 
 
 def find_blur(thumbnail: NDArray[np.uint8], mpp: float, spec: TissueSpec) -> NDArray[np.bool_]:
-    """Return where a thumbnail has no detail: the Laplacian varies little within 128 um.
+    """Return the mask of blur: low variance of the Laplacian in windows of 128 um.
 
-    Always judged at `spec.thumbnail_mpp`, so that one threshold serves every slide. Glass has no
-    detail either; look inside the tissue only.
+    Computed at `spec.thumbnail_mpp`, so that one threshold applies to all slides. Glass has low
+    variance too; use the mask inside the tissue only.
     """
     height, width = thumbnail.shape[:2]
     grey = Image.fromarray(thumbnail).convert("L")
@@ -122,7 +120,7 @@ def find_blur(thumbnail: NDArray[np.uint8], mpp: float, spec: TissueSpec) -> NDA
 FINEST_SIDE_PX = 512
 SMOOTHING_UM = 8.0
 GLASS_SATURATION = 0.10
-"""Glass is paler than this: measured 0.01 to 0.08 on five scanners' slides, tissue 0.1 to 0.6."""
+"""Highest saturation of glass: 0.01 to 0.08 on five scanners' slides, tissue 0.1 to 0.6."""
 LEAST_CONTRAST = 0.05
 """Tissue is at least this much more saturated than glass; less is noise or uneven light."""
 LEAST_TEXTURE = 6.0
@@ -131,11 +129,11 @@ LEAST_TEXTURE = 6.0
 
 @dataclass(frozen=True)
 class Tissue:
-    """The tissue of one slide, found on its thumbnail.
+    """The tissue of one slide, detected on its thumbnail.
 
     Attributes:
-        mask: (height, width), True where tissue is.
-        thumbnail: (height, width, 3) uint8 RGB, what the mask was found on.
+        mask: (height, width), True for tissue.
+        thumbnail: (height, width, 3) uint8 RGB, of the same size.
         scale_px: level-0 pixels per mask pixel, each way.
         mpp: micrometres per mask pixel.
         threshold: saturation above which a pixel is tissue; NaN if there is no tissue.
@@ -158,10 +156,10 @@ class Tissue:
 
 
 def find_tissue(slide: Slide, spec: TissueSpec) -> Tissue:
-    """Find the tissue of a slide; where there is none, the result says why.
+    """Detect the tissue of a slide; without tissue the result has a reason.
 
     Raises:
-        SlideError: the slide is damaged where the thumbnail is read from.
+        SlideError: the slide is damaged at the level of the thumbnail.
     """
     longest_um = max(slide.size_px) * slide.mpp
     mpp = max(min(spec.thumbnail_mpp, longest_um / FINEST_SIDE_PX), slide.mpp)
@@ -171,7 +169,7 @@ def find_tissue(slide: Slide, spec: TissueSpec) -> Tissue:
 def find_tissue_on(
     thumbnail: NDArray[np.uint8], mpp: float, scale_px: float, spec: TissueSpec
 ) -> Tissue:
-    """Find the tissue on a thumbnail of `mpp`, `scale_px` level-0 pixels per pixel."""
+    """Detect the tissue on a thumbnail of `mpp`, `scale_px` level-0 pixels per pixel."""
     blurred = Image.fromarray(thumbnail).filter(ImageFilter.GaussianBlur(SMOOTHING_UM / mpp))
     smooth = np.asarray(blurred)
     most, least = extremes(smooth)
@@ -200,11 +198,11 @@ def find_tissue_on(
 def _threshold(
     thumbnail: NDArray[np.uint8], saturation: NDArray[np.float32], is_lit: NDArray[np.bool_]
 ) -> tuple[float, str]:
-    """Return the saturation above which is tissue; infinite, with a reason, if nothing is.
+    """Return the saturation threshold of tissue; infinite, with a reason, if there is none.
 
-    Otsu always splits in two. So what it calls background must be as pale as glass (otherwise
-    the slide is tissue from edge to edge, and the threshold is that of glass), and the two parts
-    must differ by more than noise.
+    Otsu's method always splits in two. So its background must be as pale as glass (otherwise the
+    whole slide is tissue, and the threshold is that of glass), and both parts must differ by more
+    than noise.
     """
     if is_lit.mean() < 0.01:
         return np.inf, "the slide is black"
@@ -223,7 +221,7 @@ def _threshold(
 
 
 def _why_none(flags: Flags, *, had_some: bool) -> str:
-    """Say why no tissue is left although something is coloured."""
+    """Return the reason why no tissue is left although some pixels are coloured."""
     if had_some:
         return "all tissue is blurred"
     if flags.pen or flags.border:
@@ -232,7 +230,7 @@ def _why_none(flags: Flags, *, had_some: bool) -> str:
 
 
 def _tidy(mask: NDArray[np.bool_], mpp: float, spec: TissueSpec) -> NDArray[np.bool_]:
-    """Fill small holes, then drop small specks."""
+    """Fill small holes, then remove small pieces."""
     filled = ~_without_specks(~mask, spec.minimum_hole_um2 / mpp**2)
     if filled.all() and not mask.any():  # an all-glass mask is no hole
         return mask
@@ -240,7 +238,7 @@ def _tidy(mask: NDArray[np.bool_], mpp: float, spec: TissueSpec) -> NDArray[np.b
 
 
 def _without_specks(mask: NDArray[np.bool_], least_px: float) -> NDArray[np.bool_]:
-    """Return a mask without its 4-connected pieces of fewer pixels than `least_px`."""
+    """Return a mask without its 4-connected components of fewer pixels than `least_px`."""
     labels, n = ndimage.label(mask)
     if not n:
         return mask

@@ -1,4 +1,4 @@
-"""A fitted classifier as one safetensors file: arrays, JSON header, and a checksum over both."""
+"""Checkpoints: a fitted classifier as one safetensors file with JSON header and checksum."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEADER_KEY = "crosstype"
 
 
 def make_classifier(name: str) -> Classifier:
-    """Return an unfitted classifier of that name; raises KeyError for an unknown one."""
+    """Return an unfitted classifier by name; raises KeyError for an unknown name."""
     if name in NETWORKS:
         return NetworkClassifier(name)
     if name in BASELINES:
@@ -36,50 +36,50 @@ def make_classifier(name: str) -> Classifier:
 
 
 def save_classifier(classifier: Classifier, path: Path, model: ModelSpec) -> None:
-    """Write a fitted classifier; the same classifier gives the same bytes."""
+    """Save a fitted classifier; the bytes are reproducible."""
     arrays, about = described(classifier, model)
     write_sealed(path, arrays, {"format": FORMAT, "version": FORMAT_VERSION, "about": about})
 
 
 def load_classifier(path: Path) -> Classifier:
-    """Read a classifier; raises CheckpointError if it is damaged or of another version."""
+    """Load a classifier; raises CheckpointError if it is damaged or of another version."""
     arrays, header = read_sealed(path, (FORMAT, FORMAT_VERSION), "Train the model again")
     return restored(arrays, header["about"])
 
 
 def described(classifier: Classifier, model: ModelSpec) -> tuple[Arrays, dict[str, Any]]:
-    """Return a classifier as arrays and as what JSON can hold; `restored` understands both."""
+    """Return a classifier as arrays and JSON-able metadata, for `restored`."""
     arrays, settings = classifier.state()
     return arrays, {"name": classifier.name, "settings": settings, "model": vars(model)}
 
 
 def restored(arrays: Arrays, about: Mapping[str, Any]) -> Classifier:
-    """Return the classifier that `described` took apart."""
+    """Return the classifier from the arrays and metadata of `described`."""
     classifier = make_classifier(about["name"])
     classifier.restore(arrays, about["settings"], ModelSpec(**about["model"]))
     return classifier
 
 
 def write_sealed(path: Path, arrays: Arrays, header: dict[str, Any]) -> None:
-    """Write arrays and a JSON header, with a checksum over both; the same gives the same bytes."""
+    """Write arrays and a JSON header, with a checksum over both; the bytes are reproducible."""
     arrays = {key: np.ascontiguousarray(arrays[key]) for key in sorted(arrays)}
     sealed = header | {"sha256": _digest(arrays, header)}
-    # One key only: safetensors writes several in an order drawn by chance.
+    # One key only: safetensors writes several keys in random order.
     metadata = {HEADER_KEY: json.dumps(sealed, sort_keys=True)}
     with replacing(path) as temporary:
         temporary.write_bytes(save(arrays, metadata))
 
 
 def read_sealed(path: Path, wanted: tuple[str, str], remedy: str) -> tuple[Arrays, dict[str, Any]]:
-    """Return arrays and header that `write_sealed` wrote.
+    """Read arrays and header of a file of `write_sealed`.
 
     Args:
         path: the file.
-        wanted: its format and version.
-        remedy: what to do about a file that is not whole, without a full stop.
+        wanted: expected format and version.
+        remedy: what to do if the file is damaged, without a full stop.
 
     Raises:
-        CheckpointError: it is damaged, changed, or of another format or version.
+        CheckpointError: the file is damaged, changed, or of another format or version.
     """
     arrays, header = _read(path, remedy)
     found = (header.get("format"), header.get("version"))
@@ -97,10 +97,10 @@ def read_sealed(path: Path, wanted: tuple[str, str], remedy: str) -> tuple[Array
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """Return a checkpoint's header, its checksum included, without checking it.
+    """Return a checkpoint's header, checksum included, without verifying it.
 
     Raises:
-        CheckpointError: it is no safetensors file of ours.
+        CheckpointError: the file is no safetensors file with such a header.
     """
     return _read(path, "Train the model again")[1]
 

@@ -1,7 +1,7 @@
-"""One interface for everyone who predicts: networks and baselines alike.
+"""Interface of all classifiers (networks, late fusion, baselines), and the baselines.
 
-A classifier is fitted on splits, each a training part and a validation part of the same training
-patients. There is no place for a test patient in the signature.
+A classifier is fitted on splits of the training patients into training and validation patients.
+Test patients are no argument of `fit`.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ Probabilities = Float[np.ndarray, "patients classes"]
 
 @dataclass(frozen=True)
 class Split:
-    """Training patients, and those that decide when to stop.
+    """One inner split of the training patients.
 
     Attributes:
-        train: patients to learn from.
+        train: training patients.
         validation: patients for early stopping; test patients only under protocol paper.
-        everyone: if given, whom preprocessing is fitted on instead of `train`; protocol paper.
-        beside: patients with one modality who are held out beside the validation patients; they
-            teach in the other splits and decide nothing.
+        everyone: patients to fit preprocessing on, if not on `train`; protocol paper.
+        beside: single-modality patients of the held-out inner fold; they train in the other splits
+            and are not used for validation.
     """
 
     train: Patients
@@ -49,26 +49,26 @@ class Split:
 
     @property
     def held(self) -> tuple[Patients, ...]:
-        """Return who is held out: the validation patients, and those beside them."""
+        """Return the held-out patients: validation and single-modality patients."""
         return (self.validation,) if self.beside is None else (self.validation, self.beside)
 
     @property
     def everybody(self) -> tuple[Patients, ...]:
-        """Return everyone of the split."""
+        """Return all patients of the split."""
         return (self.train, *self.held)
 
 
 @dataclass(frozen=True)
 class TrainingRecipe:
-    """All settings of a fit, whole.
+    """All settings of a fit.
 
     Attributes:
-        training: optimiser, schedule, patience.
-        model: sizes of the networks.
-        preparing: how expression and features are prepared.
-        seed: from which every random number of this fit derives.
-        gene_sets: the gene sets among the table's genes, for networks that see them; None: they
-            learn programs of their own.
+        training: optimiser, schedule, early stopping.
+        model: architecture of the networks.
+        preparing: preprocessing of expression and features.
+        seed: entropy of every random generator of the fit.
+        gene_sets: gene sets matched to the table's genes, for networks with gene set tokens; None:
+            learned gene tokens.
     """
 
     training: TrainingSpec
@@ -78,18 +78,18 @@ class TrainingRecipe:
     gene_sets: MatchedSets | None = None
 
     def seeds(self, name: str, member: int) -> np.random.SeedSequence:
-        """Return the seed of one member of one model, the same in whatever order they run."""
+        """Return the seed of one member of one model; it does not depend on the order of fits."""
         return np.random.SeedSequence([*self.seed, zlib.crc32(name.encode()), member])
 
 
 class Classifier(ABC):
-    """Fit on splits, predict probabilities, become arrays and back.
+    """Classifier that is fitted on splits, predicts probabilities and serialises to arrays.
 
     Attributes:
-        name: as the user knows it.
+        name: of the model, as in the config.
         curves: training curve of each network; empty for a baseline.
         residual_weight: weight of the networks' residual logits where nothing is missing, 0 to 1.
-        calibration: temperature and threshold; a baseline's leaves everything as it is.
+        calibration: temperatures and thresholds; the identity for a baseline.
     """
 
     def __init__(self, name: str) -> None:
@@ -100,7 +100,7 @@ class Classifier(ABC):
 
     @property
     def residual_weight(self) -> float:
-        """Share of the networks' correction that is kept where data are whole, 0 to 1."""
+        """Weight of the networks' residual logits where nothing is missing, 0 to 1."""
         return 1.0
 
     @property
@@ -110,7 +110,7 @@ class Classifier(ABC):
 
     @abstractmethod
     def fit(self, splits: Sequence[Split], recipe: TrainingRecipe) -> None:
-        """Learn from the splits."""
+        """Fit on the splits."""
 
     @abstractmethod
     def predict(self, patients: Patients) -> Probabilities:
@@ -118,15 +118,15 @@ class Classifier(ABC):
 
     @abstractmethod
     def state(self) -> tuple[Arrays, dict[str, Any]]:
-        """Return arrays and JSON-able settings that `restore` understands."""
+        """Return arrays and JSON-able settings for `restore`."""
 
     @abstractmethod
     def restore(self, arrays: Arrays, settings: dict[str, Any], model: ModelSpec) -> None:
-        """Become what `state` described."""
+        """Set the fitted attributes from `state`."""
 
 
 class BaselineClassifier(Classifier):
-    """A baseline on one vector per patient, fitted on all training patients at once."""
+    """Baseline on one vector per patient, fitted on all training patients."""
 
     preparation: Preparation
     parameters: Arrays
@@ -138,7 +138,7 @@ class BaselineClassifier(Classifier):
         return Modality.GENES in MODELS[self.name].uses
 
     def fit(self, splits: Sequence[Split], recipe: TrainingRecipe) -> None:
-        """Fit on all training patients; leaving those for validation out would handicap it."""
+        """Fit on all training patients, validation patients included."""
         patients = training_patients(splits, recipe)
         self.preparation = recipe.preparing.fit(splits[0].everyone or patients)
         self.n_classes = len(patients.classes)
@@ -163,13 +163,13 @@ class BaselineClassifier(Classifier):
         settings: dict[str, Any],
         model: ModelSpec,  # noqa: ARG002
     ) -> None:
-        """Become what `state` described."""
+        """Set the fitted attributes from `state`."""
         self.preparation = Preparation.from_state(arrays, settings["preparation"])
         self.parameters = below(arrays, "parameters.")
         self.n_classes = int(settings["n_classes"])
 
     def _is_whole(self, patients: Patients) -> Bool[np.ndarray, " patients"]:
-        """Return who has the modalities that the baseline sees; others can teach it nothing."""
+        """Return which patients have all modalities that the baseline uses."""
         uses = MODELS[self.name].uses
         whole = np.ones(len(patients), dtype=bool)
         if Modality.GENES in uses:
@@ -192,9 +192,9 @@ class BaselineClassifier(Classifier):
 
 
 def training_patients(splits: Sequence[Split], recipe: TrainingRecipe) -> Patients:
-    """Return all patients who may teach: those of the first split, its validation included.
+    """Return all training patients: those of the first split, its validation patients included.
 
-    Where the protocol validates on the test fold, that fold stays out.
+    Where the protocol validates on the test fold, validation patients are left out.
     """
     first = splits[0]
     leaks = recipe.preparing.protocol.validation_is_test
@@ -202,12 +202,12 @@ def training_patients(splits: Sequence[Split], recipe: TrainingRecipe) -> Patien
 
 
 def below(arrays: Arrays, prefix: str) -> Arrays:
-    """Return the arrays whose names begin so, without that beginning."""
+    """Return the arrays whose names start with `prefix`, with the prefix removed."""
     return {key.removeprefix(prefix): v for key, v in arrays.items() if key.startswith(prefix)}
 
 
 def together(first: Patients, *others: Patients) -> Patients:
-    """Return the patients of all, one after the other; they share their bags."""
+    """Concatenate patients; they share their bags."""
     everyone = (first, *others)
     return Patients(
         tuple(patient for one in everyone for patient in one.ids),

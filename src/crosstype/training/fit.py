@@ -1,6 +1,6 @@
-"""Fitting networks. They are never given a test patient.
+"""Training loop of the networks: class weights, loss, early stopping and prediction.
 
-How much each class weighs, by how rare it is.
+Test patients are never an input.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ POWERS = {"balanced": 1.0, "root": 0.5, "none": 0.0}
 def class_weights(
     targets: Int[np.ndarray, " patients"], n_classes: int, spec: TrainingSpec
 ) -> Float[np.ndarray, " classes"]:
-    """Return one weight per class: a power of the inverse of its frequency among these patients.
+    """Return class weights: a power of the inverse class frequency among these patients.
 
-    A class of mean frequency weighs 1. One without patients weighs as if it had one.
+    A class of mean frequency has weight 1. A class without patients counts as one with one patient.
     """
     counts = np.maximum(np.bincount(targets, minlength=n_classes), 1)
     weights: np.ndarray = (len(targets) / (n_classes * counts)) ** POWERS[spec.class_weights]
@@ -37,13 +37,13 @@ def class_weights(
 
 PREDICTED_AT_ONCE = 64
 PREDICTED_BYTES = 1 << 27
-"""Tile features that are looked at together when predicting; a larger bag comes alone."""
+"""Bytes of tile features in a batch at prediction; a larger bag is a batch of its own."""
 WARM_UP_EPOCHS = 3
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of a training curve; losses are class-weighted cross-entropy per patient."""
+    """One epoch of a training curve; losses are mean class-weighted cross-entropy per patient."""
 
     epoch: int
     train_loss: float
@@ -52,10 +52,10 @@ class Epoch:
 
 
 class Prepared:
-    """Patients as a network sees them: expression prepared once, tiles when a batch asks.
+    """Network inputs of patients: expression preprocessed once, tiles read for each batch.
 
-    `start` holds the logits to which the network's are added, patients x logits; 0 if None.
-    Unmeasured genes are masked; the published networks see them imputed.
+    `start` holds the base model's logits, patients x logits, to which the network's are added; 0 if
+    None. Unmeasured genes are masked; for the published networks they are imputed.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Prepared:
         *,
         imputed: bool = False,
     ) -> None:
-        """Prepare the expression of these patients."""
+        """Preprocess the expression of these patients."""
         self.patients = patients
         n_logits = 1 if len(patients.classes) == 2 else len(patients.classes)
         given = np.zeros((len(patients), n_logits)) if start is None else start
@@ -91,7 +91,7 @@ class Prepared:
         return taken
 
     def parted(self, rows: Int[np.ndarray, " rows"], n_bytes: int) -> list[Int[np.ndarray, " _"]]:
-        """Cut these patients into batches of at most so many bytes of tile features each."""
+        """Split these patients into batches of at most `n_bytes` of tile features each."""
         ids = [self.patients.bag_of[row] for row in rows]
         n_tiles = [0 if one is None else self.patients.bags.length(one) for one in ids]
         tile_bytes = 4 * len(self._preparation.feature_mean)
@@ -102,10 +102,10 @@ class Prepared:
         rows: Int[np.ndarray, " rows"],
         sampled: tuple[int, np.random.Generator] | None = None,
     ) -> Batch:
-        """Return these patients as a batch.
+        """Return a batch of these patients.
 
-        With `sampled`, which training alone gives, at most so many random tiles each, in any of
-        their views; validation and test always see all tiles, plain.
+        `sampled` (maximal number of tiles, random generator), used only in training, samples tiles
+        and augmented views; otherwise all plain tiles are used.
         """
         ids = [self.patients.bag_of[row] for row in rows]
         bags = self.patients.bags
@@ -119,21 +119,21 @@ class Prepared:
         return make_batch(tiles, self.genes[rows], clinical)
 
     def measured(self) -> Float[np.ndarray, " patients"]:
-        """Return which share of its genes each patient has."""
+        """Return the share of the genes that was measured in each patient, 0 to 1."""
         share: np.ndarray = (~np.isnan(self.genes)).mean(axis=1)
         return share
 
 
 @dataclass(frozen=True)
 class Member:
-    """One network of several that are fitted side by side.
+    """One network of an ensemble that is trained in parallel.
 
     Attributes:
         network: freshly initialised; trained in place.
-        train: patients it learns from, in every regime; whole first.
-        validation: patients, none of them a test patient, that say when to stop; the same regimes.
-        rng: order of patients and choice of tiles; torch's generator decides dropout.
-        curve: grows by one entry per epoch.
+        train: training patients in every missingness pattern; complete data first.
+        validation: patients for early stopping, never test patients, in the same patterns.
+        rng: for the order of patients and the sampling of tiles; dropout uses torch's generator.
+        curve: training curve, one entry per epoch.
     """
 
     network: Network
@@ -144,11 +144,11 @@ class Member:
 
 
 def fit_members(members: Sequence[Member], spec: TrainingSpec) -> None:
-    """Train networks in step until their joint validation loss no longer falls.
+    """Train an ensemble epoch by epoch, with early stopping on its mean validation loss.
 
-    Each network is validated on patients it did not learn from; the losses of all of them together
-    decide, so that a few patients of one inner fold cannot. The best weights are restored, which
-    may be those before training.
+    Each network is validated on patients it was not trained on. The mean over networks decides when
+    to stop, since the validation patients of one inner fold are few. The weights of the best epoch
+    are restored, which may be the initial ones.
     """
     n_classes = len(members[0].train[0].patients.classes)
     losses = [make_loss(one.train[0].targets, n_classes, spec) for one in members]
@@ -175,7 +175,7 @@ def _states(members: Sequence[Member]) -> list[dict[str, Tensor]]:
 
 
 def _validation_loss(member: Member, loss: CrossEntropy) -> float:
-    """Return the mean loss over the regimes, whole expression and damaged."""
+    """Return the mean loss over missingness patterns."""
     each = [
         float(loss(predict_logits(member.network, one), one.targets)) for one in member.validation
     ]
@@ -183,16 +183,16 @@ def _validation_loss(member: Member, loss: CrossEntropy) -> float:
 
 
 def _joint(each: Sequence[float], members: Sequence[Member]) -> float:
-    """Return the mean validation loss, members weighed by their validation patients."""
+    """Return the mean validation loss, members weighted by their number of validation patients."""
     return float(np.average(each, weights=[len(one.validation[0]) for one in members]))
 
 
 def predict_logits(network: Network, prepared: Prepared) -> Float[Tensor, "patients logits"]:
-    """Return logits in the patients' order, with all their tiles and nothing dropped."""
+    """Return logits in the patients' order, with all tiles and without dropout."""
     network.eval()
     rows = np.arange(len(prepared))
-    dealt = np.array_split(rows, max(1, math.ceil(len(rows) / PREDICTED_AT_ONCE)))
-    batches = [batch for one in dealt for batch in prepared.parted(one, PREDICTED_BYTES)]
+    chunks = np.array_split(rows, max(1, math.ceil(len(rows) / PREDICTED_AT_ONCE)))
+    batches = [batch for one in chunks for batch in prepared.parted(one, PREDICTED_BYTES)]
     with torch.no_grad():
         return torch.cat([network(prepared.batch(one)).logits for one in batches]) + prepared.start
 
@@ -200,7 +200,7 @@ def predict_logits(network: Network, prepared: Prepared) -> Float[Tensor, "patie
 def probabilities_of(
     logits: Float[Tensor, "patients logits"],
 ) -> Float[np.ndarray, "patients classes"]:
-    """Return class probabilities; one logit is the positive (second) class's."""
+    """Return class probabilities; a single logit is that of the positive (second) class."""
     exact = logits.double()
     if exact.shape[1] == 1:
         positive = torch.sigmoid(exact)
@@ -219,10 +219,10 @@ def learning_rate_at(epoch: int, spec: TrainingSpec) -> float:
 
 
 class CrossEntropy(nn.Module):
-    """Class-weighted cross-entropy: binary for one logit, over classes for more."""
+    """Class-weighted cross-entropy: binary for one logit, multinomial for more."""
 
     def __init__(self, class_weights: Float[Tensor, " classes"]) -> None:
-        """Weigh classes so."""
+        """Use these class weights."""
         super().__init__()
         self.class_weights = class_weights
 
@@ -251,7 +251,7 @@ class CrossEntropy(nn.Module):
 def make_loss(
     targets: Int[Tensor, " patients"], n_classes: int, spec: TrainingSpec
 ) -> CrossEntropy:
-    """Return the loss with the classes weighed as the settings say."""
+    """Return the loss with the class weights of the settings."""
     weights = class_weights(targets.numpy(), n_classes, spec)
     return CrossEntropy(torch.from_numpy(weights.astype(np.float32)))
 
@@ -267,20 +267,22 @@ def _optimiser(network: Network, spec: TrainingSpec) -> torch.optim.Optimizer:
 
 
 def _train_epoch(
-    member: Member, how: tuple[CrossEntropy, torch.optim.Optimizer, float], spec: TrainingSpec
+    member: Member,
+    optimisation: tuple[CrossEntropy, torch.optim.Optimizer, float],
+    spec: TrainingSpec,
 ) -> float:
-    """Take one pass over the training patients; return the mean loss."""
-    loss, optimiser, rate = how
+    """Train for one epoch; return the mean loss."""
+    loss, optimiser, rate = optimisation
     network, whole, rng = member.network, member.train[0], member.rng
     for group in optimiser.param_groups:
         group["lr"] = rate
     network.train()
     total = 0.0
     for rows in shuffled_batches(len(whole), spec.batch_size, rng):
-        train = _practised(member, spec)
+        train = _draw_pattern(member, spec)
         batch = train.batch(rows, (spec.n_tiles_per_bag, rng))
-        chosen = torch.from_numpy(rows)
-        value = loss(network(batch).logits + train.start[chosen], train.targets[chosen])
+        positions = torch.from_numpy(rows)
+        value = loss(network(batch).logits + train.start[positions], train.targets[positions])
         optimiser.zero_grad(set_to_none=True)
         value.backward()
         if spec.schedule != "published":  # the notebook does not clip
@@ -290,8 +292,8 @@ def _train_epoch(
     return total / len(whole)
 
 
-def _practised(member: Member, spec: TrainingSpec) -> Prepared:
-    """Return the regime of the next batch: whole, or with the chance of `damage` another."""
+def _draw_pattern(member: Member, spec: TrainingSpec) -> Prepared:
+    """Draw the pattern of the next batch: complete, or with probability `corruption` another."""
     if len(member.train) == 1 or member.rng.random() >= spec.corruption:
         return member.train[0]
     return member.train[int(member.rng.integers(1, len(member.train)))]

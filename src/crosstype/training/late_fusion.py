@@ -1,4 +1,4 @@
-"""late: late fusion of the two unimodal models, stacked on inner folds."""
+"""Late fusion of the two unimodal models by stacking on inner folds (model `late`)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from crosstype.training.classifier import (
     below,
 )
 from crosstype.training.fit import class_weights, probabilities_of
-from crosstype.training.linear.logistic import Line, fit_logistic
+from crosstype.training.linear.logistic import Coefficients, fit_logistic
 from crosstype.training.missingness import MissingnessPattern, pattern_of
 from crosstype.training.network_classifier import NetworkClassifier, trained_patterns
 from crosstype.training.patients import Patients
@@ -32,29 +32,28 @@ STACK_STRENGTH = 1.0
 
 
 class LateClassifier(Classifier):
-    """A logistic regression over the logits of image_only and gene_only, one for each regime.
+    """Logistic regression on the logits of image_only and gene_only, one per missingness pattern.
 
-    It is fitted on what each member said of the validation patients of its own inner fold, so no
-    logit that teaches the weights comes from a network that was trained on that patient (Wolpert
-    1992, stacked generalisation).
+    It is fitted on the cross-fitted logits of inner validation patients, so that no logit comes
+    from a network that was trained on that patient (Wolpert 1992, stacked generalisation).
 
     Attributes:
         parents: the fitted unimodal models.
-        stacks: weight and bias in each regime that was practised.
+        stacks: weight and bias for each pattern that occurred in training.
     """
 
     def __init__(self, name: str = LATE) -> None:
         """Make an unfitted classifier."""
         super().__init__(name)
         self.parents: dict[str, NetworkClassifier] = {}
-        self.stacks: dict[MissingnessPattern, Line] = {}
+        self.stacks: dict[MissingnessPattern, Coefficients] = {}
 
     def adopt(self, parents: Sequence[NetworkClassifier]) -> None:
-        """Use these fitted unimodal models; they were fitted on the same splits and recipe."""
+        """Use these unimodal models, already fitted on the same splits and recipe."""
         self.parents = {parent.name: parent for parent in parents}
 
     def fit(self, splits: Sequence[Split], recipe: TrainingRecipe) -> None:
-        """Fit the unimodal models unless they were adopted, then the stacking weights."""
+        """Fit the unimodal models, unless adopted, then the stacking regression and calibrate."""
         for name in UNIMODAL:
             if name not in self.parents:
                 parent = NetworkClassifier(name)
@@ -71,7 +70,7 @@ class LateClassifier(Classifier):
             self.calibration = calibrate(known, targets, recipe.training)
 
     def predict(self, patients: Patients) -> Probabilities:
-        """Return calibrated probabilities; each patient is stacked as his regime asks for."""
+        """Return calibrated probabilities, by the regression of each patient's pattern."""
         each = [self.parents[name].logits(patients).numpy() for name in UNIMODAL]
         logits = np.concatenate(each, axis=1).astype(np.float64)
         genes = self.parents[GENE_ONLY].preparation.measured_genes(patients.genes)
@@ -99,7 +98,7 @@ class LateClassifier(Classifier):
         return arrays, settings
 
     def restore(self, arrays: Arrays, settings: dict[str, Any], model: ModelSpec) -> None:
-        """Become what `state` described."""
+        """Set the fitted attributes from `state`."""
         self.calibration = Calibration.from_state(settings.get("calibration", {}))
         for name in settings["patterns"]:
             stack = below(arrays, f"stack.{name}.")
@@ -112,10 +111,10 @@ class LateClassifier(Classifier):
     def _cross_fitted(
         self, pattern: MissingnessPattern, splits: Sequence[Split], recipe: TrainingRecipe
     ) -> Float[np.ndarray, "patients logits"]:
-        """Return what a stack that was fitted on the other splits says of each one's validation.
+        """Return cross-fitted stacked logits of each split's validation patients, for calibration.
 
-        A stack is surer of the patients who taught it than of others, and a temperature fitted on
-        them would keep it so. Nobody with a single split, or where the others lack a class.
+        A temperature fitted on the regression's own training patients would leave it overconfident.
+        Empty with a single split, or where the other splits lack a class.
         """
         inner, n_classes = self._inner_logits(pattern), len(splits[0].train.classes)
         targets = np.concatenate([split.validation.targets for split in splits])
@@ -123,23 +122,23 @@ class LateClassifier(Classifier):
         found = np.zeros((len(targets), 1 if n_classes == 2 else n_classes))
         for number in range(len(splits)):
             own = split_of == number
-            taught = targets[~own]
-            if len(np.unique(taught)) < n_classes:
+            others = targets[~own]
+            if len(np.unique(others)) < n_classes:
                 return found[:0]
-            weights = class_weights(taught, n_classes, recipe.training)
-            weight, bias = fit_logistic(inner[~own], taught, STACK_STRENGTH, weights)
+            weights = class_weights(others, n_classes, recipe.training)
+            weight, bias = fit_logistic(inner[~own], others, STACK_STRENGTH, weights)
             found[own] = inner[own] @ weight.T + bias
         return found
 
     def _inner_logits(self, pattern: MissingnessPattern) -> Float[np.ndarray, "patients columns"]:
-        """Return what both say of the inner validation patients in a regime, genes last.
+        """Return both models' logits of the inner validation patients in a pattern, genes last.
 
-        Without an image its logits are 0 here, so that they get no weight.
+        In pattern no_image the image model's logits are 0, so that they get no weight.
         """
         found = []
         for name in UNIMODAL:
             inner = self.parents[name].inner_logits
             own = inner.get(pattern, inner[MissingnessPattern.WHOLE]).numpy().astype(np.float64)
-            blind = pattern is MissingnessPattern.NO_IMAGE and name == IMAGE_ONLY
-            found.append(np.zeros_like(own) if blind else own)
+            no_image = pattern is MissingnessPattern.NO_IMAGE and name == IMAGE_ONLY
+            found.append(np.zeros_like(own) if no_image else own)
         return np.concatenate(found, axis=1)

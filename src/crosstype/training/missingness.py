@@ -1,8 +1,8 @@
-"""Damaged training patients: networks practise on them, so that a poor modality is no news.
+"""Missing-modality training: missingness patterns, and corruption of training patients.
 
-A regime is a state that a patient's data can be in at prediction: whole, thinly measured, hardly
-measured at all, without an image. Networks learn in every regime that their modalities allow, all
-models the same damage, and how far their correction is trusted is decided regime by regime.
+A missingness pattern is a state of a patient's data at prediction: complete, few genes measured,
+hardly any gene measured, without an image. Networks are trained on every pattern that their
+modalities allow, with the same corruption for all models. Each pattern has its own residual weight.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from crosstype.types import Modality
 
 
 class MissingnessPattern(StrEnum):
-    """A state of a patient's data, worst first as far as they exclude each other."""
+    """Which of a patient's data are missing."""
 
     WHOLE = "whole"
     THIN = "thin"
@@ -32,17 +32,18 @@ LEAST_MEASURED = {
     MissingnessPattern.THIN: 0.01,
     MissingnessPattern.BARE: 0.0,
 }
-"""Least share of the genes that is measured in each regime of expression."""
+"""Lowest share of measured genes in each pattern of expression."""
 POWERS = {MissingnessPattern.THIN: (-2.0, -0.5), MissingnessPattern.BARE: (-4.0, -2.0)}
-"""Shares of genes that practice leaves, as powers of ten, evenly drawn between these."""
+"""Range of the log10 share of genes that corruption keeps, drawn uniformly."""
 WITHOUT_GENES = 0.5
-"""Share of the patients in regime bare who practise without any gene."""
+"""Share of the patients in pattern bare whose genes are all removed."""
 NOISE = 0.5
-"""Noise on damaged expression, in doublings: each patient's is drawn up to this."""
+"""Largest standard deviation of the noise on corrupted expression, in log2 units, drawn uniformly
+for each patient."""
 
 
 def patterns_of(uses: Collection[Modality]) -> tuple[MissingnessPattern, ...]:
-    """Return the regimes that a model of these modalities can tell apart, whole first."""
+    """Return the missingness patterns of a model of these modalities, complete data first."""
     found = [MissingnessPattern.WHOLE]
     if Modality.GENES in uses:
         found += [MissingnessPattern.THIN, MissingnessPattern.BARE]
@@ -56,12 +57,12 @@ def pattern_of(
     measured: Float[np.ndarray, " patients"],
     patterns: Collection[MissingnessPattern],
 ) -> np.ndarray:
-    """Return each patient's regime, one of `regimes`.
+    """Return each patient's missingness pattern, one of `patterns`.
 
     Args:
         patients: the patients.
-        measured: share of the model's genes that was measured.
-        patterns: those that the model tells apart.
+        measured: share of the model's genes that was measured, 0 to 1.
+        patterns: those of the model.
     """
     found = np.full(len(patients), MissingnessPattern.WHOLE, dtype=object)
     if MissingnessPattern.THIN in patterns:
@@ -75,33 +76,35 @@ def pattern_of(
 def corrupted(
     patients: Patients, pattern: MissingnessPattern, unit: Unit, rng: np.random.Generator
 ) -> Patients:
-    """Return the patients in that regime: genes lost and noised, or images taken away.
+    """Return the patients with a missingness pattern: genes removed and noised, or no image.
 
     Args:
         patients: training or validation patients; raw expression.
-        pattern: what to do to them.
+        pattern: to produce.
         unit: of the expression; noise is multiplicative on amounts, additive on their logarithms.
-        rng: what is lost is drawn from it, patient by patient.
+        rng: random generator.
     """
     if pattern is MissingnessPattern.WHOLE:
         return patients
     if pattern is MissingnessPattern.NO_IMAGE:
         return patients.without_images()
-    return patients.with_genes(_lost(_noised(patients.genes, unit, rng), pattern, rng))
+    return patients.with_genes(
+        _with_genes_removed(_noised(patients.genes, unit, rng), pattern, rng)
+    )
 
 
 def _noised(
     genes: Float32[np.ndarray, "patients genes"], unit: Unit, rng: np.random.Generator
 ) -> Float32[np.ndarray, "patients genes"]:
-    spread = NOISE * rng.random((len(genes), 1))
-    doublings = (spread * rng.standard_normal(genes.shape)).astype(np.float32)
+    deviation = NOISE * rng.random((len(genes), 1))
+    doublings = (deviation * rng.standard_normal(genes.shape)).astype(np.float32)
     if unit == "linear":
         return genes * np.exp2(doublings)
     noised: np.ndarray = genes + doublings
     return np.maximum(noised, np.nanmin(genes)) if unit == "log" else noised
 
 
-def _lost(
+def _with_genes_removed(
     genes: Float32[np.ndarray, "patients genes"],
     pattern: MissingnessPattern,
     rng: np.random.Generator,

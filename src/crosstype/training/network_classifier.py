@@ -1,6 +1,6 @@
-"""A network as a classifier: a line, several copies of the network that correct it, and trust.
+"""Classifier of a ridge base model plus the residual logits of an ensemble of networks.
 
-What networks practise on: the training patients in every regime, with honest starting logits.
+The networks are trained on every missingness pattern, with cross-fitted logits of the base model.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ Rows = Int[np.ndarray, " _"]
 
 @dataclass(frozen=True)
 class CorruptedTraining:
-    """Everyone of the training patients, prepared in every regime.
+    """Network inputs of all training patients in every missingness pattern.
 
     Attributes:
-        of: all training patients in each regime.
+        of: all training patients in each pattern.
         train: rows of each split's training patients.
         validation: rows of each split's validation patients.
     """
@@ -67,22 +67,22 @@ class CorruptedTraining:
     validation: tuple[Rows, ...]
 
     def training(self, split: int) -> list[Prepared]:
-        """Return a split's training patients in each regime, whole first."""
+        """Return a split's training patients in each pattern, complete data first."""
         return [one.take(self.train[split]) for one in self.of.values()]
 
     def held(self, split: int) -> list[Prepared]:
-        """Return a split's validation patients in each regime, whole first."""
+        """Return a split's validation patients in each pattern, complete data first."""
         return [one.take(self.validation[split]) for one in self.of.values()]
 
     def all_held(self, pattern: MissingnessPattern) -> Prepared:
-        """Return the validation patients of all splits in one regime, split after split."""
+        """Return the validation patients of all splits in one pattern, split after split."""
         return self.of[pattern].take(np.concatenate(self.validation))
 
 
 def trained_patterns(
     uses: frozenset[Modality], recipe: TrainingRecipe
 ) -> tuple[MissingnessPattern, ...]:
-    """Return the regimes in which a model of these modalities practises."""
+    """Return the missingness patterns that a model of these modalities is trained on."""
     return patterns_of(uses) if recipe.training.corruption > 0 else (MissingnessPattern.WHOLE,)
 
 
@@ -93,77 +93,76 @@ def corrupt_training(
     patterns: Sequence[MissingnessPattern],
     recipe: TrainingRecipe,
 ) -> CorruptedTraining:
-    """Damage the training patients in every regime, and find where each starts.
+    """Corrupt the training patients in every pattern, with cross-fitted base logits.
 
-    A patient's starting logits come from the line of the split that held him out. Damage depends
-    on the seed and the patients alone, so that all models practise on the same.
+    A patient's base logits come from the base model of the split that held them out. Corruption
+    depends on the seed and the patients alone, so that it is the same for all models.
 
     Args:
         splits: of the training patients.
         preparation: fitted on them.
-        starts: each split's line; None: networks start from 0.
-        patterns: those to practise in.
+        starts: each split's base model; None: base logits of 0.
+        patterns: missingness patterns to train on.
         recipe: seed, unit and settings.
     """
     everyone = together(*splits[0].everybody)
-    place = {patient: row for row, patient in enumerate(everyone.ids)}
-    held = [_rows(place, together(*split.held)) for split in splits]
+    position = {patient: row for row, patient in enumerate(everyone.ids)}
+    held = [_rows(position, together(*split.held)) for split in splits]
     of = {}
     for number, pattern in enumerate(patterns):
         rng = np.random.default_rng([*recipe.seed, number])
         patients = corrupted(everyone, pattern, recipe.preparing.unit, rng)
         start = None
         if starts is not None:
-            said = [
-                line.logits(patients.take(rows), preparation)
-                for line, rows in zip(starts, held, strict=True)
+            logits = [
+                base.logits(patients.take(rows), preparation)
+                for base, rows in zip(starts, held, strict=True)
             ]
-            start = np.zeros((len(everyone), said[0].shape[1]))
-            start[np.concatenate(held)] = np.concatenate(said)
+            start = np.zeros((len(everyone), logits[0].shape[1]))
+            start[np.concatenate(held)] = np.concatenate(logits)
         of[pattern] = Prepared(
             patients, preparation, start, imputed=recipe.preparing.protocol.published_training
         )
     return CorruptedTraining(
         of,
-        tuple(_rows(place, split.train) for split in splits),
-        tuple(_rows(place, split.validation) for split in splits),
+        tuple(_rows(position, split.train) for split in splits),
+        tuple(_rows(position, split.validation) for split in splits),
     )
 
 
-def _rows(place: dict[str, int], patients: Patients) -> Rows:
-    return np.array([place[one] for one in patients.ids], dtype=np.int64)
+def _rows(position: dict[str, int], patients: Patients) -> Rows:
+    return np.array([position[one] for one in patients.ids], dtype=np.int64)
 
 
-def trusted(
+def add_residual(
     start: Float[Tensor, "patients logits"],
-    said: Float[Tensor, "patients logits"],
+    logits: Float[Tensor, "patients logits"],
     residual_weight: Float[Tensor, "patients 1"] | float,
 ) -> Float[Tensor, "patients logits"]:
-    """Return the starting logits plus the trusted share of the correction."""
-    found: Tensor = start + residual_weight * (said - start)
-    return found
+    """Return the base logits plus the weighted residual."""
+    total: Tensor = start + residual_weight * (logits - start)
+    return total
 
 
 MEMBERSHIP = "gene_sets.membership"
 
 
 class NetworkClassifier(Classifier):
-    """A line, and several copies of one network that correct it; their logits are averaged.
+    """Ridge base model plus the mean residual logits of an ensemble of one network.
 
-    Each copy learns from all inner folds but one and is validated on that one; they stop together.
-    With several seeds there are as many copies for each inner fold.
+    Each network is trained on all inner folds but one and validated on that one; they stop
+    together. With several seeds there are as many networks for each inner fold.
 
     Attributes:
         preparation: fitted on all training patients.
-        start: the line, fitted on all training patients; None if networks start from zero.
+        start: ridge base model, fitted on all training patients; None if there is none.
         networks: one per split and seed, split by split for one seed after the other.
         residual_weights: weight of the networks' mean residual logits, 0 to 1, for each missingness
             pattern that occurred in training.
-        inner_logits: in each regime, the logits of every split's validation patients, none of
-            which taught the line or the network that said them.
-        imputed: whether the networks see unmeasured genes imputed, as the published ones do.
-        set_names: names of the gene sets that are the network's first gene tokens, in their order.
-        membership: gene sets x kept genes, what each of those tokens sees; None: learned programs.
+        inner_logits: for each pattern, cross-fitted logits of every split's validation patients.
+        imputed: whether unmeasured genes are imputed for the networks, as for the published ones.
+        set_names: names of the gene sets of the network's first gene tokens, in their order.
+        membership: gene sets x kept genes, the genes of each token; None: learned gene tokens.
     """
 
     preparation: Preparation
@@ -185,7 +184,7 @@ class NetworkClassifier(Classifier):
         return Modality.GENES in NETWORKS[self.name].uses
 
     def fit(self, splits: Sequence[Split], recipe: TrainingRecipe) -> None:
-        """Fit line and networks, then decide how far the networks are trusted."""
+        """Fit base model and networks, then choose the residual weights and calibrate."""
         patients = training_patients(splits, recipe)
         self.preparation = recipe.preparing.fit(splits[0].everyone or patients)
         kind = NETWORKS[self.name]
@@ -193,9 +192,9 @@ class NetworkClassifier(Classifier):
             self._match(recipe.gene_sets, recipe.model)
         starts = None
         if recipe.training.start == "linear" and kind.has_base_model:
-            how = (self.preparation, kind.uses, recipe.training)
-            self.start = fit_base_model(patients, *how)
-            starts = [fit_base_model(split.train, *how) for split in splits]
+            settings = (self.preparation, kind.uses, recipe.training)
+            self.start = fit_base_model(patients, *settings)
+            starts = [fit_base_model(split.train, *settings) for split in splits]
         patterns = trained_patterns(kind.uses, recipe)
         training_data = corrupt_training(splits, self.preparation, starts, patterns, recipe)
         self.imputed = recipe.preparing.protocol.published_training
@@ -211,39 +210,40 @@ class NetworkClassifier(Classifier):
         ]
         fit_members(members, recipe.training)
         self._keep(members)
-        for place, pattern in enumerate(patterns):
+        for position, pattern in enumerate(patterns):
             held = training_data.all_held(pattern)
-            each = [predict_logits(one.network, one.validation[place]) for one in members]
+            each = [predict_logits(one.network, one.validation[position]) for one in members]
             own = [torch.stack(each[split::n_splits]).mean(dim=0) for split in range(n_splits)]
-            said = torch.cat(own)
-            self.residual_weights[pattern] = self._residual_weight(held, said, recipe)
-            self.inner_logits[pattern] = trusted(held.start, said, self.residual_weights[pattern])
+            logits = torch.cat(own)
+            weight = self._residual_weight(held, logits, recipe)
+            self.residual_weights[pattern] = weight
+            self.inner_logits[pattern] = add_residual(held.start, logits, weight)
         targets = training_data.all_held(MissingnessPattern.WHOLE).targets.numpy()
         self.calibration = calibrate(self.inner_logits, targets, recipe.training)
 
     @property
     def residual_weight(self) -> float:
-        """Share of the networks' correction that is kept where data are whole, 0 to 1."""
+        """Weight of the networks' residual logits where nothing is missing, 0 to 1."""
         return self.residual_weights.get(MissingnessPattern.WHOLE, 1.0)
 
     def pattern_of(self, prepared: Prepared) -> np.ndarray:
-        """Return the regime of each patient, among those that this model practised in."""
+        """Return each patient's missingness pattern, one of those that occurred in training."""
         return pattern_of(prepared.patients, prepared.measured(), tuple(self.residual_weights))
 
     def logits(self, patients: Patients) -> Float[Tensor, "patients logits"]:
-        """Return the line's logits plus the trusted share of the networks' mean correction.
+        """Return the base logits plus the networks' mean residual logits times their weight.
 
-        The share is that of the patient's regime: whole, thinly measured, ...
+        The residual weight is that of the patient's missingness pattern.
         """
-        line = self.start.logits(patients, self.preparation) if self.start else None
-        prepared = Prepared(patients, self.preparation, line, imputed=self.imputed)
-        share = np.array(
+        base = self.start.logits(patients, self.preparation) if self.start else None
+        prepared = Prepared(patients, self.preparation, base, imputed=self.imputed)
+        weights = np.array(
             [[self.residual_weights[one]] for one in self.pattern_of(prepared)], dtype=np.float32
         )
-        if self.start and not share.any():
+        if self.start and not weights.any():
             return prepared.start
         each = torch.stack([predict_logits(network, prepared) for network in self.networks])
-        return trusted(prepared.start, each.mean(dim=0), torch.from_numpy(share))
+        return add_residual(prepared.start, each.mean(dim=0), torch.from_numpy(weights))
 
     def predict(self, patients: Patients) -> Probabilities:
         """Return calibrated probabilities."""
@@ -254,7 +254,7 @@ class NetworkClassifier(Classifier):
         return probabilities_of(self.calibration.apply(logits, patterns.tolist()))
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
-        """Return preparation, line and every network's weights."""
+        """Return preparation, base model and every network's weights."""
         arrays, steps = self.preparation.state()
         if self.start:
             arrays |= {f"start.{key}": value for key, value in self.start.arrays().items()}
@@ -276,7 +276,7 @@ class NetworkClassifier(Classifier):
         return arrays, settings | {"n_networks": len(self.networks)}
 
     def restore(self, arrays: Arrays, settings: dict[str, Any], model: ModelSpec) -> None:
-        """Become what `state` described."""
+        """Set the fitted attributes from `state`."""
         self.preparation = Preparation.from_state(arrays, settings["preparation"])
         self.residual_weights = {
             MissingnessPattern(name): float(one)
@@ -302,13 +302,13 @@ class NetworkClassifier(Classifier):
             self.networks.append(network)
 
     def _match(self, gene_sets: MatchedSets, model: ModelSpec) -> None:
-        """Keep the gene sets that still have enough genes after this fold's choice of genes."""
+        """Keep the gene sets with enough genes among those that this fold selected."""
         kept = self.preparation.kept
         names, membership = gene_sets.restricted(kept, model.least_genes)
         if len(names) < 2:
             raise TrainingError(
                 f"{self.name}: {len(names)} of {len(gene_sets.names)} gene sets keep at least "
-                f"{model.least_genes} of the {int(kept.sum())} genes that this fold chose; "
+                f"{model.least_genes} of the {int(kept.sum())} genes that this fold selected; "
                 "expected two or more. Lower [models] least_genes, or raise [expression] n_genes."
             )
         self.set_names, self.membership = names, membership
@@ -320,7 +320,7 @@ class NetworkClassifier(Classifier):
         validation: Sequence[Prepared],
         recipe: TrainingRecipe,
     ) -> Member:
-        """Return a freshly initialised network with its patients and its own chance."""
+        """Return a freshly initialised network with its patients and random generator."""
         seeds = recipe.seeds(self.name, number)
         torch.manual_seed(int(seeds.generate_state(1)[0]))
         n_features, n_genes = len(self.preparation.feature_mean), train[0].genes.shape[1]
@@ -332,7 +332,7 @@ class NetworkClassifier(Classifier):
         return Member(network, train, validation, np.random.default_rng(seeds))
 
     def _keep(self, members: Sequence[Member]) -> None:
-        """Keep the fitted networks and their curves; raise if a loss is no number."""
+        """Store the fitted networks and their curves; raise if a loss is not finite."""
         for member in members:
             last = member.curve[-1]
             if not math.isfinite(last.train_loss):
@@ -344,23 +344,23 @@ class NetworkClassifier(Classifier):
             self.curves.append(member.curve)
 
     def _residual_weight(
-        self, held: Prepared, said: Float[Tensor, "patients logits"], recipe: TrainingRecipe
+        self, held: Prepared, logits: Float[Tensor, "patients logits"], recipe: TrainingRecipe
     ) -> float:
-        """Return how far the networks are trusted, given what they say of held out patients."""
+        """Return the residual weight, chosen on logits of held-out patients."""
         if not self.start:
             return 1.0
         targets = held.targets
         loss = make_loss(targets, len(held.patients.classes), recipe.training)
         return choose_residual_weight(
-            held.start, said - held.start, lambda one: loss.each(one, targets)
+            held.start, logits - held.start, lambda one: loss.each(one, targets)
         )
 
 
 def _sizes(network: Network) -> dict[str, int]:
-    """Return the network's sizes as JSON holds them; membership is an array of its own."""
+    """Return the network's sizes for JSON; membership is stored as an array."""
     names = [one.name for one in fields(network.sizes) if one.name != "membership"]
     sizes = {name: getattr(network.sizes, name) for name in names}
-    # Files of models without covariates stay what they were before there were any.
+    # Checkpoints of models without covariates keep their bytes from before covariates existed.
     return {name: size for name, size in sizes.items() if size or name != "n_covariates"}
 
 

@@ -1,4 +1,4 @@
-"""Patients as training sees them: bags read lazily, genes, targets; and their batches."""
+"""Inputs and targets of patients for training: lazily read bags, expression, and batches."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from crosstype.features.store import bag_length, read_bag
 from crosstype.models.network import Batch
 
 KEPT_BYTES = 1 << 30
-"""Bags are kept in memory up to this size together; beyond it they are read again."""
+"""Bytes of bags that are kept in memory; further bags are read again at each use."""
 
 
 class Bags:
-    """All tile features of each patient, read at first use."""
+    """Bags (all tile features of a patient), read at first use."""
 
     def __init__(
         self,
@@ -29,10 +29,10 @@ class Bags:
         width: int | None = None,
         views: str = "drawn",
     ) -> None:
-        """Know where each patient's slides are; nothing is read yet.
+        """Set each patient's feature files; nothing is read yet.
 
-        `width` is that of a feature vector, where it is known though nobody may have a slide;
-        under `views = "plain"` augmented views are never shown.
+        `width` is the number of features, if known in advance, since there may be no slide to read
+        it from. With `views="plain"` augmented views are not used.
         """
         self._paths = paths
         self._width = width
@@ -44,7 +44,7 @@ class Bags:
         self._lengths: dict[str, int] = {}
 
     def summary(self, patient_id: str) -> Float32[np.ndarray, " twice_features"]:
-        """Return mean and standard deviation over a patient's tiles, end to end; computed once."""
+        """Return mean and standard deviation over a patient's tiles, concatenated; cached."""
         if patient_id not in self._summaries:
             bag = self.read(patient_id)
             mean = bag.mean(axis=0, dtype=np.float64)
@@ -54,7 +54,7 @@ class Bags:
 
     @cached_property
     def n_features(self) -> int:
-        """Return the width of a feature vector."""
+        """Return the number of features of a tile."""
         if self._width is not None:
             return self._width
         return int(self.read(min(self._paths)).shape[1])
@@ -80,10 +80,9 @@ class Bags:
     def draw(
         self, patient_id: str, most: int, rng: np.random.Generator
     ) -> Float32[np.ndarray, "tiles features"]:
-        """Return at most `most` tiles of a patient in one of their views, for training only.
+        """Sample at most `most` tiles of a patient in a random view, for training only.
 
-        Where a patient's slides were augmented, the plain tiles and each view are equally likely;
-        elsewhere this is `sample`.
+        The plain tiles and each augmented view are equally likely. Without views: `sample`.
         """
         views = self._views_of(patient_id)
         number = 0 if views is None else int(rng.integers(len(views) + 1))
@@ -93,7 +92,7 @@ class Bags:
         return view if len(view) <= most else view[_draw(len(view), most, rng)]
 
     def _views_of(self, patient_id: str) -> Float32[np.ndarray, "views tiles features"] | None:
-        """Return a patient's views, joined as in `read`; None unless all slides have some."""
+        """Return a patient's views, joined as in `read`; None unless all slides have views."""
         if self._plain:
             return None
         if patient_id not in self._views:
@@ -112,7 +111,7 @@ class Bags:
     def sample(
         self, patient_id: str, most: int, rng: np.random.Generator
     ) -> Float32[np.ndarray, "tiles features"]:
-        """Return at most `most` tiles of a patient, drawn without replacement, in order."""
+        """Sample at most `most` tiles of a patient without replacement, in order."""
         if patient_id in self._kept:
             bag = self._kept[patient_id]
             return bag if len(bag) <= most else bag[_draw(len(bag), most, rng)]
@@ -128,17 +127,17 @@ def _draw(n: int, most: int, rng: np.random.Generator) -> Int[np.ndarray, " draw
 
 @dataclass(frozen=True)
 class Patients:
-    """Some patients with everything a classifier may see of them.
+    """Inputs and targets of some patients.
 
     Attributes:
         ids: patient ids.
         targets: class numbers, one per patient.
         classes: names of the classes, in the order of their numbers.
-        genes: expression, patients x genes, NaN where missing; raw or prepared.
-        bags: where their tiles are.
-        bag_of: whose tiles each patient shows, None for one without an image; otherwise differs
-            from `ids` only when shuffled on purpose.
-        covariates: clinical covariates as written, patients x covariates; None: there are none.
+        genes: expression, patients x genes, NaN where missing; raw or preprocessed.
+        bags: tile features.
+        bag_of: id of each patient's bag, None without an image; differs from `ids` only where
+            images are shuffled.
+        covariates: clinical covariates as strings, patients x covariates; None: none.
     """
 
     ids: tuple[str, ...]
@@ -154,9 +153,9 @@ class Patients:
         return len(self.ids)
 
     def select(self, wanted: Sequence[str]) -> Patients:
-        """Return these patients, in this order; raises KeyError for an unknown one."""
-        place = {patient: i for i, patient in enumerate(self.ids)}
-        rows = [place[patient] for patient in wanted]
+        """Return these patients, in this order; raises KeyError for an unknown id."""
+        position = {patient: i for i, patient in enumerate(self.ids)}
+        rows = [position[patient] for patient in wanted]
         return self.take(np.array(rows, dtype=np.int64))
 
     def take(self, rows: Int[np.ndarray, " rows"]) -> Patients:
@@ -176,18 +175,18 @@ class Patients:
         return replace(self, genes=genes)
 
     def without_images(self) -> Patients:
-        """Return the same patients with no image."""
+        """Return the same patients without images."""
         return replace(self, bag_of=(None,) * len(self))
 
     def summaries(self) -> Float32[np.ndarray, "patients twice_features"]:
-        """Return each patient's tile mean and spread; NaN for a patient without an image."""
+        """Return mean and standard deviation of each patient's tiles; NaN without an image."""
         found = [None if one is None else self.bags.summary(one) for one in self.bag_of]
         width = 2 * self.bags.n_features
         absent = np.full(width, np.nan, dtype=np.float32)
         return np.stack([absent if one is None else one for one in found])
 
     def shuffled_images(self, order: Int[np.ndarray, " patients"]) -> Patients:
-        """Return the same patients, each showing the tiles of another."""
+        """Return the same patients, each with the tiles of another."""
         return replace(self, bag_of=tuple(self.bag_of[i] for i in order))
 
     def shuffled_genes(self, order: Int[np.ndarray, " patients"]) -> Patients:
@@ -204,7 +203,7 @@ def make_batch(
     genes: Float32[np.ndarray, "patients genes"],
     covariates: Float32[np.ndarray, "patients columns"] | None = None,
 ) -> Batch:
-    """Pad bags to the longest and mark what is real; NaN counts as not measured or recorded."""
+    """Pad bags to the longest and return them with masks; NaN is masked as missing."""
     longest = max(1, *(len(bag) for bag in tiles))
     padded = np.zeros((len(tiles), longest, tiles[0].shape[1]), dtype=np.float32)
     mask = np.zeros((len(tiles), longest), dtype=bool)
@@ -218,17 +217,17 @@ def make_batch(
 def _masked(
     values: Float32[np.ndarray, "patients columns"],
 ) -> tuple[Float[Tensor, "patients columns"], Bool[Tensor, "patients columns"]]:
-    """Return values with 0 where they are NaN, and where they are not."""
-    there = ~np.isnan(values)
-    return torch.from_numpy(np.where(there, values, 0).astype(np.float32)), torch.from_numpy(there)
+    """Return values with 0 for NaN, and the mask of values that are not NaN."""
+    known = ~np.isnan(values)
+    return torch.from_numpy(np.where(known, values, 0).astype(np.float32)), torch.from_numpy(known)
 
 
 def shuffled_batches(
     n: int, batch_size: int, rng: np.random.Generator
 ) -> Iterator[Int[np.ndarray, " patients"]]:
-    """Deal shuffled positions into batches of nearly equal size.
+    """Yield batches of shuffled positions, of nearly equal size.
 
-    Equal sizes: a last batch of one patient would break batch normalisation.
+    A last batch of one patient would break batch normalisation.
     """
     n_batches = max(1, round(n / batch_size))
     yield from np.array_split(rng.permutation(n), n_batches)
@@ -237,7 +236,7 @@ def shuffled_batches(
 def part_by_size(
     rows: Int[np.ndarray, " rows"], n_tiles: Int[np.ndarray, " rows"], most_tiles: int
 ) -> list[Int[np.ndarray, " _"]]:
-    """Cut rows, in their order, into batches whose padded bags together hold at most so many tiles.
+    """Split rows, in order, into batches of at most `most_tiles` padded tiles.
 
     A larger bag is a batch of its own.
     """

@@ -1,6 +1,6 @@
-"""What stands between stored data and a model: fitted expression steps and feature scaling.
+"""Preprocessing of model inputs: expression, tile features and clinical covariates.
 
-Clinical covariates as models see them: numbers fitted on training patients.
+All parameters are fitted on training patients.
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ Columns = Float32[np.ndarray, "patients columns"]
 
 @dataclass(frozen=True)
 class Covariate:
-    """One fitted covariate.
+    """Fitted encoding of one clinical covariate.
 
     Attributes:
         name: its column in the table.
         kind: number, rank or category.
-        mean: of a number or rank over the training patients who have one.
-        factor: one by the standard deviation of the same; 0 where it was constant.
-        levels: words of a category that training patients have, sorted.
-        shares: share of the training patients with each of them, of those with any.
-        lacking: whether some training patient had none; only then its absence can say something.
+        mean: of a number or rank over the training patients with a value.
+        factor: 1 / standard deviation of the same; 0 for a constant covariate.
+        levels: levels of a category among training patients, sorted.
+        shares: relative frequency of each level among training patients with a value.
+        lacking: whether the value is missing for some training patient; only then there is a
+            missing indicator.
     """
 
     name: str
@@ -49,11 +50,11 @@ class Covariate:
     lacking: bool
 
     def values(self, words: Sequence[str]) -> Float[np.ndarray, "patients own"]:
-        """Return standardised columns, NaN where nothing usable was recorded.
+        """Return standardised columns, NaN where missing.
 
-        A number or rank is one column of mean 0 and variance 1. A category has a column per level,
-        twice the indicator less its share: rare levels are not blown up. A level that no training
-        patient has, or a word where numbers stand, counts as missing.
+        A number or rank is one column of mean 0 and variance 1. A category has one column per
+        level: twice the centred indicator, not of unit variance, since that would inflate rare
+        levels. An unknown level, or text in a numeric covariate, counts as missing.
         """
         if self.kind == "category":
             known = [same_words(word) for word in words]
@@ -67,39 +68,39 @@ class Covariate:
 
 @dataclass(frozen=True)
 class FittedCovariates:
-    """Covariates fitted on training patients.
+    """Encodings of all clinical covariates, fitted on training patients.
 
     Attributes:
-        covariates: each of them, in the order of the table.
-        spread: standard deviation of all columns together over the training patients, by which a
-            line scales the block; 1 if nothing varied.
+        covariates: in the order of the table.
+        spread: square root of the total variance of all columns over training patients, to scale
+            the block in linear models; 1 if all are constant.
     """
 
     covariates: tuple[Covariate, ...]
     spread: float
 
     def columns(self, words: Words) -> Columns:
-        """Return every column: values with 0, the training mean, where missing, then indicators.
+        """Return values, 0 (the training mean) where missing, then missing indicators.
 
-        There is an indicator per covariate that some training patients lack: 1 where missing.
+        Covariates that are missing for some training patient have an indicator: 1 where missing.
         """
         values, indicators = self._parts(words)
         return np.concatenate([np.nan_to_num(values), indicators], axis=1).astype(np.float32)
 
     def masked(self, words: Words) -> Columns:
-        """Return the same with NaN where missing, and throughout where nothing was recorded."""
+        """Return the same with NaN where missing; all NaN for patients without any covariate."""
         values, indicators = self._parts(words)
         columns = np.concatenate([values, indicators], axis=1).astype(np.float32)
         columns[np.isnan(values).all(axis=1)] = np.nan
         return columns
 
     def state(self) -> dict[str, Any]:
-        """Return what `from_state` understands, as JSON holds it."""
+        """Return a JSON-able state for `from_state`."""
         return {"spread": self.spread, "covariates": [asdict(one) for one in self.covariates]}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> FittedCovariates:
-        """Return what `state` gave."""
+        """Return the covariates of `state`."""
         lists = ("levels", "shares")
         each = [one | {key: tuple(one[key]) for key in lists} for one in state["covariates"]]
         return cls(tuple(Covariate(**one) for one in each), float(state["spread"]))
@@ -119,12 +120,12 @@ class FittedCovariates:
 
 
 def fit_covariates(words: Words, names: Sequence[str], kinds: Sequence[Kind]) -> FittedCovariates:
-    """Fit on training patients: means, scales, levels and which covariates may be missing.
+    """Fit means, scales, levels and missing indicators on training patients.
 
     Args:
-        words: cells as written, empty where nothing was recorded.
+        words: cells of the table as strings, empty where missing.
         names: of the columns.
-        kinds: of the columns, as the cohort's table shows them.
+        kinds: of the columns.
     """
     fitted = tuple(
         _fit(name, kind, words[:, place].tolist())
@@ -156,22 +157,23 @@ def _numbers(words: Sequence[str], kind: Kind) -> Float[np.ndarray, " patients"]
 
 
 SCALED_TILES_PER_PATIENT = 256
-"""Tiles of one patient that count when features are standardised; enough for mean and spread."""
+"""Tiles sampled per patient to estimate mean and standard deviation of features."""
 
 SCALING = ("feature_mean", "feature_scale", "summary_mean", "summary_scale")
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """Everything learned from the training inputs before any model.
+    """Preprocessing fitted on training patients.
 
     Attributes:
         expression: fitted scikit-learn pipeline over genes.
         feature_mean: mean of each tile feature over the training patients' tiles.
         feature_scale: standard deviation of the same; 1 for a constant feature.
-        summary_mean: mean over training patients of each patient's tile mean and spread.
-        summary_scale: standard deviation of the same; 1 for a constant one.
-        covariates: fitted clinical covariates; None: the model sees none.
+        summary_mean: mean over training patients of each patient's tile mean and standard
+            deviation.
+        summary_scale: standard deviation of the same; 1 for a constant column.
+        covariates: fitted clinical covariates; None: not used.
     """
 
     expression: Any
@@ -184,13 +186,13 @@ class Preparation:
     def genes(
         self, raw: Float32[np.ndarray, "patients genes"]
     ) -> Float32[np.ndarray, "patients kept_genes"]:
-        """Return prepared expression."""
+        """Return preprocessed expression."""
         return np.asarray(self.expression.transform(raw), dtype=np.float32)
 
     def measured_genes(
         self, raw: Float32[np.ndarray, "patients genes"]
     ) -> Float32[np.ndarray, "patients kept_genes"]:
-        """Return prepared expression with NaN where a gene was not measured, nothing imputed."""
+        """Return preprocessed expression without imputation: NaN where not measured."""
         steps = self.expression[:-1] if "impute" in self.expression.named_steps else self.expression
         return np.asarray(steps.transform(raw), dtype=np.float32)
 
@@ -203,7 +205,7 @@ class Preparation:
         return scaled.astype(np.float32, copy=False)
 
     def bag_summary(self, patients: Patients) -> Float32[np.ndarray, "patients twice_features"]:
-        """Return each patient's tile mean and tile spread, standardised over training patients.
+        """Return mean and standard deviation of each patient's tiles, standardised over patients.
 
         NaN for a patient without an image.
         """
@@ -211,37 +213,34 @@ class Preparation:
         return scaled.astype(np.float32)
 
     def clinical(self, patients: Patients) -> Float32[np.ndarray, "patients columns"]:
-        """Return clinical columns, missing ones at 0 and indicated; no columns if there are none.
-
-        See `FittedCovariates.columns`.
-        """
+        """Return clinical columns with missing indicators (`FittedCovariates.columns`), if any."""
         if self.covariates is None or patients.covariates is None:
             return np.zeros((len(patients), 0), dtype=np.float32)
         return self.covariates.columns(patients.covariates)
 
     def recorded(self, patients: Patients) -> Float32[np.ndarray, "patients columns"] | None:
-        """Return the same with NaN where nothing was recorded, for networks; None: none."""
+        """Return the same with NaN where missing (`FittedCovariates.masked`), for networks."""
         if self.covariates is None or patients.covariates is None:
             return None
         return self.covariates.masked(patients.covariates)
 
     @property
     def kept(self) -> Bool[np.ndarray, " genes"]:
-        """Return which genes of the table the fitted steps keep."""
+        """Return the mask of the table's genes that the fitted pipeline selects."""
         steps = [step for _, step in self.expression.steps]
         kept = np.zeros(steps[0].n_features_in_, dtype=bool)
-        places = np.arange(len(kept))
+        positions = np.arange(len(kept))
         for step in steps:
             if hasattr(step, "get_support"):
-                places = places[step.get_support()]
-        kept[places] = True
+                positions = positions[step.get_support()]
+        kept[positions] = True
         return kept
 
     @property
     def gene_spread(self) -> Float32[np.ndarray, " kept_genes"]:
-        """Return the standard deviation that each prepared gene had in training, before z-scoring.
+        """Return the standard deviation of each gene over training patients, before z-scoring.
 
-        A gene that was constant there has none and counts as 0.
+        0 for a constant gene.
         """
         factor = np.asarray(self.expression.named_steps["standardise"].factor_)
         spread: np.ndarray = np.divide(1, factor, out=np.zeros_like(factor), where=factor > 0)
@@ -258,7 +257,7 @@ class Preparation:
 
     @classmethod
     def from_state(cls, arrays: dict[str, np.ndarray], settings: dict[str, Any]) -> Preparation:
-        """Return what `state` gave."""
+        """Return the preparation of `state`."""
         prefix = "expression."
         own = {key.removeprefix(prefix): v for key, v in arrays.items() if key.startswith(prefix)}
         pipeline = pipeline_from_state(own, settings)
@@ -269,13 +268,13 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Preparing:
-    """How to fit a Preparation: the settings, before any patient is seen.
+    """Settings of a Preparation, and its fit.
 
     Attributes:
-        expression: how expression is prepared.
-        protocol: which patients may teach what.
+        expression: preprocessing of expression.
+        protocol: evaluation protocol.
         unit: of the expression.
-        covariates: name and kind of each clinical covariate; empty: the model sees none.
+        covariates: name and kind of each clinical covariate; empty: not used.
     """
 
     expression: ExpressionSpec
@@ -284,10 +283,10 @@ class Preparing:
     covariates: tuple[tuple[str, Kind], ...] = ()
 
     def fit(self, patients: Patients) -> Preparation:
-        """Fit on these patients and no others.
+        """Fit on these patients.
 
         Raises:
-            TrainingError: genes with zeros are dropped, and every gene has one.
+            TrainingError: genes with zeros are dropped, and every gene has a zero.
         """
         if self.expression.drop_zero_genes and (patients.genes == 0).any(axis=0).all():
             raise TrainingError(
@@ -298,7 +297,7 @@ class Preparing:
         pipeline = make_preprocessing(self.expression, self.protocol, self.unit)
         pipeline.fit(patients.genes)
         mean, scale = _feature_moments(patients)
-        if self.protocol.published_training:  # the published notebook fed features as they are
+        if self.protocol.published_training:  # the published notebook does not scale features
             mean, scale = np.zeros_like(mean), np.ones_like(scale)
         summaries = patients.summaries()
         summaries = summaries[~np.isnan(summaries[:, 0])]
@@ -314,19 +313,19 @@ class Preparing:
 def _feature_moments(
     patients: Patients,
 ) -> tuple[Float[np.ndarray, " features"], Float[np.ndarray, " features"]]:
-    """Return mean and standard deviation over tiles, each patient weighing the same."""
+    """Return mean and standard deviation over tiles, with equal weight for each patient."""
     rng = np.random.default_rng(0)
     total, squares = 0.0, 0.0
-    shown = [one for one in patients.bag_of if one is not None]
-    for patient in shown:
+    with_image = [one for one in patients.bag_of if one is not None]
+    for patient in with_image:
         bag = patients.bags.sample(patient, SCALED_TILES_PER_PATIENT, rng).astype(np.float64)
         total = total + bag.mean(axis=0)
         squares = squares + (bag**2).mean(axis=0)
-    mean = np.asarray(total / len(shown))
-    scale = np.sqrt(np.maximum(np.asarray(squares / len(shown)) - mean**2, 0))
+    mean = np.asarray(total / len(with_image))
+    scale = np.sqrt(np.maximum(np.asarray(squares / len(with_image)) - mean**2, 0))
     return mean.astype(np.float32), _positive(scale.astype(np.float32))
 
 
 def _positive(scale: Float32[np.ndarray, " columns"]) -> Float32[np.ndarray, " columns"]:
-    """Return scales by which one may divide: 1 where a column is constant."""
+    """Return scales with 1 for constant columns."""
     return np.where(scale < 1e-6, np.float32(1), scale)

@@ -1,10 +1,10 @@
-"""Search for settings on inner folds alone: nested, budgeted, resumable.
+"""Hyperparameter search on inner folds: nested, with a time budget, resumable.
 
-Each model of each outer fold has a search of its own (Optuna, Akiba et al. 2019, arXiv 1907.10902):
-a trial fits the model on the inner splits and is judged by the loss of the inner validation
-patients, none of whom taught the network that is judged. Test patients play no part, so what the
-outer fold then measures is the whole procedure, its search included. Trials are kept in a journal
-beside the checkpoint; a search that was cut off goes on where it stopped.
+Each model of each outer fold has its own search (Optuna, Akiba et al. 2019, arXiv 1907.10902): a
+trial fits the model on the inner splits, and its objective is the loss of the inner validation
+patients under networks that were not trained on them. Test patients are not used, so the outer
+fold evaluates the whole procedure, search included. Trials are stored in a journal beside the
+checkpoint; an interrupted search resumes from it.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ TRAINING_SPACE: dict[str, tuple[Any, ...]] = {
     "weight_decay": (0.005, 0.05, 0.5),
     "batch_size": (16, 32, 64),
 }
-"""Values that are tried; those of the config are always the first trial."""
+"""Search space; the values of the config are always the first trial."""
 
 
 def searched(
     name: str, splits: Sequence[Split], recipe: TrainingRecipe, journal: Path
 ) -> TrainingRecipe:
-    """Return the recipe with the settings that served best on the inner folds.
+    """Return the recipe with the settings of lowest loss on the inner folds.
 
-    Searches for `search_minutes` at most or until there are `search_trials`, counting those of the
-    journal. With enough minutes the same seed gives the same trials.
+    Stops after `search_minutes` or with `search_trials` trials, those of the journal included. With
+    enough minutes the same seed gives the same trials.
 
     Args:
-        name: one of the networks.
+        name: of a network.
         splits: inner splits of the training patients.
-        recipe: settings, with those of the config, where the search begins.
-        journal: file of the trials; written to as they end.
+        recipe: settings of the config, the first trial.
+        journal: file to which each finished trial is appended.
 
     Raises:
-        TrainingError: the journal is of another search, or every trial failed.
+        TrainingError: no trial ended in time with a finite loss.
     """
     import optuna
     from optuna.storages.journal import JournalFileBackend
@@ -90,14 +90,15 @@ def _objective(
     name: str, splits: Sequence[Split], recipe: TrainingRecipe
 ) -> Callable[[Any], float]:
     def loss_of(trial: Any) -> float:
-        chosen = {key: trial.suggest_categorical(key, list(v)) for key, v in _space(recipe).items()}
-        return inner_loss(name, splits, _with(recipe, chosen))
+        space = _space(recipe)
+        values = {key: trial.suggest_categorical(key, list(v)) for key, v in space.items()}
+        return inner_loss(name, splits, _with(recipe, values))
 
     return loss_of
 
 
 def inner_loss(name: str, splits: Sequence[Split], recipe: TrainingRecipe) -> float:
-    """Return the class-weighted loss of the inner validation patients, each judged unseen."""
+    """Return the class-weighted cross-fitted loss of the inner validation patients."""
     classifier = NetworkClassifier(name)
     classifier.fit(splits, recipe)
     targets = torch.from_numpy(np.concatenate([one.validation.targets for one in splits]))
@@ -106,7 +107,7 @@ def inner_loss(name: str, splits: Sequence[Split], recipe: TrainingRecipe) -> fl
 
 
 def _space(recipe: TrainingRecipe) -> dict[str, tuple[Any, ...]]:
-    """Return what is tried of each setting: the usual values and the config's own."""
+    """Return the candidate values of each setting: the config's, then the search space."""
     own = own_values(recipe)
     space = MODEL_SPACE | TRAINING_SPACE
     space["width"] = tuple(one for one in space["width"] if one % recipe.model.n_heads == 0)
@@ -114,16 +115,16 @@ def _space(recipe: TrainingRecipe) -> dict[str, tuple[Any, ...]]:
 
 
 def own_values(recipe: TrainingRecipe) -> dict[str, Any]:
-    """Return a recipe's values of everything that a search may change."""
+    """Return a recipe's values of all settings in the search space."""
     return {key: getattr(recipe.model, key) for key in MODEL_SPACE} | {
         key: getattr(recipe.training, key) for key in TRAINING_SPACE
     }
 
 
-def _with(recipe: TrainingRecipe, chosen: dict[str, Any]) -> TrainingRecipe:
+def _with(recipe: TrainingRecipe, values: dict[str, Any]) -> TrainingRecipe:
     """Return the recipe with these settings."""
-    model = {key: value for key, value in chosen.items() if key in MODEL_SPACE}
-    training = {key: value for key, value in chosen.items() if key in TRAINING_SPACE}
+    model = {key: value for key, value in values.items() if key in MODEL_SPACE}
+    training = {key: value for key, value in values.items() if key in TRAINING_SPACE}
     return replace(
         recipe,
         model=replace(recipe.model, **model),

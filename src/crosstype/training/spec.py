@@ -1,4 +1,4 @@
-"""What a user may set about training."""
+"""Settings of training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from crosstype.types import Between
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """Which models are trained, and how. The baselines always run too."""
+    """Models to train and their optimisation. The baselines always run too."""
 
     models: tuple[str, ...] = DEFAULT_MODELS
     """Models to train: image_only, gene_only, concat, late, cross_attention; paper_concat and
@@ -38,54 +38,54 @@ class TrainingSpec:
     for ten epochs, then times exp(-0.1) each."""
 
     class_weights: Literal["root", "balanced", "none"] = "root"
-    """How much a patient weighs in every loss. balanced: each class the same; none: each patient
-    the same; root: halfway, by the square root, which served F1, MCC and Brier best."""
+    """Class weights in every loss. balanced: inversely proportional to class frequency; none: equal
+    weights; root: the square root of balanced, which gave the best F1, MCC and Brier score."""
 
     image_labels: Literal["graded", "given"] = "graded"
-    """What the image's line learns. graded: how far each training patient's expression lies on the
-    side of a class, by a line over genes fitted on other patients; given: the label alone. At
-    prediction it sees the image and nothing else, either way."""
+    """Targets of the ridge base model on the image. graded: each training patient's logits from a
+    model on genes, fitted on other patients; given: the labels. Either way the image is its only
+    input at prediction."""
 
     calibration: Literal["none", "temperature"] = "none"
-    """temperature: the logits of networks and late are divided by one number, of least log loss on
-    inner validation patients; who ranks above whom within a fold does not change. none: as they
-    come. Baselines stay as they are."""
+    """temperature: the logits of networks and late are divided by the number that minimises the log
+    loss of the inner validation patients; ranks within a fold do not change. none: no calibration.
+    Baselines are never calibrated."""
 
     threshold: Literal["argmax", "youden", "f1"] = "argmax"
-    """Which class networks and late call; baselines call the most probable one. argmax: the most
-    probable. youden, f1: thresholds (more than two classes: an offset per class) chosen on inner
-    validation patients for the highest mean recall or mean F1. Probabilities do not change."""
+    """Decision rule of networks and late; baselines predict the most probable class. argmax: the
+    most probable class. youden, f1: thresholds (more than two classes: an offset per class) with
+    the highest mean recall or mean F1 on inner validation patients. Probabilities do not change."""
 
     start: Literal["linear", "zero"] = "linear"
-    """linear: a network learns what a ridge-penalised line over its modalities leaves unexplained;
-    zero: it starts from nothing."""
+    """linear: a network is fitted to the residual of a ridge base model on the same modalities;
+    zero: without a base model."""
 
     corruption: Annotated[float, Between(0, 0.95)] = 0.5
-    """Share of the training batches whose patients are shown damaged, 0 to 1: with most or all of
-    their genes lost and the others noised, or without an image. All models alike; 0: never."""
+    """Share of the training batches that are corrupted, 0 to 1 (missing-modality training): most or
+    all genes are removed and noise is added to the others, or the image is removed. The same for
+    all models; 0: never."""
 
     n_seeds: Annotated[int, Between(1, 100)] = 1
-    """Networks per inner fold, each from another initialisation; the mean of all of them corrects
-    the line."""
+    """Networks per inner fold, each with another initialisation; their logits are averaged."""
 
     search_minutes: Annotated[float, Between(0, 100_000)] = 0.0
-    """Minutes at most that each model of each outer fold searches for better settings on its inner
+    """Time limit in minutes of the hyperparameter search of each model and outer fold, on the inner
     folds (width, n_blocks, dropouts, learning_rate, weight_decay, batch_size); 0: no search."""
 
     search_trials: Annotated[int, Between(1, 100_000)] = 30
-    """Trials at most of each search. Where minutes end it first, a repetition may differ."""
+    """Trials at most of each search. A search that the time limit ends first may not reproduce."""
 
     views: Literal["drawn", "plain"] = "drawn"
-    """drawn: where slides were augmented, each training step shows a patient's plain tiles or one
-    of their views, by chance; plain: never a view."""
+    """drawn: where slides were augmented, each training step uses a patient's plain tiles or one of
+    their augmented views, at random; plain: never a view."""
 
     n_tiles_per_bag: Annotated[int, Between(1, 10_000_000)] = 512
-    """Tiles drawn from a bag at each training step at most; prediction always sees all."""
+    """Tiles sampled from a bag at each training step at most; prediction uses all tiles."""
 
 
 @dataclass(frozen=True)
 class FitSpec:
-    """Which model `crosstype fit` fits on all patients."""
+    """Model that `crosstype fit` fits on all patients."""
 
     model: str | None = None
     """A model of [training], or a baseline: logistic_genes, logistic_image, logistic_both,
@@ -93,7 +93,7 @@ class FitSpec:
 
 
 def published(spec: TrainingSpec) -> TrainingSpec:
-    """Return the training of the published notebook, for the same models."""
+    """Return the training settings of the published notebook, for the same models."""
     return replace(
         spec,
         learning_rate=1e-5,

@@ -1,6 +1,6 @@
-"""One name per gene: identifiers that tables write in many ways, and genes that stand there twice.
+"""Gene names: normalisation of identifiers, and merging of duplicated genes.
 
-A name is changed only where there is no doubt; every kind of change is a note.
+Only unambiguous names are changed; every kind of change has a note.
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ VERSION = re.compile(r"^(ENSG\d{11})\.\d+$")
 WITH_ENTREZ = re.compile(r"^([^|?]+)\|(\d+)$")
 ENTREZ = re.compile(r"^\d+$")
 MOSTLY = 0.9
-"""Share of names that must be numbers for a table to name genes by Entrez id."""
+"""Share of names that must be numbers for genes to count as named by Entrez id."""
 
 
 def name_genes(names: Sequence[str], spec: ExpressionSpec, notes: list[str]) -> tuple[str, ...]:
-    """Return the genes' names as the package uses them, possibly repeated; "" for one to drop.
+    """Return normalised gene names, possibly repeated; "" for genes to drop.
 
     In this order: the user's table of names; copies on the Y chromosome's pseudoautosomal regions
-    (`ENSG00000002586.20_PAR_Y`) go; Ensembl versions go; `ESR1|2099` of TCGA becomes `ESR1`; PAM50
-    genes under Entrez ids or former symbols get today's symbol unless the table has that too.
+    (`ENSG00000002586.20_PAR_Y`) are dropped; Ensembl versions are removed; `ESR1|2099` of TCGA
+    becomes `ESR1`; PAM50 genes under Entrez ids or former symbols get the current symbol unless
+    the table has that too.
 
     Args:
-        names: as the table writes them.
+        names: as in the table.
         spec: `gene_names` is the user's table.
-        notes: receives what was changed.
+        notes: receives the changes.
 
     Raises:
         TableError: the user's table is damaged.
@@ -75,7 +76,7 @@ def _changed(
 def _renamed(
     names: list[str], symbols: Mapping[str, str], source: str, notes: list[str]
 ) -> list[str]:
-    """Return names with those in `symbols` replaced; an Ensembl id is found without version too."""
+    """Return names with those in `symbols` replaced; Ensembl ids also match without version."""
     changed = [symbols.get(one) or symbols.get(one.partition(".")[0], one) for one in names]
     pairs = [(a, b) for a, b in zip(names, changed, strict=True) if a != b]
     if pairs:
@@ -85,7 +86,7 @@ def _renamed(
 
 
 def _read_names(path: Path) -> dict[str, str]:
-    """Return what a table of two columns, identifier and symbol, says."""
+    """Read a table of two columns, identifier and symbol."""
     table = open_table(path)
     if len(table.names) < 2:
         found = f"{len(table.names)} column"
@@ -97,7 +98,7 @@ def _read_names(path: Path) -> dict[str, str]:
 def drop_empty_genes(
     values: np.ndarray, genes: tuple[str, ...], notes: list[str]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Drop genes without a name or without a single value, and say how many."""
+    """Drop genes without a name or without any value, with notes."""
     unnamed = np.array([not gene for gene in genes], dtype=bool)
     missing = np.isnan(values).all(axis=0) if len(values) else np.zeros(len(genes), dtype=bool)
     empty = missing & ~unnamed
@@ -119,7 +120,7 @@ def join_duplicates(
     spec: ExpressionSpec,
     notes: list[str],
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Make genes unique at the place of their first mention, as `duplicate_genes` says.
+    """Merge repeated genes by the rule `duplicate_genes`, at the position of the first.
 
     Raises:
         TableError: a gene is repeated and the rule is `error`.
@@ -140,20 +141,20 @@ def join_duplicates(
             ]
         )
     joined = values[:, [found[0] for found in columns.values()]]
-    place = {gene: i for i, gene in enumerate(columns)}
+    column_of = {gene: i for i, gene in enumerate(columns)}
     for gene, found in repeated.items():
-        joined[:, place[gene]] = _joined(values[:, found], rule)
+        joined[:, column_of[gene]] = _joined(values[:, found], rule)
     shown = ", ".join(list(repeated)[:3]) + (", ..." if len(repeated) > 3 else "")
-    notes.append(f"{len(repeated)} genes stand there several times; {rule} used ({shown})")
+    notes.append(f"{len(repeated)} genes are repeated; {rule} used ({shown})")
     return joined, tuple(columns)
 
 
 def _joined(values: np.ndarray, rule: str) -> np.ndarray:
-    """Return one column of several, (n_samples,), by the rule; NaN where nothing is present."""
+    """Return one column, (n_samples,), of several by the rule; NaN where all are missing."""
     present = ~np.isnan(values)
     if rule == "first":
         return values[:, 0]
-    if rule == "highest":  # the row of highest mean, whole, as microarray probes are chosen
+    if rule == "highest":  # the gene's row of highest mean, as for microarray probes
         means = np.nansum(values, axis=0, dtype=np.float64) / np.maximum(present.sum(axis=0), 1)
         return values[:, int(np.argmax(np.where(present.any(axis=0), means, -np.inf)))]
     total = np.nansum(values, axis=1, dtype=np.float64)

@@ -1,7 +1,4 @@
-"""The 50 genes of the PAM50 classifier, by today's symbols and by those they had before.
-
-The genes of the 21-gene recurrence panel, by today's symbols and by those they had before.
-"""
+"""Genes of PAM50 and of the 21-gene recurrence panel, by current and former symbols."""
 
 from __future__ import annotations
 
@@ -29,15 +26,15 @@ FORMER_SYMBOLS: dict[str, str] = {
     "KNSL6": "KIF2C",
     "STMY3": "MMP11",
 }
-"""Former symbol, in capitals, to today's. The first three stand in the published PAM50 files."""
+"""Former symbol, in capitals, to current symbol. The first three are in the published files."""
 
 _KNOWN = frozenset(PAM50_GENES) | frozenset(FORMER_SYMBOLS)
 
 
 def pam50_among(names: Iterable[str]) -> tuple[str, ...]:
-    """Return those of the names that are PAM50 genes, today's and former symbols, as written.
+    """Return the names of PAM50 genes, by current or former symbol, as written.
 
-    Case does not matter, nor what stands behind a bar: `NUF2|83540` of a TCGA table is `NUF2`.
+    Case and the part after a bar are ignored: `NUF2|83540` of a TCGA table is `NUF2`.
     """
     return tuple(name for name in names if name.partition("|")[0].strip().upper() in _KNOWN)
 
@@ -73,8 +70,8 @@ _PANEL_SYMBOLS = frozenset(PANEL_GENES) | _FORMER
 
 
 def panel_among(names: Iterable[str]) -> tuple[str, ...]:
-    """Return those of the names that are genes of the panel, as written.
+    """Return the names of genes of the 21-gene panel, as written.
 
-    Case does not matter, nor what stands behind a bar: `ESR1|2099` of a TCGA table is `ESR1`.
+    Case and the part after a bar are ignored: `ESR1|2099` of a TCGA table is `ESR1`.
     """
     return tuple(name for name in names if name.partition("|")[0].strip().upper() in _PANEL_SYMBOLS)

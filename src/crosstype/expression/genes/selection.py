@@ -1,7 +1,4 @@
-"""Choosing genes: by name, or by what they hold in training; scikit-learn selectors.
-
-Genes that no model may see: taken out of the cohort's expression before anything is fitted.
-"""
+"""Gene selection as scikit-learn selectors, and gene exclusion from the cohort's expression."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ from crosstype.expression.spec import ExpressionSpec
 
 
 class GeneSelector(SelectorMixin, BaseEstimator):
-    """What all choices of genes share: patients x genes, NaN allowed for missing, float kept.
+    """Selector of genes of a table, patients x genes; NaN is missing, dtype is preserved.
 
     Attributes:
         support_: whether each gene is kept.
@@ -36,7 +33,7 @@ class GeneSelector(SelectorMixin, BaseEstimator):
         return tags
 
     def _checked(self, values: Any) -> np.ndarray:
-        """Return the training table as a float array; infinite values are refused."""
+        """Return the training table as a float array; raise for infinite values."""
         checked: np.ndarray = validate_data(
             self, values, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan"
         )
@@ -49,15 +46,15 @@ class GeneSelector(SelectorMixin, BaseEstimator):
 
 
 class GeneChoice(GeneSelector):
-    """Keep the named genes, or withhold them, in the table's order; nothing is learned.
+    """Select genes by name, or exclude them, in the table's order.
 
     Args:
         genes: names; None: every gene is kept.
-        withhold: whether the named genes are taken away instead of kept.
+        withhold: whether the named genes are excluded instead of kept.
 
     Attributes:
         support_: whether each gene is kept.
-        absent_: those of the names that the table does not have; they are passed over.
+        absent_: names that the table does not have; they are ignored.
     """
 
     def __init__(self, genes: Sequence[str] | None = None, *, withhold: bool = False) -> None:
@@ -93,10 +90,10 @@ class GeneChoice(GeneSelector):
 
 
 class ZeroGeneDropper(GeneSelector):
-    """Drop every gene that holds a zero in any training patient, as the paper did.
+    """Drop every gene with a zero in any training patient, as in the paper.
 
-    A zero is the number 0 in the table's own unit; a missing value is none. A zero of a patient
-    who is no training patient drops nothing. Give values before any logarithm or z-score.
+    A zero is the number 0 in the table's unit, before any logarithm or z-score; a missing value is
+    not a zero.
 
     Attributes:
         support_: whether each gene is kept.
@@ -104,7 +101,7 @@ class ZeroGeneDropper(GeneSelector):
     """
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002, N803
-        """Count each gene's zeros; `y` is not used. That no gene is left is no error here."""
+        """Count each gene's zeros; `y` is not used. It is no error if no gene is left."""
         self.n_zeros_ = (self._checked(X) == 0).sum(axis=0)
         self.support_ = self.n_zeros_ == 0
         return self
@@ -116,14 +113,14 @@ NO_SYMBOL = re.compile(r"^(ENS[A-Z]*G\d+.*|\d+)$")
 def exclude_genes(
     expression: AlignedExpression, spec: ExpressionSpec
 ) -> tuple[AlignedExpression, list[str]]:
-    """Return the expression that models may see, and in words what they may not or will not see.
+    """Return the expression without excluded genes, and notes on exclusion and zeros.
 
-    The PAM50 genes are taken away here and not in each fold, since nothing is learned by it: what
-    comes after, from `expression.npz` over every checkpoint to prediction, never has them. Genes
-    with zeros are only counted here; each fold drops its own, by its training patients.
+    PAM50 genes are excluded from the whole cohort, since nothing is fitted: `expression.npz`,
+    checkpoints and predictions never contain them. Genes with zeros are only counted here; each
+    fold drops its own by its training patients.
 
     Raises:
-        CohortError: genes are to be withheld, but their names are no symbols; or none is left.
+        CohortError: genes are to be excluded, but names are not symbols; or no gene is left.
     """
     notes = []
     if spec.exclude_pam50:
@@ -139,13 +136,13 @@ def exclude_genes(
 
 
 def _without_pam50(expression: AlignedExpression) -> tuple[AlignedExpression, str]:
-    """Return the expression without the PAM50 genes, and which they were."""
+    """Return the expression without the PAM50 genes, and a note that lists them."""
     genes = expression.genes
     n_other = sum(bool(NO_SYMBOL.match(gene)) for gene in genes)
     if n_other > len(genes) / 2:
         raise CohortError(
             f"[expression] exclude_pam50: found gene names such as {genes[0]!r}, expected gene "
-            "symbols, by which the PAM50 genes are known. Name the genes by symbol, or set "
+            "symbols, which identify the PAM50 genes. Name the genes by symbol, or set "
             "exclude_pam50 = false."
         )
     found = pam50_among(genes)
@@ -157,11 +154,11 @@ def _without_pam50(expression: AlignedExpression) -> tuple[AlignedExpression, st
     plain = {gene.partition("|")[0].strip().upper() for gene in found}
     present = {FORMER_SYMBOLS.get(name, name) for name in plain}
     absent = [gene for gene in PAM50_GENES if gene not in present]
-    note = f"exclude_pam50: PAM50 genes withheld from every model: {len(found)}"
+    note = f"exclude_pam50: PAM50 genes excluded from all models: {len(found)}"
     if absent and found:
         note += f"; not in the table: {', '.join(absent)}"
     elif absent:
-        note += ", for the table has none of them"
+        note += ", since the table has none of them"
     frame = pl.DataFrame(expression.values, schema=list(genes), orient="row")
     choice = GeneChoice(found, withhold=True).fit(frame)
     values = expression.values[:, choice.get_support()]

@@ -1,4 +1,4 @@
-"""Gene sets from GMT files, and which genes of a table they name."""
+"""Gene sets from GMT files, matched to the genes of a table."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ EXPECTED = "Expected a GMT file: name, description and genes of one set per line
 
 @dataclass(frozen=True)
 class MatchedSets:
-    """The gene sets that a table can fill.
+    """Gene sets matched to a table.
 
     Attributes:
-        names: of the sets that keep enough genes, in the file's order.
+        names: of the sets with enough genes, in the file's order.
         membership: bool (n_sets, n_genes); whether each gene of the table is in each of them.
-        shares: of every set of the file, the share of its genes that the table has, 0 to 1.
-        notes: how many sets are kept, how many genes were found, which sets fell out.
+        shares: for every set of the file, the share of its genes that the table has, 0 to 1.
+        notes: numbers of sets and genes, and dropped sets.
     """
 
     names: tuple[str, ...]
@@ -33,19 +33,19 @@ class MatchedSets:
     notes: tuple[str, ...]
 
     def restricted(self, kept: np.ndarray, least: int) -> tuple[tuple[str, ...], np.ndarray]:
-        """Return names and membership after a choice of genes.
+        """Return names and membership after gene selection.
 
         Args:
-            kept: bool (n_genes,); which genes are left.
+            kept: bool (n_genes,); the selected genes.
             least: sets with fewer of them are dropped.
 
         Returns:
             Names, and bool (n_sets, n_kept_genes).
         """
-        left = self.membership[:, kept]
-        enough = left.sum(axis=1) >= least
+        membership = self.membership[:, kept]
+        enough = membership.sum(axis=1) >= least
         names = tuple(name for name, one in zip(self.names, enough, strict=True) if one)
-        return names, left[enough]
+        return names, membership[enough]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class GeneSets:
     """Named groups of genes.
 
     Attributes:
-        source: name of the file they come from.
+        source: name of their file.
         names: one per set, unique.
         genes: the genes of each set, unique within it, in the file's order.
     """
@@ -63,24 +63,23 @@ class GeneSets:
     genes: tuple[tuple[str, ...], ...]
 
     def matched(self, genes: Sequence[str], least: int) -> MatchedSets:
-        """Return which genes of a table are in which set.
+        """Match the sets to the genes of a table.
 
-        A gene is known by its name as written (case counts); of `NUF2|83540` what stands before
-        the bar is the name.
+        Names are case-sensitive; the name of `NUF2|83540` is the part before the bar.
 
         Args:
             genes: names of the table's columns.
             least: sets with fewer genes in the table are dropped, with a note.
         """
-        places: dict[str, list[int]] = {}
-        for place, gene in enumerate(genes):
-            places.setdefault(gene.partition("|")[0].strip(), []).append(place)
+        columns: dict[str, list[int]] = {}
+        for column, gene in enumerate(genes):
+            columns.setdefault(gene.partition("|")[0].strip(), []).append(column)
         membership = np.zeros((len(self.names), len(genes)), dtype=bool)
         found = np.zeros(len(self.names), dtype=np.int64)
         for row, members in enumerate(self.genes):
-            there = [gene for gene in members if gene in places]
-            found[row] = len(there)
-            membership[row, [place for gene in there for place in places[gene]]] = True
+            present = [gene for gene in members if gene in columns]
+            found[row] = len(present)
+            membership[row, [column for gene in present for column in columns[gene]]] = True
         shares = {
             name: float(n) / len(members)
             for name, n, members in zip(self.names, found, self.genes, strict=True)
@@ -93,13 +92,13 @@ class GeneSets:
     def _notes(
         self, membership: np.ndarray, kept: np.ndarray, shares: Sequence[float], least: int
     ) -> tuple[str, ...]:
-        """Return in words what a table keeps of the sets."""
+        """Return notes on the sets and genes that are kept."""
         low, middle, high = (f"{100 * x:.0f}%" for x in np.quantile(shares, (0, 0.5, 1)))
         covered = int(membership[kept].any(axis=0).sum())
         notes = [
             f"{self.source}: {int(kept.sum())} of {len(kept)} gene sets keep at least {least} "
             f"genes; found of a set: {middle} (median), {low} to {high}; {covered} of "
-            f"{membership.shape[1]} genes of the table stand in a set"
+            f"{membership.shape[1]} genes of the table are in a set"
         ]
         dropped = [name for name, one in zip(self.names, kept, strict=True) if not one]
         if dropped:
@@ -111,11 +110,11 @@ class GeneSets:
 def read_gene_sets(path: Path) -> GeneSets:
     """Read a GMT file, gz or not: per line a set's name, a description and genes, tab-separated.
 
-    Blank lines are passed over, a gene named twice in a set counts once, empty cells are none.
+    Blank lines and empty cells are ignored, a gene repeated in a set counts once.
 
     Raises:
-        TableError: the file cannot be read or holds no set; a line has no tabs, no name or no
-            gene; a gene holds a comma or a space; a set is there twice.
+        TableError: the file cannot be read or has no set; a line has no tabs, no name or no
+            gene; a gene has a comma or a space; a set is repeated.
     """
     faults: list[Fault] = []
     sets: dict[str, tuple[str, ...]] = {}
@@ -124,7 +123,7 @@ def read_gene_sets(path: Path) -> GeneSets:
         where = f"{path.name} line {number}"
         name, genes, fault = _parse(line)
         if not fault and name in lines:
-            fault = f"gene set {name!r} stands in line {lines[name]} already"
+            fault = f"gene set {name!r} is in line {lines[name]} already"
         if fault:
             faults.append(Fault(where, fault, EXPECTED))
             continue
@@ -137,12 +136,12 @@ def read_gene_sets(path: Path) -> GeneSets:
 
 
 def read_token_sets(path: Path, genes: Sequence[str], least: int) -> tuple[GeneSets, list[str]]:
-    """Read the gene sets that become gene tokens, and say what a table keeps of them.
+    """Read the gene sets of gene tokens, with notes on their match to a table.
 
     Args:
         path: GMT file.
         genes: names of the table's columns.
-        least: a set needs so many of them to be a token.
+        least: lowest number of genes of a set.
 
     Raises:
         TableError: as `read_gene_sets`.
@@ -161,7 +160,7 @@ def read_token_sets(path: Path, genes: Sequence[str], least: int) -> tuple[GeneS
 
 
 def _parse(line: str) -> tuple[str, tuple[str, ...], str]:
-    """Return a line's set, its genes, and what is wrong with it; empty if nothing is."""
+    """Return a line's set, its genes, and its fault or an empty string."""
     name, *rest = (cell.strip() for cell in line.split("\t"))
     genes = tuple(dict.fromkeys(gene for gene in rest[1:] if gene))
     if not rest:
@@ -170,12 +169,12 @@ def _parse(line: str) -> tuple[str, tuple[str, ...], str]:
         return name, genes, "a gene set without a name"
     if not genes:
         return name, genes, f"gene set {name!r} has no gene"
-    odd = next((gene for gene in genes if any(one in gene for one in ", ;")), "")
-    return name, genes, f"gene {odd!r} holds a comma, semicolon or space" if odd else ""
+    wrong = next((gene for gene in genes if any(one in gene for one in ", ;")), "")
+    return name, genes, f"gene {wrong!r} holds a comma, semicolon or space" if wrong else ""
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Give each line that is not blank, with its number."""
+    """Yield each line that is not blank, with its number."""
     try:
         data = path.read_bytes()
         raw = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data

@@ -1,9 +1,9 @@
-"""Functional spectra: expression of genes turned into enrichment of gene sets, sample by sample.
+"""Functional spectra: enrichment of gene sets within each sample, by single-sample GSEA.
 
-The idea is DeepCC's (Gao et al. 2019, Oncogenesis 8:44): what a classifier sees is not genes but
-how active gene sets are. DeepCC compares each sample with a reference cohort first; here nothing is
-learned from other samples. The method is single-sample GSEA (Barbie et al. 2009, Nature 462:108) as
-gseapy computes it.
+The idea is DeepCC's (Gao et al. 2019, Oncogenesis 8:44): the inputs of a classifier are gene set
+activities in place of genes. DeepCC compares each sample with a reference cohort first; here each
+sample is independent of others. The method is ssGSEA (Barbie et al. 2009, Nature 462:108) as
+implemented in gseapy.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ def spectrum_of(
 ) -> tuple[AlignedExpression, list[str]]:
     """Return each sample's functional spectrum in place of its genes, and notes.
 
-    Each value is a set's enrichment in the sample's own ranking of genes: positive if the set's
-    genes stand high in it, negative if low. It is not divided by the range over all samples, which
-    would be learned from other samples (gseapy's NES). Genes missing in a sample are left out of
-    its ranking; a set that then has fewer than `least` genes is missing (NaN) in that sample. Equal
-    values, such as zeros, keep the order of the table's genes.
+    Each value is a set's enrichment in the sample's ranking of genes: positive if its genes rank
+    high, negative if low. It is not divided by the range over all samples (gseapy's NES), which
+    depends on other samples. Genes missing in a sample are left out of its ranking; a set that then
+    has fewer than `least` genes is missing (NaN) in that sample. Ties, such as zeros, keep the
+    order of the table's genes.
 
     Args:
-        expression: genes of patients; z-scores are taken, with a warning among the notes.
-        gene_sets: which genes make a set.
+        expression: genes of patients; z-scores are accepted, with a warning.
+        gene_sets: the sets.
         least: sets with fewer genes of the table are dropped, with a note.
 
     Returns:
-        float32 (n_patients, n_sets), the sets as `genes`, unit `log` (no logarithm is to follow).
+        float32 (n_patients, n_sets), the sets as `genes`, unit `log` (no logarithm may follow).
 
     Raises:
         CohortError: fewer than two sets keep enough genes.
@@ -68,14 +68,14 @@ def spectrum_of(
 
 
 def functional_spectra(values: np.ndarray, matched: MatchedSets, least: int) -> np.ndarray:
-    """Return float64 (n_samples, n_sets) as gseapy computes them, NaN where a set lacks genes.
+    """Return float64 (n_samples, n_sets) by gseapy, NaN where a set has too few genes.
 
-    Samples that lack the same genes are computed together, which changes no number.
+    Samples with the same missing genes are computed together, with the same result.
 
     Args:
         values: (n_samples, n_genes), NaN where missing.
         matched: the sets among these genes.
-        least: a set needs so many genes measured in the sample.
+        least: lowest number of measured genes of a set.
     """
     spectra = np.full((len(values), len(matched.names)), np.nan)
     patterns, pattern_of = np.unique(~np.isnan(values), axis=0, return_inverse=True)
@@ -99,8 +99,8 @@ def _enrichment(values: np.ndarray, members: np.ndarray) -> np.ndarray:
     import gseapy
     import pandas as pd
 
-    # Capitals, so that gseapy takes names as they stand; numbers, so that none is there twice.
-    genes = np.array([f"G{place}" for place in range(values.shape[1])])
+    # Capitals, which gseapy does not change; numbers, so that names are unique.
+    genes = np.array([f"G{column}" for column in range(values.shape[1])])
     found = gseapy.ssgsea(
         data=pd.DataFrame(values.T.astype(np.float64), index=genes, columns=range(len(values))),
         gene_sets={str(row): genes[own].tolist() for row, own in enumerate(members)},

@@ -1,4 +1,4 @@
-"""Expression in AnnData (`.h5ad`) and MuData (`.h5mu`) files: obs are samples, var are genes."""
+"""Reader of AnnData (`.h5ad`) and MuData (`.h5mu`) files: obs are samples, var are genes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNREADABLE = (
     OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, IndexError,
     OverflowError, AssertionError, MemoryError,
 )  # fmt: skip
-"""What anndata, mudata and HDF5 raise for damaged files, as tried on 1,100 of them."""
+"""Exceptions of anndata, mudata and HDF5 for damaged files, as found on 1,100 of them."""
 
 
 def read_scverse(path: Path, spec: ExpressionSpec) -> RawExpression:
@@ -53,44 +53,44 @@ def read_scverse(path: Path, spec: ExpressionSpec) -> RawExpression:
 
 
 HEAP = b"GCOL\1\0\0\0"
-"""Beginning of each of HDF5's heaps of texts, format version 1; its size follows."""
+"""Signature of HDF5's global heaps (of strings), version 1; its size follows."""
 OBJECT_HEADER_BYTES = 16
 
 
 def _check_heaps(path: Path) -> None:
-    """Raise TableError for a heap of texts in whose sizes HDF5 would be caught for ever.
+    """Raise TableError for a global heap with sizes that send HDF5 into an endless loop.
 
-    HDF5 goes from object to object by the sizes that stand there, which no checksum guards.
+    HDF5 goes from object to object by their sizes, which have no checksum.
     """
     with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
         begin = data.find(HEAP)
         while begin >= 0:
             end = begin + int.from_bytes(data[begin + 8 : begin + 16], "little")
-            place = begin + OBJECT_HEADER_BYTES
-            while place + OBJECT_HEADER_BYTES <= end <= len(data):
-                number = int.from_bytes(data[place : place + 2], "little")
-                size = int.from_bytes(data[place + 8 : place + 16], "little")
-                # Number 0 is the free rest, whose size counts its header; sizes go in eights.
+            offset = begin + OBJECT_HEADER_BYTES
+            while offset + OBJECT_HEADER_BYTES <= end <= len(data):
+                number = int.from_bytes(data[offset : offset + 2], "little")
+                size = int.from_bytes(data[offset + 8 : offset + 16], "little")
+                # Object 0 is free space, whose size includes its header; sizes are padded to 8.
                 step = OBJECT_HEADER_BYTES + -(-size // 8) * 8 if number else size
-                if not 0 < step <= end - place:
-                    found = "its texts are damaged (a size that cannot be)"
+                if not 0 < step <= end - offset:
+                    found = "its strings are damaged (an impossible size)"
                     raise TableError(Fault(path.name, found, "Copy or write it again."))
-                place += step
+                offset += step
             begin = data.find(HEAP, begin + len(HEAP))
 
 
 def _opened(path: Path, spec: ExpressionSpec) -> tuple[Any, str]:
-    """Return the AnnData and what it is."""
+    """Return the AnnData and a description of its source."""
     import anndata
     import mudata
 
-    # anndata offers this error nowhere else; it descends from no error of Python's.
+    # anndata exports this error nowhere else; it is a subclass of Exception only.
     from anndata._io.specs.registry import IORegistryError
 
     _check_heaps(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on names that are not unique: we look ourselves
+            warnings.simplefilter("ignore")  # names that are not unique are checked later
             if path.suffix.lower() != ".h5mu":
                 return anndata.read_h5ad(path), "AnnData"
             modalities = mudata.read_h5mu(path).mod

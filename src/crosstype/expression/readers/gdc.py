@@ -1,4 +1,4 @@
-"""A folder of GDC STAR counts, one `*.augmented_star_gene_counts.tsv` per sample."""
+"""Reader of folders of GDC STAR counts, one `*.augmented_star_gene_counts.tsv` per sample."""
 
 from __future__ import annotations
 
@@ -30,15 +30,14 @@ UNITS: dict[str, Measure] = {
 
 
 def read_gdc_folder(folder: Path, spec: ExpressionSpec) -> RawExpression:
-    """Read the STAR counts of a folder and its subfolders, named by the portal's sample sheet.
+    """Read the STAR counts of a folder and its subfolders, with sample ids of the sample sheet.
 
     Genes are named by `gene_name`; the four `N_*` rows, which count reads of no gene, and the
     copies on the Y chromosome's pseudoautosomal regions (`_PAR_Y`) are dropped.
 
     Args:
         folder: as downloaded from the GDC.
-        spec: `gdc_column` of `gdc_gene_types` is read; `sample_sheet` names the sheet if it lies
-            elsewhere.
+        spec: `gdc_column`, `gdc_gene_types`, and `sample_sheet` if it is elsewhere.
 
     Raises:
         TableError: there is no such file, no sample sheet or two, or a file is damaged.
@@ -66,9 +65,9 @@ def read_gdc_folder(folder: Path, spec: ExpressionSpec) -> RawExpression:
 
 
 def _find_sheet(folder: Path) -> Path:
-    """Return the one sample sheet in the folder or beside it."""
-    for place in (folder, folder.parent):
-        found = sorted(place.glob(SHEET_PATTERN))
+    """Return the only sample sheet in the folder or its parent."""
+    for searched in (folder, folder.parent):
+        found = sorted(searched.glob(SHEET_PATTERN))
         if len(found) == 1:
             return found[0]
         if found:

@@ -1,7 +1,7 @@
-"""Expression tables: delimited text, xlsx and parquet, genes x samples or samples x genes.
+"""Reader of expression tables: delimited text, xlsx and parquet, in either orientation.
 
-Covers the layouts of UCSC Xena, cBioPortal (`Hugo_Symbol`, `Entrez_Gene_Id`, comment lines) and
-whatever R, pandas or a spreadsheet writes.
+Covers the layouts of UCSC Xena, cBioPortal (`Hugo_Symbol`, `Entrez_Gene_Id`, comment lines), R,
+pandas and spreadsheets.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ ID_COLUMNS_SEARCHED = 5
 def read_expression_table(path: Path, known: Collection[str]) -> RawExpression:
     """Read an expression table.
 
-    Samples lie along the axis whose names match the known patients (failing that, look like TCGA
-    barcodes; failing that too, if nobody is known, genes are in rows).
+    The axis of samples is the one whose names match the known patients, else TCGA barcodes; else,
+    if there are no known patients, genes are in rows.
 
     Args:
         path: csv, tsv (gz or not), xlsx or parquet.
@@ -53,7 +53,7 @@ def read_expression_table(path: Path, known: Collection[str]) -> RawExpression:
 
 
 def text_columns(table: Table, known: Collection[str]) -> list[int]:
-    """Return the columns that name rows: the first, annotations, and ids near the beginning."""
+    """Return the text columns: the first, annotations, and columns of ids near the beginning."""
     found = [0]
     for i, name in enumerate(table.names[1:], start=1):
         if name.strip().casefold() in ANNOTATION_COLUMNS or (
@@ -64,7 +64,7 @@ def text_columns(table: Table, known: Collection[str]) -> list[int]:
 
 
 def _is_id_column(cells: pl.Series, known: Collection[str]) -> bool:
-    """Whether at least half of a column's cells are known patients or TCGA barcodes."""
+    """Return whether at least half of a column's cells are known patients or TCGA barcodes."""
     texts = [cell.strip() for cell in cells.to_list()]
     filled = [text for text in texts if text.casefold() not in MISSING]
     matches = max(_n_known(filled, known), _n_barcodes(filled))
@@ -80,7 +80,7 @@ def _n_barcodes(names: Sequence[str]) -> int:
 
 
 def _samples_lie_in_columns(table: NumberTable, known: Collection[str]) -> tuple[bool, str]:
-    """Find the axis of the samples, and say how."""
+    """Return whether samples are in columns, and a note with the evidence."""
     candidates = [cells for _, cells in table.texts]
     shape = f"{len(table.names)} columns, {len(table.values)} rows"
     in_columns = _n_known(table.names, known)
@@ -117,11 +117,11 @@ def _stripped(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _names_of_genes(table: NumberTable, notes: list[str]) -> tuple[str, ...]:
-    """Return the cells of the symbol column, or of the first; say which others are not used."""
+    """Return the cells of the symbol column, or of the first; note the others as unused."""
     titles = [title.strip().casefold() for title, _ in table.texts]
-    chosen = next((titles.index(name) for name in SYMBOL_COLUMNS if name in titles), 0)
-    _note_unused(table, {chosen}, notes)
-    return tuple(table.texts[chosen][1])
+    column = next((titles.index(name) for name in SYMBOL_COLUMNS if name in titles), 0)
+    _note_unused(table, {column}, notes)
+    return tuple(table.texts[column][1])
 
 
 def _ids_of_samples(

@@ -138,7 +138,7 @@ def _performance(run: RunTables) -> list[str]:
     return sentences
 
 
-def _value(model: str, row: Mapping[str, Any]) -> str:
+def _value(model: str, row: dict[str, Any]) -> str:
     return f"{model} {number(row['value'])} ({interval(row)})"
 
 

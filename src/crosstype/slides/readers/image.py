@@ -1,4 +1,4 @@
-"""Plain JPEG, PNG and TIFF images as slides; the user states their micrometres per pixel."""
+"""Reader of plain JPEG, PNG and TIFF images as slides, with mpp from table or config."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ class ImageSlide(Slide):
     ) -> None:
         """Read an image's header.
 
-        The resolution in such files is that of a printer or screen, so it is not looked at.
+        The resolution in such files is that of a printer or screen, so it is not used.
 
         Raises:
-            SlideError: nobody states its mpp, it is damaged, too large, or not 8-bit.
+            SlideError: its mpp is unknown, or it is damaged, too large, or not 8-bit.
         """
         size_px = _size_px(path)
         if size_px[0] * size_px[1] > MOST_PX:
             found = f"{size_px[0]} x {size_px[1]} px in one piece, more than {MOST_PX:,}"
             remedy = "Convert it to a tiled pyramidal TIFF, e.g. with `vips tiffsave`."
             raise SlideError(Fault(path.name, found, remedy))
-        chosen = chosen_mpp(path.name, (mpp, default_mpp))
-        super().__init__(path, chosen, [Level(size_px, 1.0)])
+        own_mpp = chosen_mpp(path.name, (mpp, default_mpp))
+        super().__init__(path, own_mpp, [Level(size_px, 1.0)])
         self._pixels: NDArray[np.uint8] | None = None
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Forget the pixels."""
+        """Release the pixels."""
         self._pixels = None
 
     def _read_level(
@@ -94,7 +94,7 @@ def _size_px(path: Path) -> tuple[int, int]:
 
 
 def _check_tiff(path: Path, page: tifffile.TiffPage) -> None:
-    """Raise if strips or tiles are missing or lie behind the end, or are not 8-bit colour."""
+    """Raise if strips or tiles are missing or beyond the end of the file, or are not 8-bit."""
     size = path.stat().st_size
     ends = np.add(page.dataoffsets, page.databytecounts)
     if not len(ends) or not all(page.databytecounts):

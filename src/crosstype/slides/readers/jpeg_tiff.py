@@ -1,9 +1,8 @@
-"""A direct reader of JPEG tiles in TIFF and SVS files, faster than OpenSlide, same pixels.
+"""Direct reader of JPEG tiles in TIFF and SVS files, and strict JPEG decoding.
 
-OpenSlide spends most of its time composing tiles; here they are read by position, decoded once,
-remembered, and cut. `openslide_slide` uses this reader only for levels where both agree.
-
-JPEG decoding that refuses damaged data; most decoders return grey or white for it, silently.
+Faster than OpenSlide with the same pixels: tiles are read by offset, decoded once, cached and
+cropped. `readers.openslide` uses it only for levels where both agree. Decoding raises on damaged
+data, for which most decoders silently return grey or white.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ from crosstype.errors import Fault, SlideError
 START = b"\xff\xd8"
 _ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
 AS_RGB = _ADOBE + b"\x00"
-"""Marker that says: the three components are red, green and blue."""
+"""Marker for components red, green and blue."""
 AS_YCBCR = _ADOBE + b"\x01"
-"""Marker that says: the three components are luminance and two colour differences."""
+"""Marker for components luminance and two colour differences."""
 
 
 class DamagedJpegError(ValueError):
-    """The data is not a whole, valid JPEG; the message says why."""
+    """The data is not a complete, valid JPEG."""
 
 
 def jpeg_size_px(data: bytes) -> tuple[int, int]:
@@ -53,10 +52,10 @@ def decode_jpeg(data: bytes, prefix: bytes = b"") -> NDArray[np.uint8]:
 
     Args:
         data: the JPEG.
-        prefix: markers and tables that belong behind its start (TIFF keeps them apart).
+        prefix: markers and tables to insert after its start (TIFF stores them separately).
 
     Raises:
-        DamagedJpegError: the decoder met anything that a valid JPEG does not hold.
+        DamagedJpegError: the data is not a valid JPEG.
     """
     if not data.startswith(START):
         raise DamagedJpegError("it does not start like a JPEG")
@@ -68,7 +67,7 @@ def decode_jpeg(data: bytes, prefix: bytes = b"") -> NDArray[np.uint8]:
 
 
 CACHE_BYTES = 64 << 20
-"""Decoded tiles are remembered up to this size, the least recently used go first."""
+"""Size of the least-recently-used cache of decoded tiles."""
 JPEG, RGB, YCBCR = 7, 2, 6
 _QUIET = logging.NullHandler()
 
@@ -81,7 +80,7 @@ class TiledLevel:
         size_px: width and height.
         tile_px: width and height of its tiles.
         offsets: position of each tile in the file, row by row.
-        n_bytes: length of each tile in the file; 0 where the scanner left it out.
+        n_bytes: length of each tile in the file; 0 for tiles that the scanner left out.
         prefix: markers and tables that all tiles share.
     """
 
@@ -104,7 +103,7 @@ class TiledLevel:
 
 
 class JpegTiff:
-    """The JPEG-tiled levels of one file; several threads may read at once."""
+    """The JPEG-tiled levels of one file; thread-safe."""
 
     def __init__(self, path: Path, levels: Sequence[TiledLevel | None]) -> None:
         """Open `path`, whose `levels` are those of OpenSlide; None: not JPEG-tiled."""
@@ -116,7 +115,7 @@ class JpegTiff:
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Let go of the file and forget its tiles."""
+        """Close the file and clear the cache."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor = -1
@@ -126,7 +125,7 @@ class JpegTiff:
         """Return a box inside a level, or None if a tile of it was left out by the scanner.
 
         Raises:
-            SlideError: a tile is damaged; names its place.
+            SlideError: a tile is damaged; with its position.
         """
         tiled = self.levels[level]
         if tiled is None:
@@ -154,7 +153,7 @@ class JpegTiff:
         return pixels
 
     def _tile(self, level: int, tiled: TiledLevel, index: int) -> NDArray[np.uint8] | None:
-        """Return a decoded tile, from memory if it was read lately."""
+        """Return a decoded tile, from the cache if possible."""
         key = (level, index)
         with self._lock:
             known = self._tiles.get(key)
@@ -173,7 +172,7 @@ class JpegTiff:
         return tile
 
     def _decode(self, level: int, tiled: TiledLevel, index: int) -> NDArray[np.uint8]:
-        """Read and decode a tile, strictly."""
+        """Read and strictly decode a tile."""
         data = os.pread(self._descriptor, int(tiled.n_bytes[index]), int(tiled.offsets[index]))
         try:
             tile = decode_jpeg(data, tiled.prefix)
@@ -188,7 +187,7 @@ class JpegTiff:
 
 
 def open_tiff(path: Path) -> tifffile.TiffFile:
-    """Open a TIFF; what is wrong with it comes as an error, not as lines on the screen too."""
+    """Open a TIFF without tifffile's log messages."""
     tifffile.logger().addHandler(_QUIET)
     return tifffile.TiffFile(path)
 
@@ -206,7 +205,7 @@ def find_tiled_levels(
             pages = [page for page in file.pages if isinstance(page, tifffile.TiffPage)]
             found = {_size_px(page): _tiled_level(page) for page in pages if _is_jpeg_tiled(page)}
     except (tifffile.TiffFileError, ValueError, IndexError, KeyError, OSError):
-        return tuple(None for _ in sizes_px)  # OpenSlide reads it, or says what is wrong
+        return tuple(None for _ in sizes_px)  # OpenSlide reads it or raises
     levels = tuple(found.get(size) for size in sizes_px)
     _check_whole(path, levels)
     return levels
@@ -235,10 +234,10 @@ def _tiled_level(page: tifffile.TiffPage) -> TiledLevel:
 
 
 def _check_whole(path: Path, levels: Sequence[TiledLevel | None]) -> None:
-    """Raise if tiles lie behind the end of the file."""
+    """Raise if tiles are beyond the end of the file."""
     size = path.stat().st_size
     tiled = [level for level in levels if level is not None]
     n_lost = sum(int(np.sum(level.offsets + level.n_bytes > size)) for level in tiled)
     if n_lost:
-        found = f"the file is cut off: {n_lost} of its tiles lie behind its end"
+        found = f"the file is truncated: {n_lost} of its tiles are beyond its end"
         raise SlideError(Fault(path.name, found, "Copy or download it again."))

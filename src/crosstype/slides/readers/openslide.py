@@ -1,4 +1,4 @@
-"""Slides through OpenSlide, and past it where the pixels are the same and come faster."""
+"""Reader of slides by OpenSlide, or by a faster reader with the same pixels."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ PROBE_PX = 64
 
 
 def knows(path: Path) -> bool:
-    """Whether OpenSlide recognises a file as a slide."""
+    """Return whether OpenSlide recognises a file as a slide."""
     try:
         return openslide.OpenSlide.detect_format(path) is not None
     except OpenSlideError:
-        return True  # it does, and cannot open it: opening it says why
+        return True  # recognised, but opening it raises with the reason
 
 
 class OpenSlideSlide(Slide):
-    """A slide of a format that OpenSlide knows."""
+    """A slide in a format of OpenSlide."""
 
     def __init__(
         self, path: Path, mpp: float | None = None, default_mpp: float | None = None
     ) -> None:
-        """Open a slide; `mpp` goes before what the slide states, `default_mpp` behind it.
+        """Open a slide; `mpp` overrides its metadata, `default_mpp` is used without any.
 
         Raises:
-            SlideError: the slide is damaged, or nobody states its mpp.
+            SlideError: the slide is damaged, or its mpp is unknown.
         """
         self.path = path
         self._handle = self._open()
@@ -49,11 +49,11 @@ class OpenSlideSlide(Slide):
         try:
             properties = dict(self._handle.properties)
             known = (mpp, None if mpp else _own_mpp(path.name, properties), default_mpp)
-            chosen = chosen_mpp(path.name, known, _missing(properties))
+            own_mpp = chosen_mpp(path.name, known, _missing(properties))
             sizes_px = self._handle.level_dimensions
             downsamples = self._handle.level_downsamples
             levels = [Level(*pair) for pair in zip(sizes_px, downsamples, strict=True)]
-            super().__init__(path, chosen, levels)
+            super().__init__(path, own_mpp, levels)
             vendor = properties.get(openslide.PROPERTY_NAME_VENDOR)
             if vendor in FAST_VENDORS and hasattr(os, "pread"):
                 self._fast = JpegTiff(path, find_tiled_levels(path, sizes_px))
@@ -62,15 +62,15 @@ class OpenSlideSlide(Slide):
             raise
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._handle.close()
         if self._fast is not None:
             self._fast.close()
 
     def is_fast(self, level: int) -> bool:
-        """Whether a level is read past OpenSlide.
+        """Return whether a level is read by the faster reader.
 
-        Decided when the level is first read: three regions, among them the one with most detail
+        Determined when the level is first read: three regions, among them the one with most detail
         and the last, must be equal in every pixel.
         """
         if self._fast is None or self._fast.levels[level] is None:
@@ -91,18 +91,18 @@ class OpenSlideSlide(Slide):
     def _read_by_openslide(
         self, level: int, box_px: tuple[int, int, int, int]
     ) -> NDArray[np.uint8]:
-        """Read through OpenSlide; a handle that met damaged data is of no more use, so reopen it.
+        """Read by OpenSlide; after an error the handle is unusable and is reopened.
 
-        Another thread may have met it: the first failure is tried again with a new handle.
+        Another thread may have caused the error, so the first failure is tried again.
         """
         left, top, right, bottom = box_px
         downsample = self.levels[level].downsample
-        place = (round(left * downsample), round(top * downsample))
+        xy_px = (round(left * downsample), round(top * downsample))
         message = ""
         for _ in range(2):
             handle = self._handle
             try:
-                image = handle.read_region(place, level, (right - left, bottom - top))
+                image = handle.read_region(xy_px, level, (right - left, bottom - top))
                 return _on_white(np.asarray(image))
             except OpenSlideError as error:
                 message = str(error)
@@ -122,7 +122,7 @@ class OpenSlideSlide(Slide):
             raise SlideError(fault) from None
 
     def _compare(self, fast: JpegTiff, level: int, tiled: TiledLevel) -> bool:
-        """Whether the fast reader and OpenSlide agree around three tiles of a level."""
+        """Return whether the fast reader and OpenSlide agree around three tiles of a level."""
         present = np.flatnonzero(tiled.n_bytes)
         if not len(present):
             return False
@@ -140,7 +140,7 @@ class OpenSlideSlide(Slide):
                 pixels = fast.read(level, box_px)
                 reference = self._read_by_openslide(level, box_px)
             except SlideError:
-                continue  # damaged: whoever reads it is told
+                continue  # damaged: reading it raises
             if pixels is not None and not np.array_equal(pixels, reference):
                 return False
         return True
@@ -157,7 +157,7 @@ def _on_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _own_mpp(name: str, properties: dict[str, str]) -> float | None:
-    """Return the mpp that a slide states, or None; x and y must agree within 5%."""
+    """Return the mpp of a slide's metadata, or None; x and y must agree within 5%."""
     try:
         x = float(properties[openslide.PROPERTY_NAME_MPP_X])
         y = float(properties[openslide.PROPERTY_NAME_MPP_Y])
@@ -170,7 +170,7 @@ def _own_mpp(name: str, properties: dict[str, str]) -> float | None:
 
 
 def _missing(properties: dict[str, str]) -> str:
-    """Say what a slide without mpp states instead."""
+    """Return a message on what the metadata of a slide without mpp lack."""
     power = properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER)
     nominal = f" (only a nominal {power}x, which is not exact enough)" if power else ""
     return f"no micrometres per pixel{nominal}"

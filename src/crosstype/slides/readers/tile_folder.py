@@ -1,4 +1,4 @@
-"""Slides of which only cut tiles exist: folders or zips of `<slide>/<slide>_(x,y).jpg`."""
+"""Reader of slides that exist only as tiles: folders or zips of `<slide>/<slide>_(x,y).jpg`."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ LAYOUT = "Expected <slide>/<slide>_(x,y).jpg."
 
 @dataclass(frozen=True)
 class TileSlide:
-    """A slide of which only cut tiles exist. Reads from a zip without unpacking it.
+    """A slide that exists only as tiles, in a folder or in a zip that is not unpacked.
 
     Attributes:
         source: the folder or zip.
         slide_id: the slide's name.
-        tile_xy_px: (n, 2) int32, x and y as the tiles' names state them, row by row.
-        names: where each tile lies in the source, in the same order.
-        other_images: images beside them that are named otherwise, and are not read.
+        tile_xy_px: (n, 2) int32, x and y from the tiles' names, row by row.
+        names: path of each tile in the source, in the same order.
+        other_images: images with other names in the same folder, which are not read.
     """
 
     source: Path
@@ -46,37 +46,37 @@ class TileSlide:
         """Yield tiles, (height, width, 3) uint8 RGB, in the order of `names` or of `indices`.
 
         Raises:
-            SlideError: a tile is damaged; names it.
+            SlideError: a tile is damaged; with its name.
         """
-        wanted = range(len(self.names)) if indices is None else indices
+        selected = range(len(self.names)) if indices is None else indices
         if self.source.is_dir():
-            for index in wanted:
+            for index in selected:
                 name = self.names[index]
                 yield _decode(f"{self.source.name}/{name}", (self.source / name).read_bytes())
             return
         with zipfile.ZipFile(self.source) as archive:
-            for index in wanted:
+            for index in selected:
                 name = self.names[index]
                 yield _decode(f"{self.source.name}/{name}", _read_entry(archive, name))
 
 
 def find_tile_slides(path: Path) -> list[TileSlide]:
-    """Return the slides in a folder or zip of tiles, by name; tiles may lie at any depth.
+    """Return the slides in a folder or zip of tiles, by name; tiles may be at any depth.
 
     Raises:
-        SlideError: nothing there is named like a tile, two tiles of a slide share a place, or
-            the zip is damaged or holds entries that lead out of it. All faults at once.
+        SlideError: no file has the name of a tile, two tiles of a slide have the same position, or
+            the zip is damaged or has entries outside itself. All faults at once.
     """
     names = _zip_names(path) if zipfile.is_zipfile(path) else _folder_names(path)
     tiles: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
     others: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        place = PurePosixPath(name)
-        match = TILE_NAME.match(place.name)
-        if match and match["slide"] == place.parent.name:
+        path_inside = PurePosixPath(name)
+        match = TILE_NAME.match(path_inside.name)
+        if match and match["slide"] == path_inside.parent.name:
             tiles[match["slide"]].append((int(match["y"]), int(match["x"]), name))
         else:
-            others[place.parent.name].append(name)
+            others[path_inside.parent.name].append(name)
     if not tiles:
         raise SlideError(Fault(path.name, "holds no tiles", LAYOUT))
     faults = [fault for slide in tiles for fault in _twins(path.name, slide, tiles[slide])]
@@ -96,11 +96,11 @@ def _tile_slide(
 
 
 def _twins(source: str, slide: str, tiles: list[tuple[int, int, str]]) -> Iterator[Fault]:
-    """Yield a fault per place that more than one tile of a slide claims."""
-    places: dict[tuple[int, int], list[str]] = defaultdict(list)
+    """Yield a fault for each position of more than one tile of a slide."""
+    names_at: dict[tuple[int, int], list[str]] = defaultdict(list)
     for y, x, name in tiles:
-        places[x, y].append(name)
-    for (x, y), names in places.items():
+        names_at[x, y].append(name)
+    for (x, y), names in names_at.items():
         if len(names) > 1:
             found = f"slide {slide} has {len(names)} tiles at ({x},{y}): {', '.join(names)}"
             yield Fault(source, found, "Keep one of them.")
@@ -116,7 +116,7 @@ def _folder_names(path: Path) -> list[str]:
 
 
 def _zip_names(path: Path) -> list[str]:
-    """Return the images in a zip; raise if any entry leads out of it."""
+    """Return the images in a zip; raise if any entry is outside it."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
@@ -135,7 +135,7 @@ def _zip_names(path: Path) -> list[str]:
 
 
 def _escape(entry: zipfile.ZipInfo) -> str:
-    """Say how a zip entry leads out of the zip, or return nothing."""
+    """Return why a zip entry is unsafe (a path outside the zip); empty if it is not."""
     name = entry.orig_filename.replace("\\", "/")
     if name.startswith("/") or re.match(r"^[A-Za-z]:", name):
         return "is an absolute path"

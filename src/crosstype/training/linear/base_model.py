@@ -1,10 +1,9 @@
-"""A linear model on all modalities, from which the networks start.
+"""Ridge base model: penalised linear classifier on all modalities, to which networks add residuals.
 
-On cohorts of a hundred patients and thousands of genes a ridge-penalised line is hard to beat, and
-a network that has to find it by gradient descent finds it badly. So the line is fitted first, and
-the networks learn what it leaves unexplained. They see honest errors: the line's logits of a
-training patient come from a line fitted on the other inner folds (cross-fitting). How far the
-networks' correction is then trusted is decided on the same inner folds.
+On cohorts of a hundred patients and thousands of genes a ridge-penalised linear model is hard to
+beat, and gradient descent finds it badly. So it is fitted first, and the networks are trained on
+its residual. The base logits of a training patient are cross-fitted: they come from a base model
+fitted on the other inner folds. The residual weight is chosen on the same inner folds.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from crosstype.training.classifier import below
 from crosstype.training.fit import class_weights
 from crosstype.training.linear.gene_factors import GeneFactors, fit_gene_factors
 from crosstype.training.linear.logistic import (
-    Line,
+    Coefficients,
     fit_image_ridge,
     fit_joint_logistic,
     fit_logistic,
@@ -35,13 +34,13 @@ from crosstype.types import Modality
 # Chosen on patients of other sites than A2; see docs/decisions/0003-linear-start.md.
 STRENGTH = {Modality.GENES: 20.0, Modality.IMAGE: 5.0}
 GENE_POWER = 0.75
-"""Genes that vary more say more: each counts by this power of its spread."""
+"""Genes are scaled by this power of their standard deviation."""
 IMAGE_WEIGHT_BESIDE_GENES = 0.25
 CLINICAL_WEIGHT = 0.25
-"""As the image's beside genes; not tuned, for want of clinical covariates to tune it on."""
+"""Equal to the image's weight beside genes; not tuned, for lack of clinical covariates."""
 SPREAD_WEIGHT = 0.5
 IMAGE_ALONE_WEIGHT = 0.75
-"""Weight of what the image says by itself where no gene was measured; decisions 0005, 0006."""
+"""Weight of the image-only logits where no gene was measured; decisions 0005, 0006."""
 RESIDUAL_WEIGHTS = (0.25, 0.5, 0.75, 1.0)
 N_STANDARD_ERRORS = 2.0
 
@@ -53,16 +52,16 @@ Inputs = Float[np.ndarray, "patients columns"]
 
 @dataclass(frozen=True)
 class RidgeBaseModel:
-    """A fitted line.
+    """Fitted ridge base model.
 
     Attributes:
-        uses: modalities it sees; the same as its network's.
+        uses: its modalities; the same as its network's.
         weight: logits x columns, genes first, then image, then clinical covariates.
         bias: logits.
-        programs: what it goes by where genes were not measured; None if it sees no genes.
-        image_alone: a line over the image, heard as far as genes are missing; None if it does not
-            see both.
-        genes_alone: a line over the genes, which speaks for patients without an image; the same.
+        programs: gene factors that impute unmeasured genes; None without genes.
+        image_alone: model on the image alone, used in proportion to the variance that the measured
+            genes leave unexplained; None unless both modalities are used.
+        genes_alone: model on genes alone, for patients without an image; the same.
     """
 
     uses: frozenset[Modality]
@@ -73,27 +72,26 @@ class RidgeBaseModel:
     genes_alone: RidgeBaseModel | None = None
 
     def logits(self, patients: Patients, preparation: Preparation) -> Logits:
-        """Return the line's logits; one per patient for two classes, else one per class.
+        """Return logits; one per patient for two classes, else one per class.
 
-        For a patient with unmeasured genes: what the line is expected to say given the measured
-        genes and the image, drawn towards 0 as far as that is uncertain (MacKay 1992, The evidence
-        framework applied to classification networks: logit / sqrt(1 + pi variance / 8)). To that
-        is added what the image says by itself, weighted by the share of the line that the
-        measured genes leave open. For a patient without an image: what the genes say alone.
+        With unmeasured genes: the expected logit given the measured genes and the image, shrunk by
+        its variance (MacKay 1992, The evidence framework applied to classification networks:
+        logit / sqrt(1 + pi variance / 8)), plus the image-only logit weighted by the share of the
+        variance that the measured genes leave unexplained. Without an image: the genes-only logit.
         """
         genes, images = base_model_inputs(patients, preparation, self.uses)
-        blind = np.isnan(images).any(axis=1)
+        no_image = np.isnan(images).any(axis=1)
         images = np.nan_to_num(images)
         others = _with_clinical(images, patients, preparation, self.uses)
         inputs = np.concatenate([np.nan_to_num(genes), others], axis=1)
         logits: Logits = inputs @ self.weight.T + self.bias
-        self._infer(logits, (genes, images, others), patients, preparation)
-        if self.genes_alone is not None and blind.any():
-            rows = np.flatnonzero(blind)
+        self._marginalise(logits, (genes, images, others), patients, preparation)
+        if self.genes_alone is not None and no_image.any():
+            rows = np.flatnonzero(no_image)
             logits[rows] = self.genes_alone.logits(patients.take(rows), preparation)
         return logits
 
-    def _infer(
+    def _marginalise(
         self,
         logits: Logits,
         inputs: tuple[
@@ -104,25 +102,25 @@ class RidgeBaseModel:
         patients: Patients,
         preparation: Preparation,
     ) -> None:
-        """Put in what the line is expected to say of patients with unmeasured genes."""
+        """Replace the logits of patients with unmeasured genes by their expectation, in place."""
         genes, images, others = inputs
-        lacking = np.isnan(genes).any(axis=1)
-        if self.programs is None or not lacking.any():
+        incomplete = np.isnan(genes).any(axis=1)
+        if self.programs is None or not incomplete.any():
             return
         n_genes = genes.shape[1]
-        line = self.weight[:, :n_genes]
-        expected, variance = self.programs.logits(line, genes[lacking], images[lacking])
-        seen = expected + others[lacking] @ self.weight[:, n_genes:].T + self.bias
-        logits[lacking] = seen / np.sqrt(1 + np.pi * variance / 8)
+        weight = self.weight[:, :n_genes]
+        expected, variance = self.programs.logits(weight, genes[incomplete], images[incomplete])
+        mean = expected + others[incomplete] @ self.weight[:, n_genes:].T + self.bias
+        logits[incomplete] = mean / np.sqrt(1 + np.pi * variance / 8)
         if self.image_alone is not None:
-            nothing = np.full((1, n_genes), np.nan)
-            _, most = self.programs.logits(line, nothing, images[:1])
-            alone = self.image_alone.logits(patients.take(np.flatnonzero(lacking)), preparation)
-            left_open = variance / np.maximum(most, 1e-12)
-            logits[lacking] += IMAGE_ALONE_WEIGHT * left_open * alone
+            unmeasured = np.full((1, n_genes), np.nan)
+            _, largest = self.programs.logits(weight, unmeasured, images[:1])
+            alone = self.image_alone.logits(patients.take(np.flatnonzero(incomplete)), preparation)
+            unexplained = variance / np.maximum(largest, 1e-12)
+            logits[incomplete] += IMAGE_ALONE_WEIGHT * unexplained * alone
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return what `from_arrays` understands."""
+        """Return arrays for `from_arrays`."""
         parts = {
             "programs": self.programs,
             "image_alone": self.image_alone,
@@ -140,14 +138,14 @@ class RidgeBaseModel:
     def from_arrays(
         cls, uses: frozenset[Modality], arrays: dict[str, np.ndarray]
     ) -> RidgeBaseModel:
-        """Return what `arrays` gave."""
-        programs = below(arrays, "programs.")
+        """Return the model that `arrays` was called on."""
+        factors = below(arrays, "programs.")
         image, genes = (below(arrays, f"{name}_alone.") for name in ("image", "genes"))
         return cls(
             uses,
             arrays["weight"],
             arrays["bias"],
-            GeneFactors.from_arrays(programs) if programs else None,
+            GeneFactors.from_arrays(factors) if factors else None,
             cls.from_arrays(IMAGE, image) if image else None,
             cls.from_arrays(GENES, genes) if genes else None,
         )
@@ -156,32 +154,33 @@ class RidgeBaseModel:
 def fit_base_model(
     patients: Patients, preparation: Preparation, uses: Collection[Modality], spec: TrainingSpec
 ) -> RidgeBaseModel:
-    """Fit the line, and what it goes by where data are missing, on training patients.
+    """Fit the base model, and its models for missing data, on training patients.
 
-    Each part is taught by those who have what it sees: a patient without an image teaches the line
-    over the genes, and one without expression that over the image.
+    Each part is fitted on the patients with its inputs: patients without an image are used for the
+    model on genes, and patients without expression for the model on the image.
     """
     kept = frozenset(uses)
     everyone = patients
     genes, images = base_model_inputs(patients, preparation, kept)
-    whole = _has_any(genes) & _has_any(images)
-    if not whole.all():
-        patients, genes, images = patients.take(np.flatnonzero(whole)), genes[whole], images[whole]
+    paired = _has_any(genes) & _has_any(images)
+    if not paired.all():
+        rows = np.flatnonzero(paired)
+        patients, genes, images = patients.take(rows), genes[rows], images[rows]
     if Modality.GENES not in kept:
         return RidgeBaseModel(kept, *_image_model(patients, preparation, images, spec))
     filled, targets = np.nan_to_num(genes), patients.targets
     weights = class_weights(targets, len(patients.classes), spec)
-    strength, programs = STRENGTH[Modality.GENES], fit_gene_factors(genes, images)
+    strength, factors = STRENGTH[Modality.GENES], fit_gene_factors(genes, images)
     if kept == GENES:
-        return RidgeBaseModel(kept, *fit_logistic(filled, targets, strength, weights), programs)
+        return RidgeBaseModel(kept, *fit_logistic(filled, targets, strength, weights), factors)
     others = _with_clinical(images, patients, preparation, kept)
     weight, bias = fit_joint_logistic(filled, others, targets, strength, weights)
     alone = (fit_base_model(everyone, preparation, one, spec) for one in (IMAGE, GENES))
-    return RidgeBaseModel(kept, weight, bias, programs, *alone)
+    return RidgeBaseModel(kept, weight, bias, factors, *alone)
 
 
 def _has_any(inputs: Inputs) -> Bool[np.ndarray, " patients"]:
-    """Return who has something of a modality; everyone, where it is not used."""
+    """Return which patients have any value of a modality; all, if it is not used."""
     if not inputs.shape[1]:
         return np.ones(len(inputs), dtype=bool)
     found: np.ndarray = ~np.isnan(inputs).all(axis=1)
@@ -190,8 +189,8 @@ def _has_any(inputs: Inputs) -> Bool[np.ndarray, " patients"]:
 
 def _image_model(
     patients: Patients, preparation: Preparation, images: Inputs, spec: TrainingSpec
-) -> Line:
-    """Return the line over the image, which learns from graded labels unless told otherwise."""
+) -> Coefficients:
+    """Fit the model on the image, to graded labels if set and possible."""
     targets = patients.targets
     weights = class_weights(targets, len(patients.classes), spec)
     if spec.image_labels == "graded":
@@ -204,31 +203,30 @@ def _image_model(
 
 def choose_residual_weight(
     start: Float[Tensor, "patients logits"],
-    correction: Float[Tensor, "patients logits"],
+    residual: Float[Tensor, "patients logits"],
     losses_of: Callable[[Tensor], Float[Tensor, " patients"]],
 ) -> float:
-    """Return which share of the networks' correction to keep, 0 to 1.
+    """Choose the weight of the networks' residual logits, 0 to 1, on held-out patients.
 
-    The share with the lowest loss on patients that neither line nor network was fitted on, if it
-    lowers the loss by more than two standard errors of the paired differences, else 0 (after the
-    standard error rule of Breiman et al. 1984): without evidence the simpler model stays. Both
-    sides are judged at their best temperature, so that mere confidence earns no trust.
+    The weight with the lowest loss, if it lowers the loss by more than two standard errors of the
+    paired differences, else 0 (after the standard error rule of Breiman et al. 1984). Losses are
+    compared at the best temperature of each, so that a change of scale alone does not count.
     """
     plain = losses_of(_at_best_temperature(start, losses_of))
     best, residual_weight = 0.0, 0.0
-    for share in RESIDUAL_WEIGHTS:
-        corrected = start + share * correction
-        gain = plain - losses_of(_at_best_temperature(corrected, losses_of))
+    for weight in RESIDUAL_WEIGHTS:
+        total = start + weight * residual
+        gain = plain - losses_of(_at_best_temperature(total, losses_of))
         error = N_STANDARD_ERRORS * float(gain.std(unbiased=True)) / len(gain) ** 0.5
         if float(gain.mean()) > max(best, error):
-            best, residual_weight = float(gain.mean()), share
+            best, residual_weight = float(gain.mean()), weight
     return residual_weight
 
 
 def _at_best_temperature(
     logits: Float[Tensor, "patients logits"], losses_of: Callable[[Tensor], Tensor]
 ) -> Float[Tensor, "patients logits"]:
-    """Return the logits times the factor, 1/20 to 20, that makes them fit best.
+    """Return the logits times the factor, 1/20 to 20, of lowest mean loss.
 
     Temperature scaling (Guo et al. 2017, arXiv 1706.04599); a ridge penalty shrinks logits.
     """
@@ -245,10 +243,10 @@ def _at_best_temperature(
 def base_model_inputs(
     patients: Patients, preparation: Preparation, uses: frozenset[Modality]
 ) -> tuple[Float[np.ndarray, "patients genes"], Float[np.ndarray, "patients columns"]]:
-    """Return centred log expression, and tile means and spreads; each block of unit variance.
+    """Return the gene block and the image block, each of unit variance before its weight.
 
-    Unmeasured genes are NaN, and so is an image that is not there; a modality that is not used has
-    no columns.
+    Genes: centred log expression, NaN where not measured. Image: mean and standard deviation of
+    tile features, NaN without an image. A modality that is not used has no columns.
     """
     genes = images = np.zeros((len(patients), 0))
     if Modality.GENES in uses:
@@ -267,7 +265,7 @@ def base_model_inputs(
 def _with_clinical(
     images: Inputs, patients: Patients, preparation: Preparation, uses: frozenset[Modality]
 ) -> Float[np.ndarray, "patients others"]:
-    """Return the image block with the clinical one beside it, if it is used and there is any."""
+    """Return the image block and, if used and present, the clinical block."""
     if Modality.CLINICAL not in uses or preparation.covariates is None:
         return images
     columns = preparation.clinical(patients).astype(np.float64)

@@ -1,13 +1,10 @@
-"""What the measured genes, and the image, say of the genes that were not measured.
+"""Probabilistic principal components of expression, for inference of unmeasured genes.
 
-Genes move together: a few programs (oestrogen response, proliferation, ...) explain most of what
-a thousand genes do. Probabilistic principal components (Tipping and Bishop 1999) learn the programs
-from training patients. A patient's programs are then inferred from the genes that were measured,
-and how uncertain they are is part of the answer. Without any gene they are what is usual; with an
-image they are what such images usually go with (a ridge regression), to which measured genes are
-then added as evidence. So RNA that fails gene by gene hands over to the image by degrees.
-
-Nothing here knows a label.
+A few factors (oestrogen response, proliferation, ...) explain most of the variance of a thousand
+genes. The factor model (probabilistic PCA, Tipping and Bishop 1999) is fitted on training patients
+without labels. A patient's factors have a posterior mean and covariance given the measured genes;
+their prior mean is 0, or a ridge regression on the image. So as genes go missing, the image
+gradually replaces them.
 """
 
 from __future__ import annotations
@@ -18,145 +15,145 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-MOST_PROGRAMS = 32
-PATIENTS_PER_PROGRAM = 10
+MAX_FACTORS = 32
+PATIENTS_PER_FACTOR = 10
 LEAST_NOISE = 0.05
-"""Least noise of a gene, as a share of the mean noise: no gene is beyond doubt."""
+"""Lowest noise variance of a gene, as a share of the mean noise variance."""
 RIDGES = (0.3, 1.0, 3.0, 10.0, 30.0)
 N_PARTS = 5
 
 Genes = Float[np.ndarray, "patients genes"]
-Programs = Float[np.ndarray, "patients programs"]
-Covariance = Float[np.ndarray, "patients programs programs"]
+Factors = Float[np.ndarray, "patients factors"]
+Covariance = Float[np.ndarray, "patients factors factors"]
 Summary = Float[np.ndarray, "patients columns"]
 
 
 @dataclass(frozen=True)
 class GeneFactors:
-    """Programs of genes that were learned from training patients.
+    """Factor model of gene expression, fitted on training patients.
 
     Attributes:
-        weight: (genes, programs), how each gene follows each program.
-        noise: (genes,), variance of what no program explains.
-        from_image: (columns, programs), what an image summary says of the programs; no columns
-            if there is no image.
-        offset: (programs,), of the same.
-        prior: (programs, programs), precision of the programs before any gene is measured.
+        weight: (genes, factors), loadings.
+        noise: (genes,), residual variance of each gene.
+        from_image: (columns, factors), slopes of the factors on the image summary; no columns
+            without an image.
+        offset: (factors,), intercepts of the same.
+        prior: (factors, factors), prior precision of the factors.
     """
 
-    weight: Float[np.ndarray, "genes programs"]
+    weight: Float[np.ndarray, "genes factors"]
     noise: Float[np.ndarray, " genes"]
-    from_image: Float[np.ndarray, "columns programs"]
-    offset: Float[np.ndarray, " programs"]
-    prior: Float[np.ndarray, "programs programs"]
+    from_image: Float[np.ndarray, "columns factors"]
+    offset: Float[np.ndarray, " factors"]
+    prior: Float[np.ndarray, "factors factors"]
 
-    def infer(self, genes: Genes, images: Summary) -> tuple[Programs, Covariance]:
-        """Return the programs of patients and their covariance, given what was measured.
+    def infer(self, genes: Genes, images: Summary) -> tuple[Factors, Covariance]:
+        """Return posterior mean and covariance of the patients' factors, given the measured genes.
 
         Args:
             genes: centred expression; NaN where not measured.
-            images: summaries of the images; no columns if the programs were learned without.
+            images: summaries of the images; no columns if the model was fitted without.
         """
         measured = (~np.isnan(genes)).astype(np.float64)
-        certain = self.weight / self.noise[:, None]
-        outer = certain[:, :, None] * self.weight[:, None, :]
+        scaled = self.weight / self.noise[:, None]
+        outer = scaled[:, :, None] * self.weight[:, None, :]
         precision = self.prior + np.tensordot(measured, outer, axes=1)
         covariance = np.linalg.inv(precision)
-        before = self.offset + images @ self.from_image
-        evidence = np.nan_to_num(genes) @ certain + before @ self.prior
+        prior_mean = self.offset + images @ self.from_image
+        evidence = np.nan_to_num(genes) @ scaled + prior_mean @ self.prior
         return np.einsum("pij,pj->pi", covariance, evidence), covariance
 
     def logits(
         self,
-        line: Float[np.ndarray, "logits genes"],
+        coefficients: Float[np.ndarray, "logits genes"],
         genes: Genes,
         images: Summary,
     ) -> tuple[Float[np.ndarray, "patients logits"], Float[np.ndarray, "patients logits"]]:
-        """Return what a line over genes is expected to say, and the variance of that.
+        """Return posterior mean and variance of the logits of a linear model on genes.
 
-        Measured genes count as they are, the others as the programs predict them.
+        Measured genes enter with their values, unmeasured genes with their posterior means.
         """
-        programs, covariance = self.infer(genes, images)
+        factors, covariance = self.infer(genes, images)
         missing = np.isnan(genes)
-        expected = np.where(missing, programs @ self.weight.T, np.nan_to_num(genes)) @ line.T
-        # Uncertainty of the programs, as far as it reaches the line through missing genes, and
-        # each missing gene's own noise.
-        reach = np.einsum("pg,lg,gk->plk", missing.astype(np.float64), line, self.weight)
-        variance = np.einsum("plk,pkj,plj->pl", reach, covariance, reach)
-        return expected, variance + missing @ (line**2 * self.noise).T
+        imputed = np.where(missing, factors @ self.weight.T, np.nan_to_num(genes))
+        expected = imputed @ coefficients.T
+        # Variance of the factors, projected through missing genes, and those genes' noise.
+        slopes = np.einsum("pg,lg,gk->plk", missing.astype(np.float64), coefficients, self.weight)
+        variance = np.einsum("plk,pkj,plj->pl", slopes, covariance, slopes)
+        return expected, variance + missing @ (coefficients**2 * self.noise).T
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return what `from_arrays` understands."""
+        """Return arrays for `from_arrays`."""
         return dict(vars(self))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> GeneFactors:
-        """Return what `arrays` gave."""
+        """Return the model that `arrays` was called on."""
         return cls(**arrays)
 
 
 def fit_gene_factors(genes: Genes, images: Summary) -> GeneFactors:
-    """Learn programs, and what images say of them, from training patients.
+    """Fit the factor model, and the regression of its factors on images, on training patients.
 
     Args:
         genes: centred expression; NaN where not measured, which counts as the mean.
         images: summaries of the images; no columns: without images.
     """
     weight, noise = _components(np.nan_to_num(genes))
-    n_programs = weight.shape[1]
+    n_factors = weight.shape[1]
     plain = GeneFactors(
-        weight, noise, np.zeros((0, n_programs)), np.zeros(n_programs), np.eye(n_programs)
+        weight, noise, np.zeros((0, n_factors)), np.zeros(n_factors), np.eye(n_factors)
     )
     if not images.shape[1]:
         return plain
-    programs, covariance = plain.infer(genes, np.zeros((len(genes), 0)))
-    ridge = min(RIDGES, key=lambda one: float((_residuals(images, programs, one) ** 2).mean()))
-    from_image, offset = _regress(images, programs, ridge)
-    left = _residuals(images, programs, ridge)
-    spread = np.cov(left, rowvar=False) + covariance.mean(axis=0)
+    factors, covariance = plain.infer(genes, np.zeros((len(genes), 0)))
+    ridge = min(RIDGES, key=lambda one: float((_residuals(images, factors, one) ** 2).mean()))
+    from_image, offset = _regress(images, factors, ridge)
+    residual = _residuals(images, factors, ridge)
+    spread = np.cov(residual, rowvar=False) + covariance.mean(axis=0)
     return GeneFactors(weight, noise, from_image, offset, np.linalg.inv(spread))
 
 
 def _components(centred: Genes) -> tuple[np.ndarray, np.ndarray]:
-    """Return the programs' weights and each gene's noise (closed form, noise per gene)."""
+    """Return loadings and noise variances (closed form, noise per gene)."""
     n_patients, n_genes = centred.shape
-    most = min(n_patients - 2, n_genes - 1)
-    n_programs = max(1, min(MOST_PROGRAMS, n_patients // PATIENTS_PER_PROGRAM, most))
-    # The small one of the two Gram matrices would do; an SVD of patients x genes is as cheap.
+    limit = min(n_patients - 2, n_genes - 1)
+    n_factors = max(1, min(MAX_FACTORS, n_patients // PATIENTS_PER_FACTOR, limit))
+    # The smaller of the two Gram matrices would do; an SVD of patients x genes is as cheap.
     _, singular, axes = np.linalg.svd(centred, full_matrices=False)
     variances = singular**2 / n_patients
-    beyond = float(variances[n_programs:].sum()) / max(1, n_genes - n_programs)
-    kept = axes[:n_programs].T
-    weight = kept * np.sqrt(np.maximum(variances[:n_programs] - beyond, 1e-12))
-    left = (centred - centred @ kept @ kept.T).var(axis=0)
-    return weight, np.maximum(left, max(LEAST_NOISE * beyond, 1e-12))
+    remaining = float(variances[n_factors:].sum()) / max(1, n_genes - n_factors)
+    kept = axes[:n_factors].T
+    weight = kept * np.sqrt(np.maximum(variances[:n_factors] - remaining, 1e-12))
+    residual = (centred - centred @ kept @ kept.T).var(axis=0)
+    return weight, np.maximum(residual, max(LEAST_NOISE * remaining, 1e-12))
 
 
-def _regress(images: Summary, programs: Programs, ridge: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return slopes and offset of a ridge regression.
+def _regress(images: Summary, factors: Factors, ridge: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return slopes and intercepts of a ridge regression of factors on images.
 
     Solved over patients or over columns, whichever are fewer: 4,096 columns of 70 patients take 70
     equations (the push-through identity).
     """
-    mean, centre = images.mean(axis=0), programs.mean(axis=0)
-    centred, wanted = images - mean, programs - centre
+    mean, centre = images.mean(axis=0), factors.mean(axis=0)
+    centred, centred_factors = images - mean, factors - centre
     n_patients, n_columns = centred.shape
     if n_patients < n_columns:
         gram = centred @ centred.T + ridge * np.eye(n_patients)
-        slopes = centred.T @ np.linalg.solve(gram, wanted)
+        slopes = centred.T @ np.linalg.solve(gram, centred_factors)
     else:
         gram = centred.T @ centred + ridge * np.eye(n_columns)
-        slopes = np.linalg.solve(gram, centred.T @ wanted)
+        slopes = np.linalg.solve(gram, centred.T @ centred_factors)
     return slopes, centre - mean @ slopes
 
 
-def _residuals(images: Summary, programs: Programs, ridge: float) -> Programs:
-    """Return what is left of each patient's programs by a regression on the others."""
+def _residuals(images: Summary, factors: Factors, ridge: float) -> Factors:
+    """Return cross-validated residuals of the factors."""
     part = np.arange(len(images)) % N_PARTS
-    left = np.empty_like(programs)
+    residual = np.empty_like(factors)
     for number in range(N_PARTS):
         inside = part == number
         if inside.any() and not inside.all():
-            slopes, offset = _regress(images[~inside], programs[~inside], ridge)
-            left[inside] = programs[inside] - offset - images[inside] @ slopes
-    return left
+            slopes, offset = _regress(images[~inside], factors[~inside], ridge)
+            residual[inside] = factors[inside] - offset - images[inside] @ slopes
+    return residual

@@ -1,14 +1,9 @@
-"""The line over the image: it learns from graded labels.
+"""Ridge-penalised logistic regression on one modality or two, exact also for columns > patients.
 
-A label says on which side of a boundary a tumour lies; a training patient's expression says how
-far. So each training patient gets a graded label, the logits of a line over the genes that was
-fitted on other patients, and the image learns those: more of a teacher than yes or no, which counts
-where patients are few (learning with privileged information, Vapnik and Vashist 2009; distillation,
-Lopez-Paz et al. 2016, arXiv 1511.03643). At prediction nothing but the image is seen.
-
-Ridge-penalised logistic regression, exact and quick where columns outnumber patients.
-
-The line over both modalities, and how loudly the image speaks in it.
+The model on the image can be fitted to graded labels: each training patient's logits from a model
+on genes that was fitted on other patients. Soft targets carry more information than classes, which
+helps where patients are few (learning with privileged information, Vapnik and Vashist 2009;
+distillation, Lopez-Paz et al. 2016, arXiv 1511.03643). The image is the only input at prediction.
 """
 
 from __future__ import annotations
@@ -18,10 +13,10 @@ from jaxtyping import Float, Int
 from scipy.special import log_softmax
 
 Inputs = Float[np.ndarray, "patients columns"]
-Line = tuple[Float[np.ndarray, "logits columns"], Float[np.ndarray, " logits"]]
+Coefficients = tuple[Float[np.ndarray, "logits columns"], Float[np.ndarray, " logits"]]
 
 LEAST_SHARE = 1e-10
-"""Directions in which patients vary less than this share of the most are rounding."""
+"""Eigenvalues below this share of the largest are rounding errors."""
 
 
 def fit_logistic(
@@ -29,17 +24,17 @@ def fit_logistic(
     targets: Int[np.ndarray, " patients"],
     strength: float,
     weights: Float[np.ndarray, " classes"],
-) -> Line:
-    """Return weight and bias: one row for two classes, the positive one's, else one per class.
+) -> Coefficients:
+    """Fit ridge-penalised logistic regression; return weight (logits x columns) and bias.
 
-    The solution lies in the span of the patients (representer theorem), so with more columns than
-    patients it is sought there: the same line in a fraction of the time.
+    One row for two classes (the positive class), else one per class. With more columns than
+    patients it is solved in the span of the patients (representer theorem), which is faster.
 
     Args:
         inputs: patients x columns, nothing missing.
         targets: class numbers.
         strength: inverse of the L2 penalty (scikit-learn's C).
-        weights: of the classes.
+        weights: class weights.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -55,7 +50,7 @@ def fit_logistic(
 def _spanned(
     inputs: Inputs,
 ) -> tuple[Float[np.ndarray, "patients directions"], Float[np.ndarray, "directions columns"]]:
-    """Return coordinates in the patients' span, and the map from its weights to the columns'."""
+    """Return coordinates in the patients' span, and the map from its weights to column weights."""
     values, vectors = np.linalg.eigh(inputs @ inputs.T)
     kept = values > values[-1] * LEAST_SHARE
     sizes = np.sqrt(values[kept])
@@ -67,7 +62,7 @@ def _spanned(
 GENE_STRENGTH = 10.0
 N_GRADING_PARTS = 5
 FURTHEST = 3.0
-"""Graded labels are cut at this logit: beyond it a tumour is plainly of its class."""
+"""Graded labels are clipped at this logit."""
 RIDGE = 2.0
 N_PARTS = 10
 MAP_STRENGTH = 3.0
@@ -79,13 +74,13 @@ Weights = Float[np.ndarray, " classes"]
 
 
 def grade_labels(genes: Inputs, targets: Targets, weights: Weights) -> Graded | None:
-    """Return each patient's logits by a line over genes that was fitted on other patients.
+    """Return cross-fitted logits of each patient by logistic regression on genes.
 
     Args:
         genes: centred expression; NaN where not measured, which counts as the mean. Patients
             without any get the mean of their class.
         targets: class numbers.
-        weights: of the classes.
+        weights: class weights.
 
     Returns:
         One column for two classes, else one per class, centred; None where a class has fewer than
@@ -110,25 +105,26 @@ def grade_labels(genes: Inputs, targets: Targets, weights: Weights) -> Graded | 
     return graded
 
 
-def fit_image_ridge(images: Inputs, graded: Graded, targets: Targets, weights: Weights) -> Line:
-    """Return weight and bias of a line over images that follows graded labels.
+def fit_image_ridge(
+    images: Inputs, graded: Graded, targets: Targets, weights: Weights
+) -> Coefficients:
+    """Fit ridge regression of graded labels on the image; return weight and bias of class logits.
 
-    A ridge regression gives the graded labels; a small logistic regression over what it says of
-    patients it was not fitted on turns that into logits of the classes. Both are linear, and so is
-    their sequence.
+    A logistic regression on its cross-fitted predictions maps them to logits of the classes; the
+    composition of both is linear.
     """
     from sklearn.linear_model import Ridge
 
-    heard = np.zeros_like(graded)
+    predicted = np.zeros_like(graded)
     part = assign_parts(targets, N_PARTS, np.ones(len(targets), dtype=bool))
     for number in range(part.max() + 1):
         inside = part == number
         if inside.any() and not inside.all():
             model = Ridge(alpha=RIDGE).fit(images[~inside], graded[~inside])
-            heard[inside] = model.predict(images[inside]).reshape(-1, graded.shape[1])
-    size = float(heard.std(axis=0).mean()) or 1.0
-    onto, bias = fit_logistic(heard / size, targets, MAP_STRENGTH, weights)
-    if len(onto) == 1:  # where the image says next to nothing, chance must not turn it round
+            predicted[inside] = model.predict(images[inside]).reshape(-1, graded.shape[1])
+    size = float(predicted.std(axis=0).mean()) or 1.0
+    onto, bias = fit_logistic(predicted / size, targets, MAP_STRENGTH, weights)
+    if len(onto) == 1:  # noise must not reverse the sign of an uninformative image
         onto = np.maximum(onto, LEAST_SLOPE)
     model = Ridge(alpha=RIDGE).fit(images, graded)
     slopes = np.atleast_2d(model.coef_)
@@ -139,15 +135,15 @@ def fit_image_ridge(images: Inputs, graded: Graded, targets: Targets, weights: W
 def assign_parts(
     targets: Targets, n_parts: int, counted: np.ndarray
 ) -> Int[np.ndarray, " patients"]:
-    """Deal patients into parts, class by class in their order; those not counted come last."""
+    """Assign patients to parts, stratified by class; those not counted are assigned last."""
     part = np.empty(len(targets), dtype=np.int64)
     order = np.lexsort((np.arange(len(targets)), targets, ~counted))
     part[order] = np.arange(len(targets)) % n_parts
     return part
 
 
-LOUDER = 4.0
-"""How much more the image may count than usual, where that is proven."""
+RAISED_IMAGE_SCALE = 4.0
+"""Factor on the image block, used if it lowers the cross-validated loss."""
 N_JOINT_PARTS = 4
 N_STANDARD_ERRORS = 2.0
 
@@ -158,38 +154,39 @@ def fit_joint_logistic(
     targets: Targets,
     strength: float,
     weights: Weights,
-) -> Line:
-    """Return weight and bias of a line over genes and images, genes first.
+) -> Coefficients:
+    """Fit ridge-penalised logistic regression on genes and image; return weight and bias.
 
-    Where genes say little, an image that speaks as softly as usual is lost in their noise. So a
-    louder image is tried on parts of the patients that the line was not fitted on, and taken if it
-    lowers their loss by more than two standard errors.
+    Columns of weight: genes first. Where genes carry little signal, an image block of the usual
+    scale is lost in their noise. So a larger scale is used if it lowers the cross-validated loss by
+    more than two standard errors.
     """
-    loudness = LOUDER if _louder_is_proven(genes, images, targets, strength, weights) else 1.0
-    inputs = np.concatenate([genes, loudness * images], axis=1)
+    raised = _raised_scale_helps(genes, images, targets, strength, weights)
+    scale = RAISED_IMAGE_SCALE if raised else 1.0
+    inputs = np.concatenate([genes, scale * images], axis=1)
     weight, bias = fit_logistic(inputs, targets, strength, weights)
-    weight[:, genes.shape[1] :] *= loudness
+    weight[:, genes.shape[1] :] *= scale
     return weight, bias
 
 
-def _louder_is_proven(
+def _raised_scale_helps(
     genes: Float[np.ndarray, "patients genes"],
     images: Float[np.ndarray, "patients image_columns"],
     targets: Targets,
     strength: float,
     weights: Weights,
 ) -> bool:
-    """Return whether a louder image helps; not where a class is too small to find out."""
+    """Return whether a larger image scale lowers the loss; False where a class is too small."""
     if np.bincount(targets, minlength=len(weights)).min() < N_JOINT_PARTS:
         return False
     part = assign_parts(targets, N_JOINT_PARTS, np.ones(len(targets), dtype=bool))
     losses = np.zeros((2, len(targets)))
-    for place, loudness in enumerate((1.0, LOUDER)):
-        inputs = np.concatenate([genes, loudness * images], axis=1)
+    for row, scale in enumerate((1.0, RAISED_IMAGE_SCALE)):
+        inputs = np.concatenate([genes, scale * images], axis=1)
         for number in range(N_JOINT_PARTS):
             out = part == number
             weight, bias = fit_logistic(inputs[~out], targets[~out], strength, weights)
-            losses[place, out] = _loss(inputs[out] @ weight.T + bias, targets[out])
+            losses[row, out] = _loss(inputs[out] @ weight.T + bias, targets[out])
     gain = (losses[0] - losses[1]) * weights[targets]
     error = float(gain.std(ddof=1)) / len(gain) ** 0.5
     return bool(float(gain.mean()) > N_STANDARD_ERRORS * error)
@@ -199,6 +196,6 @@ def _loss(
     logits: Float[np.ndarray, "patients logits"], targets: Targets
 ) -> Float[np.ndarray, " patients"]:
     both = np.concatenate([np.zeros_like(logits), logits], axis=1)
-    named = log_softmax(both if logits.shape[1] == 1 else logits, axis=1)
-    found: np.ndarray = -named[np.arange(len(targets)), targets]
-    return found
+    log_probabilities = log_softmax(both if logits.shape[1] == 1 else logits, axis=1)
+    losses: np.ndarray = -log_probabilities[np.arange(len(targets)), targets]
+    return losses
