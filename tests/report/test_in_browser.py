@@ -100,8 +100,8 @@ def _validation(out: Path) -> Path:
     shift.with_columns(pl.lit(0.5).alias(name) for name in shifted).write_csv(out / "shift.csv")
     about = {"artefact": QUOTED, "model": HOSTILE, "synthetic": True, "classes": CLASSES}
     about |= {key: [HOSTILE, QUOTED] for key in ("lines", "warnings", "notes", "faults")}
-    about |= {key: {HOSTILE: 3, QUOTED: 4} for key in ("taught_classes", "counts")}
-    about |= {"training_summary": 7, "n_left_out": 0, "confidence": 0.95, "crosstype": "0"}
+    about |= {key: {HOSTILE: 3, QUOTED: 4} for key in ("training_classes", "counts")}
+    about |= {"n_training": 7, "n_left_out": 0, "confidence": 0.95, "crosstype": "0"}
     (out / "validation.json").write_text(json.dumps(about), encoding="utf-8")
     return write_validation_page(out)
 

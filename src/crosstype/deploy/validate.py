@@ -311,7 +311,7 @@ def _about(artefact: Artefact, name: str, spec: RunSpec, known: Sequence[str]) -
         "classes": list(artefact.classes),
         "counts": {one: known.count(one) for one in artefact.classes},
         "confidence": spec.evaluation.confidence,
-        "training_summary": training.n_patients,
-        "taught_classes": dict(training.classes),
+        "n_training": training.n_patients,
+        "training_classes": dict(training.classes),
         "synthetic": spec.cohort.synthetic or training.synthetic,
     }
