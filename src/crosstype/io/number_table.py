@@ -1,8 +1,8 @@
-"""Large tables of numbers behind a few text columns, read fast and in bounded memory.
+"""Fast reading of large tables of numbers with a few text columns, in bounded memory.
 
-Blocks of lines are decompressed by one thread while the one before is parsed. Whatever is unusual
-(quotes that do more than wrap, rows of another length, text among the numbers) goes the slow way
-of `tables`, which names every fault; both give the same numbers.
+Blocks of lines are decompressed by one thread while the previous one is parsed. Unusual files
+(quotes that do more than wrap, rows of another length, text among the numbers) are read by the
+slower `tables`, which reports all faults; both give the same numbers.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ from crosstype.io.delimited import separator_of, without_comments, without_plain
 from crosstype.io.tables import MISSING, Table, parse_numbers, read_grid
 
 BLOCK_BYTES = 8 << 20
-"""Text that is parsed at once; small, so that memory stays near that of the numbers."""
+"""Size of a block; small, so that memory stays near that of the numbers."""
 HEAD_LINES = 60
-"""Lines from which text columns are told."""
+"""Number of lines by which text columns are recognised."""
 PANDAS_INDEX = "__index_level_0__"
 SPELLINGS = sorted({form for word in MISSING for form in (word, word.upper(), word.title())})
 
 MOST_COLUMNS = 4096
-"""Columns up to which polars reads fastest column by column."""
+"""Number of columns up to which polars is fastest column by column."""
 PARSERS = 2
-"""Blocks parsed at once: what Python does for one goes on beside what polars does for another."""
+"""Number of blocks parsed in parallel."""
 
 _Part = tuple[list[list[str]], np.ndarray]
 TextColumns = Callable[[Table], list[int]]
-"""Gives the positions of columns that hold text, from the first lines of a table."""
+"""Function from the first lines of a table to the positions of its text columns."""
 
 
 @dataclass(frozen=True)
 class NumberTable:
-    """A table of numbers and what names its rows.
+    """A table of numbers with text columns.
 
     Attributes:
-        path: where it was read.
-        texts: name and cells of each text column, in the table's order; the first is there.
+        path: its file.
+        texts: name and cells of each text column, in the table's order; at least one.
         names: names of the columns of numbers.
         values: float32 (n_rows, n_names); NaN where missing.
     """
@@ -63,7 +63,7 @@ def read_number_table(path: Path, text_columns: TextColumns) -> NumberTable:
     """Read delimited text (gz or not), xlsx or parquet.
 
     Raises:
-        TableError: the file is not there, damaged or no table; a cell is text or infinite.
+        TableError: the file is missing, damaged or no table; a cell is text or infinite.
     """
     start = b""
     if path.is_file():
@@ -119,7 +119,7 @@ def _check_finite(path: Path, names: list[str], values: np.ndarray) -> None:
 
 
 def _read_quickly(path: Path, text_columns: TextColumns) -> NumberTable | None:
-    """Return the table if it is plain, else None."""
+    """Return the table if the fast reader can read it, else None."""
     try:
         with _opened(path) as handle:
             blocks = _blocks(handle)
@@ -134,11 +134,11 @@ def _read_quickly(path: Path, text_columns: TextColumns) -> NumberTable | None:
     n_rows, n_numbers = len(texts[0]), len(plan.names) - plan.n_texts
     if not n_rows * n_numbers:
         return None
-    # In the order in which parts are: whoever turns genes x samples has nothing to copy.
-    turned = parts[0][1].flags.f_contiguous
-    values = np.empty((n_rows, n_numbers), dtype=np.float32, order="F" if turned else "C")
+    # In the memory order of the parts, so that transposing needs no copy.
+    fortran = parts[0][1].flags.f_contiguous
+    values = np.empty((n_rows, n_numbers), dtype=np.float32, order="F" if fortran else "C")
     end = n_rows
-    while parts:  # from the back, so that each part can be let go
+    while parts:  # from the end, so that each part can be released
         part = parts.pop()[1]
         values[end - len(part) : end] = part
         end -= len(part)
@@ -149,7 +149,7 @@ def _read_quickly(path: Path, text_columns: TextColumns) -> NumberTable | None:
 
 
 def _parsed(blocks: Iterable[bytes], plan: _Plan) -> Iterator[_Part]:
-    """Give the parts of the table, a few blocks parsed at once."""
+    """Yield the parsed blocks of the table in order, parsed in parallel."""
     waiting: deque[Future[_Part]] = deque()
     with ThreadPoolExecutor(PARSERS) as parsers:
         for block in blocks:
@@ -161,19 +161,19 @@ def _parsed(blocks: Iterable[bytes], plan: _Plan) -> Iterator[_Part]:
 
 
 class _UnusualError(Exception):
-    """A block that only the slow way can read."""
+    """A block that the fast reader cannot read."""
 
 
 UNUSUAL: tuple[Any, ...] = (
     OSError, EOFError, zlib.error, igzip_lib.IsalError, UnicodeDecodeError, PolarsError,
     _UnusualError,
 )  # fmt: skip
-"""What sends a file the slow way, which says what is wrong."""
+"""Exceptions after which a file is read by `tables`, which reports faults."""
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What the first block says of all: the column names, the separator, and the first rows."""
+    """Layout of the table from its first block: column names, separator, and the first rows."""
 
     names: tuple[str, ...]
     separator: bytes
@@ -190,7 +190,7 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def _blocks(handle: IO[bytes]) -> Iterator[bytes]:
-    """Give blocks of whole lines, the next one read by a thread meanwhile."""
+    """Yield blocks of complete lines; the next one is read by a thread."""
     with ThreadPoolExecutor(1) as reader:
         rest, coming = b"", reader.submit(handle.read, BLOCK_BYTES)
         while data := coming.result():
@@ -204,7 +204,7 @@ def _blocks(handle: IO[bytes]) -> Iterator[bytes]:
 
 
 def _plan_of(path: Path, first: bytes, text_columns: TextColumns) -> _Plan | None:
-    """Return how to read the table; None if its beginning is unusual."""
+    """Return the layout of the table; None if its first block is unusual."""
     if b"\r" in first or b"\0" in first[:4096] or first[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return None
     _, text = without_comments(first.removeprefix(b"\xef\xbb\xbf"))
@@ -250,7 +250,7 @@ def _parse_block(block: bytes, plan: _Plan) -> _Part:
 
 
 def _as_columns(block: bytes, plan: _Plan) -> _Part | None:
-    """Read column by column; None if there are too many, or anything is missing or unusual."""
+    """Parse column by column; None if there are too many, or any value is missing or unusual."""
     if len(plan.names) > MOST_COLUMNS:
         return None
     texts = {str(i): pl.String for i in range(plan.n_texts)}
@@ -265,15 +265,15 @@ def _as_columns(block: bytes, plan: _Plan) -> _Part | None:
         )
     except PolarsError:
         return None
-    if frame.to_series(-1).null_count():  # so does a row that is too short look
+    if frame.to_series(-1).null_count():  # also for a row that is too short
         return None
     cells = [frame[name].fill_null("").str.strip_chars().to_list() for name in texts]
-    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and named slowly
+    with np.errstate(over="ignore"):  # overflow in float32 is infinite, and reported by `tables`
         return cells, frame.select(list(numbers)).to_numpy().astype(np.float32)
 
 
 def _as_one_column(block: bytes, plan: _Plan) -> _Part:
-    """Read all numbers as one long column: as fast for 20,000 columns as for three."""
+    """Parse all numbers as one long column: as fast for 20,000 columns as for three."""
     rows = [line.split(plan.separator, plan.n_texts) for line in block.split(b"\n")]
     n_numbers = len(plan.names) - plan.n_texts
     if any(
@@ -284,7 +284,7 @@ def _as_one_column(block: bytes, plan: _Plan) -> _Part:
     column = b"\n".join(row[-1] for row in rows).replace(plan.separator, b"\n")
     try:
         numbers = _parse_column(column, [])
-    except PolarsError:  # looking for spellings of "missing" takes thrice as long
+    except PolarsError:  # matching spellings of "missing" takes three times as long
         numbers = _parse_column(column, SPELLINGS)
     if len(numbers) != len(rows) * n_numbers:
         raise _UnusualError

@@ -35,7 +35,7 @@ MppOf = Callable[[str, float | None], float | None]
 """Function from a slide's id and the mpp in its file to its mpp; None if unknown."""
 
 GIVE_MPP = "Give it as --mpp, or in the column MPP of --slides-table."
-NO_MPP = "nobody states the slide's micrometres per pixel (mpp), needed to turn"
+NO_MPP = "the slide's micrometres per pixel (mpp) are unknown, needed to convert"
 STAMP_VERSION = "2.0.0"
 """STAMP rejects files of later versions than its own."""
 MISSING = "None"
