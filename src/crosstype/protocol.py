@@ -42,8 +42,8 @@ class Protocol:
         if self.preprocessing_on_everyone:
             found.append("preprocessing is fitted on all patients, test patients included")
         if self.validation_is_test:
-            found.append("early stopping looks at the fold that is then reported")
-            found.append("late fusion is stacked on that fold")
+            found.append("early stopping uses the test fold")
+            found.append("late fusion is stacked on the test fold")
         return tuple(found)
 
 

@@ -141,17 +141,17 @@ def predict(
     )
     with Bars() as bars:
         artefact = load_artefact(model)
-        served = predict_patients(artefact, inputs, bars)
-        write_predicted(served, artefact, out)
+        predictions = predict_patients(artefact, inputs, bars)
+        write_predicted(predictions, artefact, out)
         if pages is not None:
             from crosstype.deploy.pages import write_predicted_pages
 
-            write_predicted_pages(served, artefact, pages)
+            write_predicted_pages(predictions, artefact, pages)
     typer.echo(
-        f"{len(served.patients)} patients predicted in {out}; {len(served.left_out)} left out, see "
-        f"{out.name}.left_out.csv"
+        f"{len(predictions.patients)} patients predicted in {out}; {len(predictions.left_out)} "
+        f"left out, see {out.name}.left_out.csv"
     )
-    _report_skipped(served.faults)
+    _report_skipped(predictions.faults)
 
 
 def validate(model: Model, config: External, out: OutFolder = None) -> None:

@@ -177,7 +177,7 @@ def _check_gene_sets(spec: RunSpec, file_name: str) -> None:
         remedy = 'false, for under representation = "spectrum" there are no genes to drop'
     elif spectrum and models.gene_sets is not None:
         key, found = "models.gene_sets", f"{models.gene_sets.name!r}"
-        remedy = 'none, for under representation = "spectrum" the gene sets stand in for the genes'
+        remedy = 'none, since under representation = "spectrum" inputs are gene sets, not genes'
     elif models.gene_sets is None and models.n_outside_tokens:
         key, found = "models.n_outside_tokens", f"{models.n_outside_tokens}"
         remedy = "0, for without models.gene_sets every token is learned (n_gene_tokens)"

@@ -308,8 +308,8 @@ def _hits(path: str, query: Mapping[str, Any], web: Web) -> Iterator[dict[str, A
     start, total = 0, None
     seen: set[str] = set()
     while total is None or start < total:
-        asked = {"format": "JSON", "from": start, "size": PAGE, "sort": f"{key}:asc", **query}
-        answer = web.ask(path, asked)
+        body = {"format": "JSON", "from": start, "size": PAGE, "sort": f"{key}:asc", **query}
+        answer = web.ask(path, body)
         try:
             data = answer["data"]
             hits, total = list(data["hits"]), int(data["pagination"]["total"])

@@ -93,7 +93,7 @@ _CARDS = (
         gated=False,
         pretraining_cohorts=("ImageNet-1k",),
         note="torchvision's first ImageNet weights (timm's bare name `resnet50` is another set); "
-        "the mean over layer4. Any tile size; knows photographs, no tissue.",
+        "the mean over layer4. Any tile size; trained on photographs, not tissue.",
     ),
     EncoderCard(
         name="ctranspath",
@@ -198,7 +198,7 @@ _CARDS = (
         licence="Apache-2.0",
         gated=True,
         pretraining_cohorts=("Providence",),
-        note=f"The tile encoder only; sees the middle 224 of 256 px. {UNVERIFIED}",
+        note=f"The tile encoder only; its input is the middle 224 of 256 px. {UNVERIFIED}",
     ),
     EncoderCard(
         name="phikon-v2",
