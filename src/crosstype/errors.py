@@ -1,19 +1,19 @@
-"""Every exception of crosstype, under one root.
+"""Exceptions of crosstype.
 
-    CrosstypeError          one clear line for the user; exit code 1
-    ├── UsageError          the command or its options cannot be meant so; exit code 2
-    │   └── ConfigError     the config file is wrong; exit code 2
+    CrosstypeError          root; exit code 1
+    ├── UsageError          the command or its options are invalid; exit code 2
+    │   └── ConfigError     the config file is invalid; exit code 2
     ├── InputFaultsError    faults of one input, collected and raised once
-    │   ├── TableError          a label, slides or expression table is damaged or contradicts itself
-    │   ├── FeatureFileError    a feature file is damaged or holds what nobody can use
-    │   └── SlideError          a slide is damaged, or lacks what reading it needs
-    ├── EncoderError        an encoder cannot be had: its weights, its connection, its licence
-    ├── FetchError          public data cannot be had: the server, the connection, the disk
-    ├── CohortError         the inputs are readable but make no cohort
+    │   ├── TableError          a label, slides or expression table is damaged or inconsistent
+    │   ├── FeatureFileError    a feature file is damaged or unusable
+    │   └── SlideError          a slide is damaged or lacks metadata
+    ├── EncoderError        an encoder is not available: weights, connection, licence
+    ├── FetchError          public data are not available: server, connection, disk
+    ├── CohortError         the inputs are readable but do not form a cohort
     ├── TrainingError       a model could not be fitted
     └── CheckpointError     a saved model is damaged, or of another version
 
-A message says where, what was found, what was expected and what to do.
+Messages state where, what was found, what was expected and what to do.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from dataclasses import dataclass
 
 
 class CrosstypeError(Exception):
-    """Root of all errors a user can cause and mend."""
+    """Root of all expected errors, which a user can correct."""
 
     exit_code = 1
 
 
 class UsageError(CrosstypeError):
-    """The command line cannot be meant as it stands."""
+    """The command or its options are invalid."""
 
     exit_code = 2
 
 
 class ConfigError(UsageError):
-    """The config file is wrong; names the key and the nearest known one."""
+    """The config file is invalid."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong in one place.
+    """One fault of an input.
 
     Attributes:
-        where: file, and line or column where known, as a user would look it up.
-        found: what stands there.
-        remedy: what was expected and what to do about it.
+        where: file, and line or column if known.
+        found: what was found.
+        remedy: what was expected and what to do.
     """
 
     where: str
@@ -63,7 +63,7 @@ class InputFaultsError(CrosstypeError):
     most_shown = 10
 
     def __init__(self, faults: Sequence[Fault] | Fault) -> None:
-        """Keep the faults and write the first ten into the message."""
+        """Store the faults; the message has the first ten."""
         self.faults = (faults,) if isinstance(faults, Fault) else tuple(faults)
         lines = [str(fault) for fault in self.faults[: self.most_shown]]
         if len(self.faults) > self.most_shown:
@@ -71,32 +71,32 @@ class InputFaultsError(CrosstypeError):
         super().__init__("\n".join(lines))
 
     def __reduce__(self) -> tuple[type[InputFaultsError], tuple[tuple[Fault, ...]]]:
-        """Travel between processes as the faults, not as the message."""
+        """Pickle the faults, not the message."""
         return type(self), (self.faults,)
 
 
 class TableError(InputFaultsError):
-    """A label, slides or expression table is damaged or contradicts itself."""
+    """A label, slides or expression table is damaged or inconsistent."""
 
 
 class FeatureFileError(InputFaultsError):
-    """A feature file is damaged or holds what nobody can use."""
+    """A feature file is damaged or unusable."""
 
 
 class SlideError(InputFaultsError):
-    """A slide is damaged, or lacks what reading it needs (such as its mpp)."""
+    """A slide is damaged or lacks metadata, such as its mpp."""
 
 
 class EncoderError(CrosstypeError):
-    """An encoder cannot be had: weights missing, damaged or another network's, hub out of reach."""
+    """An encoder is not available: weights missing, damaged or another network's, no connection."""
 
 
 class FetchError(CrosstypeError):
-    """Public data cannot be had: server, connection, checksum or disk; what was had is kept."""
+    """Public data are not available: server, connection, checksum or disk."""
 
 
 class CohortError(CrosstypeError):
-    """The inputs are readable but make no cohort (nobody in common, one class only...)."""
+    """The inputs are readable but do not form a cohort (no patient in common, one class only)."""
 
 
 class TrainingError(CrosstypeError):

@@ -1,4 +1,4 @@
-"""How a long stage tells whoever watches; the command line draws bars, a library call is silent."""
+"""Progress of long stages: an interface, and an implementation that does nothing."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Protocol, runtime_checkable
 
 @runtime_checkable
 class Progress(Protocol):
-    """Someone who wants to know how far a stage is."""
+    """Progress of a long stage."""
 
     def start(self, stage: str, total: int, done: int = 0) -> None:
-        """A stage of `total` pieces begins, `done` of which were found finished."""
+        """Start a stage of `total` pieces, `done` of which are finished already."""
 
     def step(self, piece: str) -> None:
-        """A piece was finished."""
+        """Report a finished piece."""
 
     def note(self, text: str) -> None:
-        """How far the pieces in work are; replaces the note before it and is never a line."""
+        """Report the state of unfinished pieces; replaces the previous note."""
 
     def say(self, line: str) -> None:
-        """Something worth a line happened."""
+        """Report a message."""
 
 
 class NoProgress:
-    """Nobody watches."""
+    """Progress that is not reported."""
 
     def start(self, stage: str, total: int, done: int = 0) -> None:
         """Do nothing."""

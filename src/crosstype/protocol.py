@@ -1,4 +1,4 @@
-"""Protocols: which patients may teach what. `strict` and `site` are honest, `paper` is not."""
+"""Evaluation protocols: `strict` and `site` without leakage, `paper` as published, with leakage."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from crosstype.errors import ConfigError
 
 @dataclass(frozen=True)
 class Protocol:
-    """One way to run a cross-validation; each field is one rule that the paper broke or kept."""
+    """Rules of a cross-validation."""
 
     name: str
-    """Name as the user writes it."""
+    """Name in the config."""
 
     stratified: bool = True
-    """Folds hold the classes in the cohort's shares."""
+    """Folds are stratified by class."""
 
     grouped_by_site: bool = False
-    """No tissue source site stands in two folds."""
+    """No tissue source site is in two folds."""
 
     preprocessing_on_everyone: bool = False
     """Expression preprocessing is fitted on all patients, test patients included: a leak."""
 
     validation_is_test: bool = False
-    """Early stopping looks at the fold that is then reported: a leak."""
+    """Early stopping uses the test fold: a leak."""
 
     remove_outliers: bool = False
     """Values outside the interquartile fences are set to missing."""
 
     log_again: bool = False
-    """The logarithm is taken even of values that are logarithms or z-scores already."""
+    """The logarithm is also taken of logarithms and z-scores."""
 
     published_training: bool = False
     """Optimiser, schedule, batches and weights as in the published notebook."""
 
     @property
     def leaks(self) -> tuple[str, ...]:
-        """Return in words how test patients leak into training; empty for an honest protocol."""
+        """Return descriptions of leaks from test to training patients; empty without leaks."""
         found = []
         if self.preprocessing_on_everyone:
             found.append("preprocessing is fitted on all patients, test patients included")
         if self.validation_is_test:
-            found.append("early stopping looks at the fold that is then reported")
-            found.append("late fusion is stacked on that fold")
+            found.append("early stopping uses the test fold")
+            found.append("late fusion is stacked on the test fold")
         return tuple(found)
 
 
@@ -66,7 +66,7 @@ PROTOCOLS = {
 
 
 def protocol_named(name: str) -> Protocol:
-    """Return the preset of that name; raises ConfigError for an unknown one."""
+    """Return a protocol by name; raises ConfigError for an unknown name."""
     if name not in PROTOCOLS:
         known = ", ".join(PROTOCOLS)
         raise ConfigError(f"[folds] protocol: found {name!r}, expected one of {known}.")

@@ -1,4 +1,4 @@
-"""The words of the field as types: units, identifiers and modalities."""
+"""TCGA barcodes: patients, sample types, aliquots and sites."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ ANALYTES = "HRT"
 
 
 def aliquot_order(identifier: str) -> tuple[object, ...]:
-    """Return a sort key that puts first the sample of a patient that is to be used.
+    """Return a sort key by which the preferred sample of a patient is first.
 
-    Lower sample types and vials go first (01A before 01B); of replicate aliquots of one vial
-    analyte H before R before T, then the highest plate and portion, as the Broad Institute's GDAC
-    Firehose chooses them.
+    Lower sample types and vials are preferred (01A to 01B); of replicate aliquots of one vial
+    analyte H to R to T, then the highest plate and portion, as in the Broad Institute's GDAC
+    Firehose.
     """
     text = identifier.strip().upper()
     match = ALIQUOT.match(text)
@@ -55,7 +55,7 @@ METASTASES = frozenset({"06", "07"})
 
 
 def is_tumour(identifier: str) -> bool:
-    """Return whether a sample or slide is a tumour and no metastasis; ids that say nothing are.
+    """Return whether a sample or slide is a tumour other than a metastasis; True if unknown.
 
     TCGA sample types 01 to 09 are tumours, of which 06 and 07 are metastases; 10 and more are
     normal tissue or controls.
@@ -65,6 +65,6 @@ def is_tumour(identifier: str) -> bool:
 
 
 def tissue_of(identifier: str) -> str:
-    """Return in words what tissue an id that is no primary tumour names."""
+    """Return the tissue of a sample that is no primary tumour, as text."""
     kind = sample_type_of(identifier)
     return f"{'metastasis' if kind in METASTASES else 'normal tissue'} (sample type {kind})"

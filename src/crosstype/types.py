@@ -1,4 +1,4 @@
-"""The words of the field as types: units, identifiers and modalities."""
+"""Types of units, identifiers, modalities and bounds of settings."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ PATIENT_COLUMNS = (
     "PATIENT", "PATIENT_ID", "patient id", "case_id", "case id", "bcr_patient_barcode",
     "submitter_id", "cases.submitter_id", "sample_id", "sample id", "sampleid", "sample",
 )  # fmt: skip
-"""What tables call the column of the patient; the first is the default. Case does not matter."""
+"""Names of the patient column in tables; the first is the default. Case is ignored."""
 SLIDE_COLUMNS = ("FILENAME", "file name", "file_name", "slide_id", "slide")
 """The same for the column of the slide's file."""
 MPP_COLUMNS = ("MPP", "um_per_px", "microns_per_pixel")
 """The same for the column of micrometres per pixel."""
 OVER_CLASSES = ("macro", "micro", "all")
-"""Stand where a class's name stands in tables of metrics: no class may be called so."""
+"""Values of the class column in tables of metrics, which no class may have as its name."""
 HOW_TO_NAME_PATIENTS = "Name the patients' column as patient_column under [cohort]."
 HOW_TO_NAME_SLIDES = "Call the column of the slides' files FILENAME."
 
 
 @dataclass(frozen=True)
 class Between:
-    """The bounds of a setting, both included; they stand on the field, beside its docstring."""
+    """Bounds of a setting, both included, in the annotation of its field."""
 
     low: int | float
     high: int | float = inf
 
 
 def bounds_of(spec: type[Any]) -> dict[str, Between]:
-    """Return the bounds of a spec's fields, by name; fields without bounds are not there."""
+    """Return the bounds of a spec's fields, by name, for fields with bounds."""
     hints = get_type_hints(spec, include_extras=True)
     return {
         name: hint.__metadata__[0] for name, hint in hints.items() if get_origin(hint) is Annotated
@@ -44,7 +44,7 @@ def bounds_of(spec: type[Any]) -> dict[str, Between]:
 
 
 class Modality(StrEnum):
-    """What a model can look at."""
+    """Modality of a model's input."""
 
     IMAGE = "image"
     GENES = "genes"

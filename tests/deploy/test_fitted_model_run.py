@@ -266,7 +266,7 @@ def test_features_of_another_encoder_are_refused(tiny: Any, call: Call) -> None:
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        ((), "none of that is given"),
+        ((), "none of them is given"),
         (("--features", "absent"), "expected a folder of feature files"),
         (("--expression", "absent.tsv"), "does not exist"),
         (("--features", "x", "--slides", "y"), "both given"),

@@ -42,7 +42,7 @@ def test_harmless_quirks_are_read(tmp_path: Path, text: str, zipped: bool) -> No
 @pytest.mark.parametrize(
     ("text", "where", "found"),
     [
-        (GMT + "GROWTH\tx\tD\n", "sets.gmt line 3", "'GROWTH' stands in line 1 already"),
+        (GMT + "GROWTH\tx\tD\n", "sets.gmt line 3", "'GROWTH' is in line 1 already"),
         (GMT + "EMPTY\tx\n", "sets.gmt line 3", "'EMPTY' has no gene"),
         (GMT + "EMPTY\tx\t\t \n", "sets.gmt line 3", "'EMPTY' has no gene"),
         (GMT + "\tx\tA\n", "sets.gmt line 3", "without a name"),

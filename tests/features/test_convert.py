@@ -66,7 +66,7 @@ def test_there_and_back(tmp_path: Path, layout: Any) -> None:
             assert about_after["mpp"] == pytest.approx(512 * MPP / 256)
             assert about_after["tile_size_px"] == about_before["tile_size_px"]
     if layout == "clam":
-        assert any("no place for encoder, mpp and tile size (2 of 2" in n for n in there.notes)
+        assert any("no field for encoder, mpp and tile size (2 of 2" in n for n in there.notes)
         assert any("encoder, tile_size_px, mpp" in note for note in back.notes)
 
 
@@ -123,7 +123,7 @@ def test_missing_mpp_is_an_error_and_can_be_given(tmp_path: Path, layout: Any) -
     done = convert_features(ours, tmp_path / "out", layout)
     assert done.n_files == 0
     assert len(done.faults) == 2
-    assert "nobody states the slide's micrometres per pixel (mpp)" in done.faults[0]
+    assert "the slide's micrometres per pixel (mpp) are unknown" in done.faults[0]
     assert "--mpp, or in the column MPP of --slides-table" in done.faults[0]
     assert convert_features(ours, tmp_path / "out", layout, mpp=0.25).n_files == 2
     table = tmp_path / "slides.csv"
@@ -176,7 +176,7 @@ def test_what_is_lost_is_said(tmp_path: Path) -> None:
         writer.append(PLACES, exact, np.stack([exact, exact]))
     done = convert_features(tmp_path / "in", tmp_path / "out", "stamp", mpp=0.5)
     text = "\n".join(done.notes)
-    assert "no place for it: slide_sha256, transform, views" in text
+    assert "no field for it: slide_sha256, transform, views" in text
     assert "features are rounded to 16 bits" in text
     assert "left blank: tile_size_um, tile_size_px" in text
 
@@ -238,7 +238,7 @@ def test_command(
 
     code, out, err = call(ours, tmp_path / "out", "--to", "clam")
     assert (code, out) == (0, f"2 feature files in {tmp_path / 'out'}\n")
-    assert "Note: CLAM has no place for encoder, mpp and tile size (2 of 2 files).\n" in err
+    assert "Note: CLAM has no field for encoder, mpp and tile size (2 of 2 files).\n" in err
     (ours / "broken.h5").write_bytes(b"no")
     code, _, err = call(ours, tmp_path / "out", "--to", "trident")
     assert code == 1

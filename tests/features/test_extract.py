@@ -293,7 +293,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_written(
         with pytest.raises(FeatureFileError) as error:
             extract(slides, tmp_path, mpp=0.5)
     assert str(error.value).startswith(
-        "A slide.h5: could not be written (No space left on device). Make room"
+        "A slide.h5: could not be written (No space left on device). Free space"
     )
     assert "\n" not in str(error.value)
     there = [path.name for path in (tmp_path / "features").rglob("*") if path.is_file()]

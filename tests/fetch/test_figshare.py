@@ -278,7 +278,7 @@ def test_ctrl_c_is_one_line(
     server.serve_figshare(28050083, archive_files())
     code, _, err = fetch(call, server, tmp_path)
     assert code == 130
-    assert "goes on from there" in err
+    assert "the same command resumes" in err
     assert "Traceback" not in err
 
 

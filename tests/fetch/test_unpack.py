@@ -52,7 +52,7 @@ def test_members_arrive_and_are_not_written_twice(tmp_path: Path) -> None:
         ("a\\..\\x", "no plain path"),
         ("a//x", "no plain path"),
         ("./x", "no plain path"),
-        ("B.TXT", "is there twice"),
+        ("B.TXT", "is repeated"),
     ],
 )
 def test_names_that_lead_astray_are_left_out(tmp_path: Path, name: str, reason: str) -> None:
@@ -165,4 +165,4 @@ def test_a_member_that_lies_where_a_folder_is(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(data.getvalue())
     lines = unpack(tmp_path / "a.zip", tmp_path / "out")
     assert len(lines) == 1
-    assert "lies where a folder is" in lines[0]
+    assert "has the path of a folder" in lines[0]

@@ -107,7 +107,7 @@ def test_inner_folds_are_by_class_and_say_so_where_sites_are_too_few() -> None:
     assert sorted(Counter(inner.tolist()).values()) == [2, 3, 3]
     lone = People.sorted([*"abcdefgh"], ["x"] * 2 + ["y"] * 6, ["S"] * 2 + ["T", "U", "V"] * 2)
     inner, why = assign_inner(lone, np.arange(8), FoldsSpec(n_inner_folds=2), (0, 0), by_site=True)
-    assert why == "a class stands in one inner fold only"
+    assert why == "a class is in one inner fold only"
     assert set(inner[:2].tolist()) == {0, 1}
 
 

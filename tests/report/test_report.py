@@ -24,7 +24,7 @@ from crosstype.report.spec import ReportSpec
 from .conftest import CLASSES, STRENGTHS, write_run
 
 HOSTILE = "<script>alert('x')</script>"
-LEAK = "early stopping looks at the fold that is then reported"
+LEAK = "early stopping uses the test fold"
 
 
 class Outline(HTMLParser):

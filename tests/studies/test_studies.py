@@ -66,7 +66,7 @@ def test_the_replay_mends_each_fault_and_marks_what_leaks(tiny: Any, tmp_path: P
     spec = read_config(tiny.config)
     table = judged(replay(spec, tmp_path / "out", NoProgress()), spec)
     leaks = dict(table.unique("row").select("row", "protocol").iter_rows())
-    assert "early stopping looks at the fold" in leaks["paper: paper_concat"]
+    assert "early stopping uses the test fold" in leaks["paper: paper_concat"]
     assert "early stopping" not in leaks["validation: paper_concat"]
     assert "preprocessing is fitted on all" in leaks["validation: paper_concat"]
     assert "preprocessing" not in leaks["scaler: paper_concat"]
@@ -80,7 +80,7 @@ def test_the_replay_mends_each_fault_and_marks_what_leaks(tiny: Any, tmp_path: P
     assert models["image: paper_concat"] == "mended_concat"
     assert models["strict + image: paper_cross_attention"] == "mended_cross_attention"
     page = write_study_page(tmp_path / "page.html", "replay", table, 0.95)
-    assert "early stopping looks at the fold" in page.read_text(encoding="utf-8")
+    assert "early stopping uses the test fold" in page.read_text(encoding="utf-8")
 
 
 def test_fewer_training_patients_are_among_more_and_the_same_are_tested(

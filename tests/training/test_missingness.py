@@ -66,7 +66,7 @@ def test_damage_is_the_same_for_all_models_and_starts_are_honest(
         np.testing.assert_array_equal(one.of[pattern].genes, other.of[pattern].genes)
     for number, split in enumerate(splits):
         assert one.training(number)[0].patients.ids == split.train.ids
-        assert one.held(number)[0].patients.ids == split.validation.ids
+        assert one.held_out(number)[0].patients.ids == split.validation.ids
     assert trained_patterns(BOTH, make_recipe(corruption=0.0)) == (MissingnessPattern.WHOLE,)
 
 

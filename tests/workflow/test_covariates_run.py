@@ -120,7 +120,7 @@ def test_a_patient_without_a_row_stays_in_the_cohort(covered: Any, tmp_path: Pat
     ("keys", "found"),
     [
         ('clinical = "labels.csv"', "covariates names none of its columns"),
-        ('covariates = ["age", "age"]', "'age' stands there twice"),
+        ('covariates = ["age", "age"]', "'age' is listed twice"),
         ('clinical = "no.csv"\ncovariates = ["age"]', r"\[cohort\] clinical: .* is not there"),
         ('covariates = ["Subtype"]', "column of the patient or of the label"),
     ],

@@ -1,4 +1,4 @@
-"""The command line: arguments to one call; errors to one line and an exit code."""
+"""Command line interface: commands, error messages and exit codes."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from crosstype.errors import CrosstypeError
 
 app = typer.Typer(
     name="crosstype",
-    help="Breast cancer subtypes from H&E slides and gene expression, and what each modality is "
-    "worth. For research use only.",
+    help="Breast cancer subtypes from H&E slides and gene expression, and the contribution of each "
+    "modality. For research use only.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -44,7 +44,7 @@ INTERRUPTED = 130  # typer turns Ctrl-C into this status
 
 Out = Annotated[
     Path | None,
-    typer.Option("--out", help="Folder for everything; default: the config's name + _out."),
+    typer.Option("--out", help="Folder of the results; default: the config's name + _out."),
 ]
 
 
@@ -60,51 +60,51 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Options before a command."""
 
 
 @app.command(epilog="Example: crosstype run brca.toml --out results --workers 4")
 def run(config: Config, out: Out = None, workers: Workers = 0, force: Force = False) -> None:
-    """Run the whole path; finished stages are reused.
+    """Run all stages; finished ones are reused.
 
-    That is features, cohort, train, evaluate, explain, report.
+    Stages: features, cohort, train, evaluate, explain, report.
     """
     _run_until("report", config, out, workers, force=force)
 
 
 @app.command(epilog="Example: crosstype features brca.toml --out results")
 def features(config: Config, out: Out = None, force: Force = False) -> None:
-    """Turn slides into features, or look through existing ones. Needs no labels."""
+    """Extract features of slides, or check existing ones. Needs no labels."""
     _run_until("features", config, out, 1, force=force)
 
 
 @app.command(epilog="Example: crosstype cohort brca.toml --out results")
 def cohort(config: Config, out: Out = None, force: Force = False) -> None:
-    """Join labels, slides and expression, and deal the folds. OUT/cohort.csv, folds.csv."""
+    """Join labels, slides and expression, and assign folds. OUT/cohort.csv, folds.csv."""
     _run_until("cohort", config, out, 1, force=force)
 
 
 @app.command(epilog="Example: crosstype train brca.toml --out results --workers 4")
 def train(config: Config, out: Out = None, workers: Workers = 0, force: Force = False) -> None:
-    """Cross-validate every model. OUT/models, predictions.csv."""
+    """Cross-validate all models. OUT/models, predictions.csv."""
     _run_until("train", config, out, workers, force=force)
 
 
 @app.command(epilog="Example: crosstype evaluate brca.toml --out results")
 def evaluate(config: Config, out: Out = None, workers: Workers = 0, force: Force = False) -> None:
-    """Judge the predictions. OUT/metrics.csv, comparisons.csv, modality_use.csv."""
+    """Evaluate the predictions. OUT/metrics.csv, comparisons.csv, modality_use.csv."""
     _run_until("evaluate", config, out, workers, force=force)
 
 
 @app.command(epilog="Example: crosstype explain brca.toml --out results")
 def explain(config: Config, out: Out = None, workers: Workers = 0, force: Force = False) -> None:
-    """Say where models look, and which genes they go by. OUT/explanation."""
+    """Compute attention maps of tiles and attributions of genes. OUT/explanation."""
     _run_until("explain", config, out, workers, force=force)
 
 
 @app.command(epilog="Example: crosstype report brca.toml --out results")
 def report(config: Config, out: Out = None, workers: Workers = 0, force: Force = False) -> None:
-    """Write OUT/report.html, running whatever it still needs."""
+    """Write OUT/report.html, after all stages that it needs."""
     _run_until("report", config, out, workers, force=force)
 
 
@@ -123,18 +123,18 @@ def convert(
     source: Annotated[
         Path, typer.Argument(metavar="IN", help="Feature file, or a folder of them; any layout.")
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder that receives the files.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the converted files.")],
     to: Annotated[str, typer.Option("--to", help="trident, clam, stamp or crosstype.")],
     mpp: Annotated[
         float | None,
-        typer.Option("--mpp", help="Micrometres per level-0 pixel, where files state none."),
+        typer.Option("--mpp", help="Micrometres per level-0 pixel, for files without it."),
     ] = None,
     slides_table: Annotated[
         Path | None,
         typer.Option("--slides-table", help="Table with FILENAME and MPP of each slide."),
     ] = None,
 ) -> None:
-    """Carry feature files to another layout. crosstype, TRIDENT, CLAM and STAMP."""
+    """Convert feature files to another layout. crosstype, TRIDENT, CLAM and STAMP."""
     from crosstype.features.formats.convert import convert_features, layout_named
 
     done = convert_features(source, out, layout_named(to), mpp, slides_table)
@@ -160,7 +160,7 @@ def demo(
         bool, typer.Option("--inputs-only", help="Write the inputs to OUT/input and stop.")
     ] = False,
 ) -> None:
-    """Run everything on a small cohort with a known answer. Nobody in it is real."""
+    """Run all stages on a small synthetic cohort with a known answer."""
     from crosstype.demo.cohort import write_demo
 
     config = write_demo(out / "input")
@@ -168,7 +168,7 @@ def demo(
         typer.echo(f"Slides, tables and a config are in {out / 'input'}.")
         return
     _run_until("report", config, out, workers)
-    typer.echo(f"The same by hand: crosstype run {config} --out {out}")
+    typer.echo(f"The same by command: crosstype run {config} --out {out}")
 
 
 @app.command(epilog="Example: crosstype view results")
@@ -176,11 +176,11 @@ def view(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of a finished run.")],
     host: Annotated[
         str,
-        typer.Option("--host", help="Address to listen on; others than this let others look."),
+        typer.Option("--host", help="Address to listen on; others give access from the network."),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")] = 0,
 ) -> None:
-    """Look at slides, tiles and attention in the browser. Ctrl-C ends it."""
+    """View slides, tiles and attention in the browser. Ctrl-C ends it."""
     from crosstype.viewer.app import serve
 
     serve(out, host, port, lambda address: typer.echo(f"Open {address}"))
@@ -188,7 +188,7 @@ def view(
 
 @app.command(epilog="Example: crosstype doctor")
 def doctor() -> None:
-    """Say what is installed and whether it works together."""
+    """Report installed versions and hardware."""
     from crosstype.cli.setup import diagnose
 
     for line in diagnose():
@@ -198,7 +198,7 @@ def doctor() -> None:
 def _run_until(
     stage: str, config: Path, out: Path | None, workers: int, *, force: bool = False
 ) -> None:
-    """Run up to a stage, with progress bars; exit 1 if damaged input was passed over."""
+    """Run up to a stage, with progress bars; exit 1 if damaged input was skipped."""
     from crosstype.cli.progress_bars import Bars
     from crosstype.config.read import read_config
     from crosstype.workflow.pipeline import run as run_pipeline
@@ -221,7 +221,7 @@ def _run_until(
 
 
 def main() -> None:
-    """Run the command line; every error a user can mend is one line, without a traceback."""
+    """Run the command line; expected errors are printed without a traceback."""
     sys.excepthook = _last_resort
     try:
         status = typer.main.get_command(app)(standalone_mode=False)  # app() resets excepthook
@@ -230,13 +230,13 @@ def main() -> None:
         sys.exit(error.exit_code)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _say(f"{where}{error.strerror or error}. Check that the place exists and has room.")
+        _say(f"{where}{error.strerror or error}. Check that the folder exists and has space.")
         sys.exit(1)
     except typer._click.exceptions.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     if status == INTERRUPTED:
-        _say("Interrupted. What was finished is kept; the same command goes on from there.")
+        _say("Interrupted. Finished results are kept; the same command resumes.")
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -247,7 +247,7 @@ def _say(message: str) -> None:
 def _last_resort(
     kind: type[BaseException], fault: BaseException, trace: TracebackType | None
 ) -> None:
-    """Report a fault of ours in one line; CROSSTYPE_DEBUG=1 shows where it happened."""
+    """Report an unexpected error in one line; CROSSTYPE_DEBUG=1 prints the traceback."""
     if os.environ.get("CROSSTYPE_DEBUG"):
         sys.__excepthook__(kind, fault, trace)
         return

@@ -1,4 +1,4 @@
-"""`crosstype fetch`: public data over the network, whole files only, resumable."""
+"""`crosstype fetch`: resumable download of public data."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from crosstype.fetch.download import Fetched
 
 fetch = typer.Typer(
-    help="Fetch public data, or the viewer's script. What is "
-    "there already is not fetched again; what broke off goes on.",
+    help="Fetch public data, or the viewer's script. Existing files are "
+    "skipped, interrupted downloads resumed.",
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: crosstype fetch figshare --out paper",
 )
 
-OutFolder = Annotated[Path, typer.Option("--out", help="Folder that receives the files.")]
+OutFolder = Annotated[Path, typer.Option("--out", help="Folder of the files.")]
 FileWorkers = Annotated[
-    int, typer.Option("--workers", min=1, max=16, help="Files in work at a time.")
+    int, typer.Option("--workers", min=1, max=16, help="Number of parallel downloads.")
 ]
 
 
@@ -37,7 +37,7 @@ def figshare(
     local: Annotated[
         bool,
         typer.Option(
-            "--local", help="Download nothing: unpack and configure what is in the folder."
+            "--local", help="Download nothing: unpack the folder's files and write the config."
         ),
     ] = False,
     base: Annotated[
@@ -80,7 +80,7 @@ def gdc(
     ] = False,
     limit: Annotated[
         int,
-        typer.Option("--limit", min=0, help="Only this many patients, with all kinds; 0: all."),
+        typer.Option("--limit", min=0, help="Number of patients, with all kinds; 0: all."),
     ] = 0,
     workers: FileWorkers = 4,
     base: Annotated[
@@ -106,7 +106,7 @@ def hallmark(
     out: Annotated[Path, typer.Option("--out", help="GMT file to write.")],
     url: Annotated[
         str | None,
-        typer.Option("--url", envvar="CROSSTYPE_HALLMARK_URL", help="Another place of the file."),
+        typer.Option("--url", envvar="CROSSTYPE_HALLMARK_URL", help="Another URL of the file."),
     ] = None,
 ) -> None:
     """Fetch MSigDB's 50 Hallmark gene sets as a GMT file."""
@@ -120,7 +120,7 @@ def hallmark(
 
 
 def _tell(fetched: Fetched, out: Path) -> None:
-    """Say what was fetched; exit 1 if something could not be had."""
+    """Print notes, faults and the number of files; exit 1 if there are faults."""
     for note in fetched.notes:
         typer.echo(f"Note: {note}.", err=True)
     for fault in fetched.faults:

@@ -1,4 +1,4 @@
-"""`crosstype fit`, `predict` and `validate`: one model as one file, and what it says of others."""
+"""`crosstype fit`, `predict` and `validate`: a fitted model as one file, and its predictions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PREDICT_EXAMPLE = (
 VALIDATE_EXAMPLE = "Example: crosstype validate brca.safetensors other.toml --out validation"
 
 Model = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="Artefact that `crosstype fit` wrote (safetensors).")
+    Path, typer.Argument(metavar="MODEL", help="Artefact of `crosstype fit` (safetensors).")
 ]
 Expression = Annotated[
     Path | None,
@@ -43,7 +43,7 @@ SlidesTable = Annotated[
 OutFile = Annotated[Path, typer.Option("--out", help="Table of predictions to write (csv).")]
 EncoderName = Annotated[
     str | None,
-    typer.Option("--encoder", help="Encoder of feature files that do not name theirs."),
+    typer.Option("--encoder", help="Encoder of feature files without this metadata."),
 ]
 Weights = Annotated[
     Path | None,
@@ -51,19 +51,17 @@ Weights = Annotated[
 ]
 UnitName = Annotated[
     Unit,
-    typer.Option("--unit", help="Unit of the expression; auto: recognised, and said."),
+    typer.Option("--unit", help="Unit of the expression; auto: recognised, and reported."),
 ]
-Pages = Annotated[
-    Path | None, typer.Option("--pages", help="Folder that receives a page for each patient.")
-]
+Pages = Annotated[Path | None, typer.Option("--pages", help="Folder of a page for each patient.")]
 LeastGenes = Annotated[
     float | None,
     typer.Option(
         "--least-genes",
         min=0.0,
         max=1.0,
-        help="Least share of the model's genes a patient must have; unset: 0.05 for models that "
-        "mask missing genes, 0.5 for baselines, which impute them.",
+        help="Lowest share of the model's genes, 0 to 1; unset: 0.05 for models that mask missing "
+        "genes, 0.5 for baselines, which impute them.",
     ),
 ]
 Work = Annotated[
@@ -79,16 +77,16 @@ OutModel = Annotated[
 ]
 OutFolder = Annotated[
     Path | None,
-    typer.Option("--out", help="Folder for everything; default: the config's name + _validation."),
+    typer.Option("--out", help="Folder of the results; default: the config's name + _validation."),
 ]
 External = Annotated[
     Path,
-    typer.Argument(metavar="CONFIG", help="Config whose [cohort] and [features] are validated on."),
+    typer.Argument(metavar="CONFIG", help="Config of the external [cohort] and [features]."),
 ]
 
 
 def fit(config: Config, out: OutModel = None, work: Work = None) -> None:
-    """Fit one model on all patients, into one file. A model card stands beside it."""
+    """Fit one model on all patients; write it with its model card."""
     from crosstype.cli.progress_bars import Bars
     from crosstype.config.read import read_config
     from crosstype.deploy.fit import fit_artefact
@@ -105,7 +103,7 @@ def fit(config: Config, out: OutModel = None, work: Work = None) -> None:
         f"{artefact.classifier.name} fitted on {artefact.taught.n_patients} patients: {path} "
         f"({path.stat().st_size / 1e6:.1f} MB), card {path.name}.md"
     )
-    _pass_over(one.faults)
+    _report_skipped(one.faults)
 
 
 def predict(
@@ -122,7 +120,7 @@ def predict(
     least_genes: LeastGenes = None,
     pages: Pages = None,
 ) -> None:
-    """Predict new patients from slides, expression or both. Who cannot be served is listed."""
+    """Predict new patients from slides, expression or both. Patients left out are listed."""
     from crosstype.cli.progress_bars import Bars
     from crosstype.deploy.fitted_model import load_artefact
     from crosstype.deploy.inputs import PredictionInputs
@@ -143,17 +141,17 @@ def predict(
     )
     with Bars() as bars:
         artefact = load_artefact(model)
-        served = predict_patients(artefact, inputs, bars)
-        write_predicted(served, artefact, out)
+        predictions = predict_patients(artefact, inputs, bars)
+        write_predicted(predictions, artefact, out)
         if pages is not None:
             from crosstype.deploy.pages import write_predicted_pages
 
-            write_predicted_pages(served, artefact, pages)
+            write_predicted_pages(predictions, artefact, pages)
     typer.echo(
-        f"{len(served.patients)} patients predicted in {out}; {len(served.left_out)} left out, see "
-        f"{out.name}.left_out.csv"
+        f"{len(predictions.patients)} patients predicted in {out}; {len(predictions.left_out)} "
+        f"left out, see {out.name}.left_out.csv"
     )
-    _pass_over(served.faults)
+    _report_skipped(predictions.faults)
 
 
 def validate(model: Model, config: External, out: OutFolder = None) -> None:
@@ -170,11 +168,11 @@ def validate(model: Model, config: External, out: OutFolder = None) -> None:
     for line in found.lines:
         typer.echo(line)
     typer.echo(str(folder / "validation.html"))
-    _pass_over(found.faults)
+    _report_skipped(found.faults)
 
 
-def _pass_over(faults: list[str] | tuple[str, ...]) -> None:
-    """Say which slides or feature files were passed over; exit 1 if there are any."""
+def _report_skipped(faults: list[str] | tuple[str, ...]) -> None:
+    """Report skipped slides and feature files; exit 1 if there are any."""
     tell_passed_over(faults)
     if faults:
         raise typer.Exit(1)

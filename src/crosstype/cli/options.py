@@ -11,11 +11,11 @@ Config = Annotated[Path, typer.Argument(help="Config file (TOML); `crosstype ini
 Workers = Annotated[
     int,
     typer.Option(
-        "--workers", min=0, help="Training processes; 0: one per core. Changes no number."
+        "--workers", min=0, help="Training processes; 0: one per core. Results do not depend on it."
     ),
 ]
 Force = Annotated[
-    bool, typer.Option("--force", help="Run the last stage again although its result is there.")
+    bool, typer.Option("--force", help="Run the last stage again even if its result exists.")
 ]
 GeneNames = Annotated[
     Path | None,

@@ -1,4 +1,4 @@
-"""`crosstype pam50`: the five subtypes from expression, with an open choice of centring."""
+"""`crosstype pam50`: the five subtypes from expression, by a chosen centring."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Table = Annotated[
 OutFile = Annotated[Path, typer.Option("--out", help="Table of calls to write (csv).")]
 CentringName = Annotated[
     Literal["none", "median", "robust", "er-balanced"] | None,
-    typer.Option("--centring", help="Where a gene's zero is; docs/pam50.md says how to choose."),
+    typer.Option("--centring", help="Centring of genes; see docs/pam50.md for the choice."),
 ]
 CentroidsFile = Annotated[
     Path | None, typer.Option("--centroids", help="Other centroids than the published ones.")
@@ -34,7 +34,7 @@ CentroidsFile = Annotated[
 ErTable = Annotated[
     Path | None,
     typer.Option(
-        "--er-table", help="Table of ER status, samples or patients first; unset: told from ESR1."
+        "--er-table", help="Table of ER status, samples or patients first; unset: from ESR1."
     ),
 ]
 ErColumn = Annotated[
@@ -42,7 +42,7 @@ ErColumn = Annotated[
 ]
 Reference = Annotated[
     Path | None,
-    typer.Option("--reference", help="Call each sample on its own, by these stored medians."),
+    typer.Option("--reference", help="Call each sample separately, with these stored medians."),
 ]
 NewReference = Annotated[
     Path | None,
@@ -53,9 +53,9 @@ Assay = Annotated[
 ]
 UnitName = Annotated[
     Unit,
-    typer.Option("--unit", help="Unit of the values; auto: recognised, and said."),
+    typer.Option("--unit", help="Unit of the values; auto: recognised, and reported."),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Chance of er-balanced derives from it.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed of er-balanced.")]
 
 
 def pam50(
@@ -72,7 +72,7 @@ def pam50(
     gene_names: GeneNames = None,
     seed: Seed = 0,
 ) -> None:
-    """Call PAM50 subtypes from expression, with confidence. OUT has each correlation too."""
+    """Call PAM50 subtypes from expression, with confidence and correlations."""
     from crosstype.expression.spec import ExpressionSpec
     from crosstype.pam50.centring import write_reference as store
     from crosstype.pam50.classify import CohortCentring, write_calls
@@ -100,9 +100,9 @@ def pam50(
 
 
 def _cohort(
-    expression: Path, spec: ExpressionSpec, how: CohortCentring, centroids: Path | None
+    expression: Path, spec: ExpressionSpec, centring: CohortCentring, centroids: Path | None
 ) -> Pam50Calls:
-    """Call a cohort that is centred on itself."""
+    """Call a cohort by its own medians."""
     from crosstype.expression.read import read_expression
     from crosstype.pam50.centroids import read_centroids
     from crosstype.pam50.classify import call_cohort
@@ -110,7 +110,7 @@ def _cohort(
     table = read_centroids(centroids)
     found = read_expression(expression, spec, ())
     _note(found.notes)
-    return call_cohort(expression.name, found, how, table)
+    return call_cohort(expression.name, found, centring, table)
 
 
 def _alone(
@@ -120,7 +120,7 @@ def _alone(
     centroids: Path | None,
     stated: tuple[str | None, str],
 ) -> Pam50Calls:
-    """Call samples by stored medians; what the user stated must be what the file says."""
+    """Call samples by stored medians; stated options must match the file."""
     from crosstype.expression.read import read_expression
     from crosstype.pam50.centring import read_reference
     from crosstype.pam50.centroids import read_centroids
@@ -149,7 +149,7 @@ def _note(notes: tuple[str, ...]) -> None:
 
 
 def _tell(calls: Pam50Calls, out: Path) -> None:
-    """Say what was found on stderr, and how many of each subtype there are on stdout."""
+    """Print notes to stderr, and the number of samples of each subtype to stdout."""
     _note(calls.notes)
     n_samples = len(calls.sample_ids)
     for name, n in calls.counts().items():

@@ -1,7 +1,4 @@
-"""Progress bars on a terminal; plain lines, not too many, where the output goes to a file.
-
-How a command says which slides or feature files it passed over.
-"""
+"""Progress bars on a terminal, or lines in a file; and messages on skipped files."""
 
 from __future__ import annotations
 
@@ -25,10 +22,10 @@ LINES_PER_STAGE = 20
 
 
 class Bars:
-    """One bar per stage: stage, finished of all, time left, and what was finished last."""
+    """Progress as one bar per stage: finished pieces, time left, and the last piece."""
 
     def __init__(self) -> None:
-        """Get ready to draw on standard error."""
+        """Set up bars on standard error."""
         self._console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.fields[stage]:<9}"),
@@ -43,7 +40,7 @@ class Bars:
         self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
-        """Begin to draw."""
+        """Start drawing."""
         self._progress.start()
         return self
 
@@ -57,11 +54,11 @@ class Bars:
         self._progress.stop()
 
     def start(self, stage: str, total: int, done: int = 0) -> None:
-        """Begin a bar."""
+        """Start a bar."""
         self._task = self._progress.add_task("", total=total, completed=done, stage=stage)
 
     def step(self, piece: str) -> None:
-        """Move the bar and name what was finished."""
+        """Advance the bar and show the finished piece."""
         if self._task is None:
             return
         self._progress.update(self._task, advance=1, description=piece)
@@ -73,7 +70,7 @@ class Bars:
             self.say(f"{task.fields['stage']} {done}/{total}: {piece}")
 
     def note(self, text: str) -> None:
-        """Show beside the bar how far the pieces in work are, until the next step."""
+        """Show the state of unfinished pieces beside the bar, until the next step."""
         if self._task is not None:
             self._progress.update(self._task, description=text)
 
@@ -86,13 +83,13 @@ MOST_NAMED = 5
 
 
 def tell_passed_over(faults: Sequence[str]) -> None:
-    """Say what was passed over; what befell several files in the same words is one line."""
+    """Print skipped files; files with the same fault share a line."""
     for line in gather(faults):
         typer.echo(f"Passed over: {line}", err=True)
 
 
 def gather(faults: Sequence[str]) -> list[str]:
-    """Return `file: fault` lines, those of one fault put together, in order of appearance."""
+    """Group `file: fault` lines by fault, in order of appearance."""
     files: dict[str, list[str]] = {}
     for fault in faults:
         file, _, found = fault.partition(": ")
@@ -101,6 +98,6 @@ def gather(faults: Sequence[str]) -> list[str]:
 
 
 def _named(files: Sequence[str]) -> str:
-    """Return the files' names, of many the first few and how many more there are."""
+    """Return the first names of files and the number of others, as text."""
     shown, n_more = files[:MOST_NAMED], len(files) - MOST_NAMED
     return ", ".join(shown) + (f" and {n_more} more" if n_more > 0 else "")

@@ -1,7 +1,4 @@
-"""The command that writes a config, from the user's files where these are named.
-
-What is installed, and whether it works together.
-"""
+"""`crosstype init`, which writes a config, and `crosstype doctor`."""
 
 from __future__ import annotations
 
@@ -41,14 +38,14 @@ def init(
         Path | None,
         typer.Option(
             "--slides-table",
-            help="Which slide is whose; not needed if slides are named by patient.",
+            help="Table of patient and FILENAME; not needed if slides are named by patient.",
         ),
     ] = None,
 ) -> None:
     """Write a commented config, filled in from your files.
 
-    Every setting is there with its explanation. Of the files that you name, paths, columns and
-    classes are filled in; without any it is an example.
+    It has every setting with its explanation, and paths, columns and classes of the named files;
+    without any it is an example.
     """
     from crosstype.config.draft import UserFiles, draft_config
     from crosstype.io.files import write_text
@@ -60,8 +57,8 @@ def init(
     write_text(file, text)
     for note in notes:
         typer.echo(note)
-    what = "Look through it" if notes else "Fill in the paths and classes"
-    typer.echo(f"Wrote {file}. {what}, then: crosstype run {file}")
+    next_step = "Check it" if notes else "Fill in the paths and classes"
+    typer.echo(f"Wrote {file}. {next_step}, then: crosstype run {file}")
 
 
 LIBRARIES = (
@@ -77,7 +74,7 @@ LIBRARIES = (
 
 
 def diagnose() -> Iterator[str]:
-    """Give one line per finding."""
+    """Yield lines on versions and hardware."""
     yield f"crosstype {__version__}, Python {platform.python_version()}, {platform.platform()}"
     yield f"cores: {os.cpu_count()}"
     for name in LIBRARIES:

@@ -1,4 +1,4 @@
-"""Commands that run a config many times to answer one question."""
+"""Commands of studies, which run variants of a config."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 def _out(kind: str) -> object:
-    return typer.Option("--out", help=f"Folder for everything; default: the config's name + {kind}")
+    return typer.Option("--out", help=f"Folder of the results; default: the config's name + {kind}")
 
 
 def ablate(
     config: Config, out: Annotated[Path | None, _out("_ablation.")] = None, workers: Workers = 0
 ) -> None:
-    """Take cross_attention apart, piece by piece. OUT/ablation.csv and ablation.html.
+    """Ablation study of cross_attention. OUT/ablation.csv and ablation.html.
 
-    No image, no genes, no attention, one direction, no augmentation, no line, outliers removed,
-    mean for median, PAM50 genes withheld: each as a paired difference with interval and corrected
-    p. Finished runs are reused.
+    No image, no genes, no attention, one direction, no augmentation, no base model, outliers
+    removed, mean for median, PAM50 genes excluded: each as a paired difference with interval and
+    corrected p. Finished runs are reused.
     """
     from crosstype.cli.progress_bars import Bars
     from crosstype.studies.ablation import CLAIMS, ablation
@@ -42,10 +42,10 @@ def ablate(
 def replay(
     config: Config, out: Annotated[Path | None, _out("_replay.")] = None, workers: Workers = 0
 ) -> None:
-    """Run the published protocol, and mend it fault by fault. OUT/replay.csv, replay.html.
+    """Replay the published protocol, and correct its faults one by one. OUT/replay.csv and .html.
 
-    Says how much of a published figure each fault is worth on your patients. Repeats and seed are
-    the config's; its models and protocol are not used.
+    Estimates the effect of each fault on your patients. Repeats and seed are the config's; its
+    models and protocol are not used.
     """
     from crosstype.cli.progress_bars import Bars
     from crosstype.studies.replay import replay as make_replay
@@ -64,7 +64,7 @@ def learning_curve(
     ] = "",
     workers: Workers = 0,
 ) -> None:
-    """Train on fewer patients, to see whether more would help. OUT/learning_curve.csv."""
+    """Learning curve: train on fewer patients. OUT/learning_curve.csv."""
     from crosstype.cli.progress_bars import Bars
     from crosstype.studies.learning_curve import learning_curve as make_curve
 
@@ -80,7 +80,7 @@ def shuffle_labels(
     shuffles: Annotated[int, typer.Option("--shuffles", min=2, help="Number of shuffles.")] = 100,
     workers: Workers = 0,
 ) -> None:
-    """Look for leaks by running everything on shuffled labels. Honest AUROCs are then 0.5."""
+    """Test for leaks: run all stages on shuffled labels. The expected AUROC is 0.5."""
     from crosstype.cli.progress_bars import Bars
     from crosstype.io.schema import LABEL_SHUFFLES_SUMMARY
     from crosstype.studies.label_shuffles import run_label_shuffles
@@ -108,14 +108,14 @@ def _read(config: Path, out: Path | None, kind: str, workers: int) -> tuple[RunS
 
 
 def _finish(
-    study: Study, spec: RunSpec, kind: str, how: tuple[int, Progress], claims: list[str]
+    study: Study, spec: RunSpec, kind: str, running: tuple[int, Progress], claims: list[str]
 ) -> None:
-    """Run the study, write its table and its page, and say where they are."""
+    """Run the study, write its table and its page, and print their paths."""
     from crosstype.report.pages.study import write_study_page
     from crosstype.studies.table import judge
     from crosstype.studies.variants import run_variants
 
-    n_workers, progress = how
+    n_workers, progress = running
     run_variants(study, n_workers, progress)
     classes = tuple(one.name for one in spec.cohort.classes)
     table = judge(study, study.out / f"{kind}.csv", spec.evaluation, classes, spec.folds.seed)

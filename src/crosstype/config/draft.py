@@ -1,4 +1,4 @@
-"""A config drafted from a user's own files: paths, columns and classes as far as they show."""
+"""Drafting of a config from a user's files: paths, columns and classes."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ EXAMPLE_CLASSES = (
     ClassSpec("Luminal", ("BRCA.LumA", "BRCA.LumB")),
     ClassSpec("Basal/Her2", ("BRCA.Basal", "BRCA.Her2")),
 )
-"""What a config says where no file was named."""
+"""Settings of a config without files."""
 MOST_CLASSES = 8
 LABEL_COLUMNS = ("label", "subtype", "class", "pam50", "pam50_subtype", "molecular_subtype")
 
 
 @dataclass(frozen=True)
 class UserFiles:
-    """The user's files, each as far as it was named.
+    """The user's files; None if not named.
 
     Attributes:
         labels: label table.
         expression: expression table, or folder of GDC counts.
         slides: folder of slides, or zip of tiles.
         features: folder of existing feature files.
-        slides_table: which slide is whose.
+        slides_table: patient and file of each slide.
     """
 
     labels: Path | None = None
@@ -50,14 +50,14 @@ class UserFiles:
 
 
 def draft_config(given: UserFiles, folder: Path) -> tuple[str, list[str]]:
-    """Return a commented config with what the files show filled in, and what was found in words.
+    """Return a commented config, filled in from the files, and notes.
 
     Args:
         given: the files; if none is named, the config is an example to fill in.
         folder: where the config will be; paths below it are written relative to it.
 
     Raises:
-        ConfigError: a file is not there, or slides and features are both named.
+        ConfigError: a file does not exist, or slides and features are both named.
         TableError: the label table is damaged.
     """
     _check(given)
@@ -71,19 +71,19 @@ def draft_config(given: UserFiles, folder: Path) -> tuple[str, list[str]]:
     paths = {key: toml(_from(folder, path)) for key, path in named.items() if path is not None}
     if not paths:
         return commented_toml(EXAMPLE, EXAMPLE_CLASSES), []
-    values = {key: text for key, text in EXAMPLE.items() if key not in _answered(given)} | paths
+    values = {key: text for key, text in EXAMPLE.items() if key not in _replaced(given)} | paths
     classes: tuple[ClassSpec, ...] = EXAMPLE_CLASSES
     notes: list[str] = []
     if given.labels is not None:
-        columns, found = _looked_into(open_table(given.labels))
+        columns, found = _columns_and_classes(open_table(given.labels))
         values |= columns
         classes = found or classes
-        notes = _in_words(given.labels.name, columns, found)
+        notes = _notes(given.labels.name, columns, found)
     return commented_toml(values, classes), notes
 
 
 def _check(given: UserFiles) -> None:
-    """Raise for a file that is not there, and for two ways to the same features."""
+    """Raise if a file does not exist, or slides and features are both named."""
     if given.slides is not None and given.features is not None:
         raise ConfigError(
             "--slides and --features are both given. Keep the first to extract features, the "
@@ -95,24 +95,24 @@ def _check(given: UserFiles) -> None:
             raise ConfigError(f"--{name}: found {str(path)!r}, which is not there.")
 
 
-def _answered(given: UserFiles) -> set[tuple[str, str]]:
-    """Return the lines of the example that are of no use beside the given files."""
-    answered = set()
+def _replaced(given: UserFiles) -> set[tuple[str, str]]:
+    """Return the settings of the example that the given files replace."""
+    replaced = set()
     if given.labels is not None:
-        answered.add(("cohort", "label_column"))
+        replaced.add(("cohort", "label_column"))
     if given.slides is not None or given.features is not None:
-        answered |= {("features", "folder"), ("cohort", "slides")}
-    return answered
+        replaced |= {("features", "folder"), ("cohort", "slides")}
+    return replaced
 
 
 def _from(folder: Path, path: Path) -> str:
-    """Return a path as the config names it: relative if it lies below the config's folder."""
+    """Return a path for the config: relative if it is below the config's folder."""
     whole, top = path.resolve(), folder.resolve()
     return whole.relative_to(top).as_posix() if whole.is_relative_to(top) else os.fspath(whole)
 
 
-def _looked_into(table: Table) -> tuple[dict[tuple[str, str], str], tuple[ClassSpec, ...]]:
-    """Return the settings of the label table's columns, and the classes it holds."""
+def _columns_and_classes(table: Table) -> tuple[dict[tuple[str, str], str], tuple[ClassSpec, ...]]:
+    """Return the settings of the label table's columns, and its classes."""
     cells = {name: [one for one in table.column(name) if not _missing(one)] for name in table.names}
     columns = {}
     patient = table.name_among(PATIENT_COLUMNS)
@@ -153,10 +153,10 @@ def _classes(labels: list[str]) -> tuple[ClassSpec, ...]:
     return tuple(ClassSpec(one, (one,)) for one in labels[:MOST_CLASSES])
 
 
-def _in_words(
+def _notes(
     file_name: str, columns: Mapping[tuple[str, str], str], classes: tuple[ClassSpec, ...]
 ) -> list[str]:
-    """Return what was found in the label table, or what is to be filled in by hand."""
+    """Return notes on the label table, and on settings to fill in."""
     notes = []
     patient = columns.get(("cohort", "patient_column"))
     if patient is not None:

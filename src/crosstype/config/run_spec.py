@@ -1,4 +1,4 @@
-"""A whole run's settings: one spec per stage, each declared where it is used."""
+"""Settings of a run: one spec per section of the config."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from crosstype.training.spec import FitSpec, TrainingSpec
 
 @dataclass(frozen=True)
 class RunSpec:
-    """Every section of a config file; a section left out keeps its defaults."""
+    """All sections of a config file; missing sections have their defaults."""
 
     cohort: CohortSpec = field(default_factory=CohortSpec)
     expression: ExpressionSpec = field(default_factory=ExpressionSpec)

@@ -1,4 +1,4 @@
-"""Specs to TOML: the resolved config of a run, and a commented one to fill in."""
+"""Writing of configs as TOML: the resolved config of a run, and a commented template."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from crosstype.config.run_spec import RunSpec
 
 
 def field_docs(kind: type[Any]) -> dict[str, str]:
-    """Return the docstring under each field of a spec, on one line each."""
+    """Return the docstring of each field of a spec, on one line."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
     assert isinstance(tree, ast.ClassDef)
     docs = {}
@@ -28,7 +28,7 @@ def field_docs(kind: type[Any]) -> dict[str, str]:
 
 
 def resolved_toml(spec: RunSpec) -> str:
-    """Return a config with every setting written out; reading it gives the same spec."""
+    """Return a config with all settings; reading it gives the same spec."""
     lines = ["# Every setting of this run, defaults included; written by crosstype."]
     for section in fields(spec):
         value = getattr(spec, section.name)
@@ -40,10 +40,10 @@ def resolved_toml(spec: RunSpec) -> str:
 
 
 def commented_toml(given: Mapping[tuple[str, str], str], classes: tuple[ClassSpec, ...]) -> str:
-    """Return a config with every setting and its explanation; those not given show the default.
+    """Return a config with all settings and explanations; those not given are commented defaults.
 
     Args:
-        given: by section and key, the settings that are written out, as TOML.
+        given: TOML values by section and key.
         classes: the cohort's classes.
     """
     lines = [
@@ -66,7 +66,7 @@ def commented_toml(given: Mapping[tuple[str, str], str], classes: tuple[ClassSpe
 
 
 def toml(value: Any) -> str:
-    """Return a value as TOML writes it."""
+    """Return a value in TOML syntax."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (str, PurePath)):
@@ -77,7 +77,7 @@ def toml(value: Any) -> str:
 
 
 def _plain_fields(value: Any, *, everything: bool = False) -> Iterator[tuple[str, Any]]:
-    """Give names and values of a spec's fields; unset ones only when asked for."""
+    """Yield names and values of a spec's fields; unset ones only with `everything`."""
     for one in fields(value):
         held = getattr(value, one.name)
         if one.name != "classes" and (everything or held is not None):

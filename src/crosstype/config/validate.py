@@ -1,4 +1,4 @@
-"""Settings that contradict each other; types, names and bounds are checked while reading."""
+"""Checks of consistency between settings; types, names and bounds are checked while reading."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from crosstype.models.catalog import FITTED_BASELINES, LATE, MODEL_NAMES
 
 
 def check_ready(spec: RunSpec, *, needs_labels: bool) -> None:
-    """Raise ConfigError for what a run needs and the config lacks, before anything is written.
+    """Raise ConfigError if the config lacks an input that a run needs.
 
     Args:
         spec: the settings.
-        needs_labels: False for looking through features alone.
+        needs_labels: False for the features stage alone.
     """
     _check_image_input(spec)
     if not needs_labels:
@@ -39,7 +39,7 @@ def check_ready(spec: RunSpec, *, needs_labels: bool) -> None:
 
 
 def _check_side_files(spec: RunSpec) -> None:
-    """Raise for a file, named beside the tables, that is not there."""
+    """Raise if any other file does not exist."""
     named = {
         "[cohort] clinical": spec.cohort.clinical,
         "[expression] gene_names": spec.expression.gene_names,
@@ -55,7 +55,7 @@ def _check_side_files(spec: RunSpec) -> None:
 
 
 def _check_covariates(spec: RunSpec) -> None:
-    """Raise if covariates have no table, or a table is named and none of its columns is."""
+    """Raise if covariates have no table, or the clinical table has no covariates."""
     cohort = spec.cohort
     if cohort.clinical is not None and not cohort.covariates:
         raise ConfigError(
@@ -69,11 +69,11 @@ def _check_covariates(spec: RunSpec) -> None:
         )
     for name in cohort.covariates:
         if cohort.covariates.count(name) > 1:
-            raise ConfigError(f"[cohort] covariates: {name!r} stands there twice. Remove one.")
+            raise ConfigError(f"[cohort] covariates: {name!r} is listed twice. Remove one.")
 
 
 def _check_image_input(spec: RunSpec) -> None:
-    """Raise unless there is a folder of slides, or one of feature files, and not both."""
+    """Raise unless there is either a folder of slides or a folder of feature files."""
     slides, features = spec.slides.folder, spec.features.folder
     if slides is not None and features is not None:
         raise ConfigError(
@@ -90,7 +90,7 @@ def _check_image_input(spec: RunSpec) -> None:
 
 
 def check_run(spec: RunSpec, file_name: str) -> None:
-    """Raise ConfigError for values that contradict each other, or a model nobody knows."""
+    """Raise ConfigError for inconsistent values or an unknown model."""
     if spec.tiles.overlap_px >= spec.tiles.size_px:
         raise ConfigError(
             f"{file_name}: tiles.overlap_px: found {spec.tiles.overlap_px}, expected less than "
@@ -103,8 +103,8 @@ def check_run(spec: RunSpec, file_name: str) -> None:
         )
     if spec.models.block == "transformer" and spec.models.direction != "both":
         raise ConfigError(
-            f"{file_name}: models.direction: found {spec.models.direction!r}, expected 'both', for "
-            'under block = "transformer" all tokens see each other.'
+            f"{file_name}: models.direction: found {spec.models.direction!r}, expected 'both', "
+            'since under block = "transformer" all tokens attend to each other.'
         )
     _check_representation(spec, file_name)
     _check_gene_sets(spec, file_name)
@@ -119,12 +119,12 @@ def check_run(spec: RunSpec, file_name: str) -> None:
 
 
 def _explained(spec: RunSpec) -> tuple[str, ...]:
-    """Return the models that can be explained: those trained, but for late, which stacks others."""
+    """Return the models that can be explained: those trained, except late, which stacks others."""
     return tuple(name for name in spec.training.models if name != LATE)
 
 
 def _check_name(where: str, name: str, known: tuple[str, ...]) -> None:
-    """Raise ConfigError for a model that is not among those known; the nearest is named."""
+    """Raise ConfigError for an unknown model, with the nearest name."""
     if name not in known:
         near = get_close_matches(name, known, n=1, cutoff=0.3)
         hint = f"Did you mean {near[0]!r}?" if near else ""
@@ -134,7 +134,7 @@ def _check_name(where: str, name: str, known: tuple[str, ...]) -> None:
 
 
 def _check_other_expression(spec: RunSpec, file_name: str) -> None:
-    """Raise ConfigError for another assay's table that nothing would be made of."""
+    """Raise ConfigError for another assay's table that would not be used."""
     if spec.evaluation.other_expression is None:
         return
     expected = ""
@@ -150,7 +150,7 @@ def _check_other_expression(spec: RunSpec, file_name: str) -> None:
 
 
 def _check_representation(spec: RunSpec, file_name: str) -> None:
-    """Raise ConfigError for z-scores that are to be compared within a patient."""
+    """Raise ConfigError for z-scores under representations that compare genes within a patient."""
     kind = spec.expression.representation
     if spec.expression.unit == "zscore" and kind in ("ranks", "scaled"):
         raise ConfigError(
@@ -161,7 +161,7 @@ def _check_representation(spec: RunSpec, file_name: str) -> None:
 
 
 def _check_gene_sets(spec: RunSpec, file_name: str) -> None:
-    """Raise ConfigError for settings of gene sets that contradict each other or mean nothing."""
+    """Raise ConfigError for settings of gene sets that are inconsistent or have no effect."""
     expression, models = spec.expression, spec.models
     spectrum = expression.representation == "spectrum"
     key, found, remedy = "", "", ""
@@ -177,7 +177,7 @@ def _check_gene_sets(spec: RunSpec, file_name: str) -> None:
         remedy = 'false, for under representation = "spectrum" there are no genes to drop'
     elif spectrum and models.gene_sets is not None:
         key, found = "models.gene_sets", f"{models.gene_sets.name!r}"
-        remedy = 'none, for under representation = "spectrum" the gene sets stand in for the genes'
+        remedy = 'none, since under representation = "spectrum" inputs are gene sets, not genes'
     elif models.gene_sets is None and models.n_outside_tokens:
         key, found = "models.n_outside_tokens", f"{models.n_outside_tokens}"
         remedy = "0, for without models.gene_sets every token is learned (n_gene_tokens)"

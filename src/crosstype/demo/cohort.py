@@ -1,9 +1,8 @@
-"""A synthetic cohort with a known answer: some tumours show it in the image, some in the genes.
+"""Synthetic demo cohort in which each modality is informative for a part of the patients.
 
-Half the patients are Basal/Her2. Of these, 40% carry the pattern only in their tiles, 40% only in
-their genes, 20% in both; Luminal patients carry neither. A model that sees one modality cannot
-exceed an AUROC of 0.5 + 0.6 / 2 = 0.8; one that sees both can reach 1. Nothing here is a real
-patient, and nothing learned from it says anything about patients.
+Half the patients are Basal/Her2. Of these, 40% have the signal only in the image, 40% only in
+genes, 20% in both; Luminal patients have none. The AUROC of a unimodal model is at most
+0.5 + 0.6 / 2 = 0.8; that of a multimodal model can be 1.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ N_PROGRAM_GENES = 60
 SITES = ("SA", "SB", "SC", "SD", "SE", "SF")
 
 CONFIG = """\
-# The synthetic demo cohort: nobody in it is a real patient.
+# The synthetic demo cohort: there are no real patients in it.
 [cohort]
 labels = "labels.csv"
 patient_column = "PATIENT"
@@ -79,7 +78,7 @@ def write_demo(folder: Path, seed: int = 2025) -> Path:
 
 
 def _carriers() -> tuple[np.ndarray, np.ndarray]:
-    """Return who carries the pattern in the image, and who in the genes."""
+    """Return which patients have the signal in the image, and which in genes."""
     half = N_PATIENTS // 2
     share = np.arange(half) / half
     in_image = np.concatenate([share < 0.6, np.zeros(half, dtype=bool)])
@@ -90,7 +89,7 @@ def _carriers() -> tuple[np.ndarray, np.ndarray]:
 def _write_expression(
     path: Path, patients: list[str], carriers: np.ndarray, rng: np.random.Generator
 ) -> None:
-    """Write linear expression, genes x samples; carriers have a program of genes raised."""
+    """Write linear expression, genes x samples; carriers have raised values of a set of genes."""
     mean = rng.uniform(3, 10, N_GENES)
     log2 = mean + rng.normal(0, 1, (N_PATIENTS, N_GENES))
     log2[:, :N_PROGRAM_GENES] += 1.6 * carriers[:, None]

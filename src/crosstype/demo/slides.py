@@ -1,7 +1,7 @@
-"""Synthetic H&E-like slides: pink tissue with purple nuclei, and a pattern that one can see.
+"""Synthetic H&E-like slides: pink tissue with purple nuclei, and a visible pattern in carriers.
 
-The pattern is crowding: in part of a carrier's tissue nuclei stand several times as dense and are
-larger. Nobody's tissue looks quite like this.
+The pattern is crowding: in a part of a carrier's tissue nuclei are larger and several times as
+dense.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Plane = Float32[np.ndarray, "height width"]
 
 
 def draw_slide(rng: np.random.Generator, *, carrier: bool) -> UInt8[np.ndarray, "height width 3"]:
-    """Return a slide's pixels at 0.5 um/px; in carriers a part of the tissue is crowded."""
+    """Return a slide's pixels at 0.5 um/px; a part of a carrier's tissue is crowded."""
     noise = _smooth_noise(rng, 6)
     tissue = _disc() & (noise > np.quantile(noise[::8, ::8], 1 - TISSUE_SHARE))
     crowded = np.zeros_like(tissue)
@@ -52,7 +52,7 @@ def draw_slide(rng: np.random.Generator, *, carrier: bool) -> UInt8[np.ndarray, 
 
 
 def write_slide(path: Path, pixels: UInt8[np.ndarray, "height width 3"]) -> None:
-    """Write a pyramidal, JPEG-tiled TIFF that every slide reader opens; same pixels, same bytes."""
+    """Write a pyramidal, JPEG-tiled TIFF; the bytes are reproducible."""
     with replacing(path) as temporary, tifffile.TiffWriter(temporary) as writer:
         for level in range(3):
             step = 2**level
@@ -82,14 +82,14 @@ def _shrink(
 
 
 def _smooth_noise(rng: np.random.Generator, n_bumps: int) -> Plane:
-    """Return noise of about so many bumps across the slide, mean 0."""
+    """Return smooth noise of mean 0 with about `n_bumps` bumps across the slide."""
     coarse = rng.standard_normal((n_bumps, n_bumps), dtype=np.float32)
     image = Image.fromarray(coarse).resize((SIZE_PX, SIZE_PX), Image.Resampling.BICUBIC)
     return np.asarray(image, dtype=np.float32)
 
 
 def _disc() -> Bool[np.ndarray, "height width"]:
-    """Return where a slide may have tissue: not at its edges."""
+    """Return the mask of possible tissue, away from the slide's edges."""
     y, x = np.ogrid[-1 : 1 : SIZE_PX * 1j, -1 : 1 : SIZE_PX * 1j]
     inside: Bool[np.ndarray, "height width"] = np.maximum(np.abs(x), np.abs(y)) < 0.95
     return inside
@@ -98,7 +98,7 @@ def _disc() -> Bool[np.ndarray, "height width"]:
 def _nuclei(
     rng: np.random.Generator, where: Bool[np.ndarray, "height width"], density: float, sigma: float
 ) -> Plane:
-    """Return how much of each pixel is nucleus, 0 to 1; nuclei lie at random."""
+    """Return the share of nucleus of each pixel, 0 to 1, for randomly placed nuclei."""
     points = (rng.random(where.shape, dtype=np.float32) < density) & where
     if not points.any():
         return np.zeros(where.shape, dtype=np.float32)

@@ -27,7 +27,7 @@ LEAST_GENES_TO_COMPARE = 50
 """Genes needed to estimate the level of a table."""
 
 
-def find_measured(
+def find_expression(
     artefact: Artefact, inputs: PredictionInputs, progress: Progress
 ) -> NewExpression | None:
     """Read the expression of new patients, harmonised to the model's input; None if there is none.

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from crosstype.features.compatibility import NewSlides
 
 
-def find_shown(artefact: Artefact, inputs: PredictionInputs, progress: Progress) -> SlideInputs:
+def find_slide_inputs(
+    artefact: Artefact, inputs: PredictionInputs, progress: Progress
+) -> SlideInputs:
     """Return the usable feature files of new patients, after a check or extraction.
 
     Raises:

@@ -14,18 +14,20 @@ from crosstype.types import file_name_of
 MOST_GENES = 15
 
 
-def write_predicted_pages(served: PredictedPatients, artefact: Artefact, folder: Path) -> None:
+def write_predicted_pages(predictions: PredictedPatients, artefact: Artefact, folder: Path) -> None:
     """Write FOLDER/<patient>.html: the prediction, those without each modality, and outlying genes.
 
     Genes are those with the largest absolute z-score relative to the training patients.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    votes = _votes(served, artefact)
+    votes = _votes(predictions, artefact)
     # Under representation spectrum the inputs are gene sets instead of genes.
     known = artefact.genes is not None and artefact.genes.representation != "spectrum"
-    standardised = artefact.preparation.measured_genes(served.patients.genes) if known else None
+    standardised = (
+        artefact.preparation.measured_genes(predictions.patients.genes) if known else None
+    )
     columns = np.flatnonzero(artefact.preparation.kept) if known else np.zeros(0, dtype=np.int64)
-    for row, patient in enumerate(served.patients.ids):
+    for row, patient in enumerate(predictions.patients.ids):
         genes: tuple[tuple[str, float, float], ...] = ()
         if standardised is not None and artefact.genes is not None:
             names = [artefact.genes.genes[column] for column in columns]
@@ -34,8 +36,8 @@ def write_predicted_pages(served: PredictedPatients, artefact: Artefact, folder:
             patient_id=patient,
             facts=(
                 ("Model", artefact.classifier.name),
-                ("Inputs", served.modalities[row]),
-                ("Predicted class", artefact.classes[served.called[row]]),
+                ("Inputs", predictions.modalities[row]),
+                ("Predicted class", artefact.classes[predictions.called[row]]),
             ),
             classes=artefact.classes,
             votes=tuple(votes[row]),
@@ -45,11 +47,11 @@ def write_predicted_pages(served: PredictedPatients, artefact: Artefact, folder:
         write_patient_page(folder / f"{file_name_of(patient)}.html", content)
 
 
-def _votes(served: PredictedPatients, artefact: Artefact) -> list[list[Vote]]:
+def _votes(predictions: PredictedPatients, artefact: Artefact) -> list[list[Vote]]:
     """Return each prediction, and those without either modality for patients with both."""
-    classifier, patients = artefact.classifier, served.patients
-    predicted = [("all inputs", served.probabilities, np.ones(len(patients), dtype=bool))]
-    both = np.array([one == "image+genes" for one in served.modalities])
+    classifier, patients = artefact.classifier, predictions.patients
+    predicted = [("all inputs", predictions.probabilities, np.ones(len(patients), dtype=bool))]
+    both = np.array([one == "image+genes" for one in predictions.modalities])
     if both.any() and artefact.masks:
         missing = np.full_like(patients.genes, np.nan)
         predicted += [

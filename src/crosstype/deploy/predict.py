@@ -11,8 +11,8 @@ import numpy as np
 
 from crosstype.cohort.cohort import LeftOut
 from crosstype.deploy.inputs import PredictionInputs, SlideInputs
-from crosstype.deploy.new_expression import check_level, enough_genes, find_measured
-from crosstype.deploy.new_slides import find_shown
+from crosstype.deploy.new_expression import check_level, enough_genes, find_expression
+from crosstype.deploy.new_slides import find_slide_inputs
 from crosstype.errors import CohortError, UsageError
 from crosstype.io import schema
 from crosstype.progress import Progress
@@ -60,12 +60,12 @@ def predict(artefact: Artefact, inputs: PredictionInputs, progress: Progress) ->
         CrosstypeError: a table or features do not match the model's.
     """
     _check_inputs(artefact, inputs)
-    slides = find_shown(artefact, inputs, progress)
-    measured = find_measured(artefact, inputs, progress)
-    return serve(artefact, inputs, (measured, slides), progress)
+    slides = find_slide_inputs(artefact, inputs, progress)
+    measured = find_expression(artefact, inputs, progress)
+    return predict_inputs(artefact, inputs, (measured, slides), progress)
 
 
-def serve(
+def predict_inputs(
     artefact: Artefact,
     inputs: PredictionInputs,
     found: tuple[NewExpression | None, SlideInputs],
@@ -94,7 +94,7 @@ def serve(
     return PredictedPatients(patients, probabilities, called, tuple(parts), left_out, slides.faults)
 
 
-def write_predicted(served: PredictedPatients, artefact: Artefact, out: Path) -> None:
+def write_predicted(predictions: PredictedPatients, artefact: Artefact, out: Path) -> None:
     """Write predictions and `<out>.left_out.csv`, the patients without a prediction.
 
     Raises:
@@ -103,17 +103,18 @@ def write_predicted(served: PredictedPatients, artefact: Artefact, out: Path) ->
     from crosstype.cohort.cohort import write_left_out
 
     list_of_others = out.with_name(f"{out.name}.left_out.csv")
-    write_left_out(list_of_others, served.left_out)
-    if not served.patients.ids:
-        first = served.left_out[0] if served.left_out else None
+    write_left_out(list_of_others, predictions.left_out)
+    if not predictions.patients.ids:
+        first = predictions.left_out[0] if predictions.left_out else None
         why = f"; {first.patient_id}: {first.reason}" if first else ""
         raise CohortError(
             f"{out.name}: no patient can be predicted{why}. {list_of_others.name} lists all with a "
             "reason."
         )
-    model = [artefact.classifier.name] * len(served.patients)
-    called = [artefact.classes[one] for one in served.called]
-    columns = (served.patients.ids, model, called, *served.probabilities.T, served.modalities)
+    model = [artefact.classifier.name] * len(predictions.patients)
+    called = [artefact.classes[one] for one in predictions.called]
+    ids, probabilities = predictions.patients.ids, predictions.probabilities.T
+    columns = (ids, model, called, *probabilities, predictions.modalities)
     table = schema.PREDICTED.frame(list(zip(*columns, strict=True)), artefact.classes)
     schema.PREDICTED.write_as(out, table, artefact.classes)
 

@@ -36,12 +36,14 @@ if TYPE_CHECKING:
 
 
 def evaluated_patients(
-    artefact: Artefact, spec: RunSpec, served: PredictedPatients, labels: Labels
+    artefact: Artefact, spec: RunSpec, predictions: PredictedPatients, labels: Labels
 ) -> tuple[list[int], list[LeftOut]]:
     """Return the rows of the patients to evaluate, and all other patients of any table."""
-    unpredicted = {one.patient_id: one for one in served.left_out}
-    incomplete = {} if spec.cohort.single_modality == "train" else _lacking(artefact, spec, served)
-    row_of = {patient: row for row, patient in enumerate(served.patients.ids)}
+    unpredicted = {one.patient_id: one for one in predictions.left_out}
+    incomplete = (
+        {} if spec.cohort.single_modality == "train" else _lacking(artefact, spec, predictions)
+    )
+    row_of = {patient: row for row, patient in enumerate(predictions.patients.ids)}
     rows, left_out = [], []
     for patient in sorted({*row_of, *unpredicted, *labels.class_of, *labels.left_out}):
         if patient in labels.left_out:
@@ -60,9 +62,11 @@ def evaluated_patients(
     return rows, left_out
 
 
-def _lacking(artefact: Artefact, spec: RunSpec, served: PredictedPatients) -> dict[str, LeftOut]:
+def _lacking(
+    artefact: Artefact, spec: RunSpec, predictions: PredictedPatients
+) -> dict[str, LeftOut]:
     """Return the predicted patients without a modality that the config names, and which."""
-    parts = dict(zip(served.patients.ids, served.modalities, strict=True))
+    parts = dict(zip(predictions.patients.ids, predictions.modalities, strict=True))
     imaged = _with_slides(spec) if artefact.features is None else None
     measured = _with_expression(spec) if artefact.genes is None else None
     if imaged is None and (spec.features.folder or spec.slides.folder):
@@ -170,27 +174,29 @@ def validate_artefact(
     _check(artefact, spec)
     recorded = _RecordedProgress(progress)
     labels = read_labels(spec.cohort)
-    served = predict(artefact, _prediction_inputs(spec, labels.class_of, out), recorded)
-    rows, left_out = evaluated_patients(artefact, spec, served, labels)
+    predictions = predict(artefact, _prediction_inputs(spec, labels.class_of, out), recorded)
+    rows, left_out = evaluated_patients(artefact, spec, predictions, labels)
     for stale in MADE_BEFORE:
         (out / stale.name).unlink(missing_ok=True)
     write_left_out(out / schema.LEFT_OUT.name, left_out)
-    known = [labels.class_of[served.patients.ids[row]] for row in rows]
+    known = [labels.class_of[predictions.patients.ids[row]] for row in rows]
     _check_classes(artefact, known)
-    _write_predictions(artefact, served, rows, known, out / schema.PREDICTIONS.name)
+    _write_predictions(artefact, predictions, rows, known, out / schema.PREDICTIONS.name)
     no_studies = replace(spec.evaluation, rna_loss=False, other_expression=None)
     progress.start("evaluate", 1)
     evaluate(out, no_studies, artefact.classes, spec.folds.seed)
-    shift = _write_shift(artefact, served, rows, out / schema.SHIFT.name)
+    shift = _write_shift(artefact, predictions, rows, out / schema.SHIFT.name)
     progress.step("metrics, shift")
-    warnings = _warnings(artefact, [served.patients.ids[row] for row in rows], labels.provenance)
-    lines = (*_summary(artefact, served, rows, known), shift)
+    warnings = _warnings(
+        artefact, [predictions.patients.ids[row] for row in rows], labels.provenance
+    )
+    lines = (*_summary(artefact, predictions, rows, known), shift)
     about = _about(artefact, name, spec, known)
-    about |= {"lines": lines, "warnings": warnings, "faults": served.faults}
+    about |= {"lines": lines, "warnings": warnings, "faults": predictions.faults}
     about |= {"notes": recorded.notes, "n_left_out": len(left_out)}
     write_text(out / "validation.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")
     write_validation_page(out)
-    return Validation((*lines, *(f"Warning: {one}" for one in warnings)), served.faults)
+    return Validation((*lines, *(f"Warning: {one}" for one in warnings)), predictions.faults)
 
 
 def _check(artefact: Artefact, spec: RunSpec) -> None:
@@ -236,7 +242,7 @@ def _check_classes(artefact: Artefact, known: Sequence[str]) -> None:
 
 def _write_predictions(
     artefact: Artefact,
-    served: PredictedPatients,
+    predictions: PredictedPatients,
     rows: Sequence[int],
     known: Sequence[str],
     path: Path,
@@ -245,20 +251,20 @@ def _write_predictions(
     from crosstype.crossval.plan import Job
     from crosstype.crossval.prediction_table import prediction_rows
 
-    patients = ([served.patients.ids[row] for row in rows], known)
-    predicted = (served.called[rows], served.probabilities[rows])
+    patients = ([predictions.patients.ids[row] for row in rows], known)
+    predicted = (predictions.called[rows], predictions.probabilities[rows])
     job = Job(0, 0, artefact.classifier.name)
     table = prediction_rows(job, patients, predicted, artefact.classes)
     schema.PREDICTIONS.write_as(path, table, artefact.classes)
 
 
 def _write_shift(
-    artefact: Artefact, served: PredictedPatients, rows: Sequence[int], path: Path
+    artefact: Artefact, predictions: PredictedPatients, rows: Sequence[int], path: Path
 ) -> str:
     """Write shift.csv, most shifted input first, and return its summary."""
     from crosstype.deploy.drift import shift_of
 
-    evaluated = served.patients.take(np.array(rows, dtype=np.int64))
+    evaluated = predictions.patients.take(np.array(rows, dtype=np.int64))
     table = shift_of(artefact, evaluated)
     size = pl.col("standardised_difference").abs()
     table = table.sort(size, descending=True, nulls_last=True, maintain_order=True)
@@ -288,14 +294,14 @@ def _warnings(artefact: Artefact, ids: Sequence[str], provenance: str) -> list[s
 
 
 def _summary(
-    artefact: Artefact, served: PredictedPatients, rows: Sequence[int], known: Sequence[str]
+    artefact: Artefact, predictions: PredictedPatients, rows: Sequence[int], known: Sequence[str]
 ) -> list[str]:
     """Return sentences: patients by modality, and mean probability and prevalence by class."""
-    counts = Counter(served.modalities[row] for row in rows)
+    counts = Counter(predictions.modalities[row] for row in rows)
     by = ", ".join(f"{n} by {modalities}" for modalities, n in sorted(counts.items()))
     lines = [f"{len(rows)} patients evaluated: {by}"]
     for number, name in list(enumerate(artefact.classes))[1 if len(artefact.classes) == 2 else 0 :]:
-        mean = float(served.probabilities[rows, number].mean())
+        mean = float(predictions.probabilities[rows, number].mean())
         share = known.count(name) / len(known)
         lines.append(f"{name}: mean probability {mean:.3f}, prevalence {share:.3f}")
     return lines

@@ -1,7 +1,4 @@
-"""Feature files of new patients' slides: found, looked through, and of the model's kind.
-
-What a fitted model was given of slides, and whether other feature files are of the same kind.
-"""
+"""Feature input of a fitted model, and checks of new feature files against it."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ from crosstype.tcga import patient_of
 from crosstype.types import PATIENT_COLUMNS, file_name_of
 
 MPP_TOLERANCE = 0.02
-"""Share by which micrometres per pixel may differ and still be called the same."""
+"""Relative difference of micrometres per pixel that counts as equal."""
 WORDS = {
     "encoder": "encoder",
     "n_features": "features per tile",
@@ -39,13 +36,13 @@ WORDS = {
 
 @dataclass(frozen=True)
 class FeatureInput:
-    """Tile features as a model was fitted on them; None where the files state nothing.
+    """Feature input of a fitted model; None where the files have no metadata.
 
     Attributes:
-        encoder: what made them; empty where neither files nor config said it.
-        n_features: numbers per tile.
+        encoder: its name; empty if neither files nor config name it.
+        n_features: features per tile.
         weights_sha256: of the encoder's weights.
-        transform: how tiles were prepared.
+        transform: preprocessing of tiles.
         tile_size_px: width of a tile in its own pixels.
         mpp: micrometres per pixel of the tile.
     """
@@ -59,7 +56,7 @@ class FeatureInput:
 
 
 def stated_by(path: Path) -> dict[str, Any]:
-    """Return what a feature file states of its features besides encoder and width.
+    """Return a feature file's metadata other than encoder and number of features.
 
     Raises:
         FeatureFileError: the file cannot be read.
@@ -87,7 +84,7 @@ def stated_by(path: Path) -> dict[str, Any]:
 
 
 def feature_input_of(encoder: str, n_features: int, paths: Sequence[Path]) -> FeatureInput:
-    """Return what all these files state alike; what they do not is left open."""
+    """Return the feature input that all files agree on; None for metadata that differ."""
     stated = [stated_by(path) for path in paths]
     keys = ("weights_sha256", "transform", "tile_size_px", "mpp")
     alike = {
@@ -99,7 +96,7 @@ def feature_input_of(encoder: str, n_features: int, paths: Sequence[Path]) -> Fe
 
 
 def difference(found: FeatureInput, wanted: FeatureInput) -> str:
-    """Return in words what makes features another kind than wanted; empty if nothing does."""
+    """Return a message on the first difference between two feature inputs, or an empty string."""
     for key, value in asdict(wanted).items():
         own = getattr(found, key)
         if key == "encoder" and not own:
@@ -130,7 +127,7 @@ class NewSlides:
     """Slides of new patients.
 
     Attributes:
-        rows: one per slide asked for; a fault says why it cannot be used.
+        rows: one per slide; a fault is the reason why it cannot be used.
         files: feature file of each slide.
     """
 
@@ -139,31 +136,29 @@ class NewSlides:
 
 
 def find_new_slides(
-    place: Path, table: Path | None, patient_column: str = PATIENT_COLUMNS[0]
+    path: Path, table: Path | None, patient_column: str = PATIENT_COLUMNS[0]
 ) -> list[tuple[str, str, Path]]:
     """Return (slide_id, patient_id, path) of each slide of a folder, or of one feature file.
 
     Raises:
-        ConfigError: nothing is there, or it is no feature file.
+        ConfigError: there is no such folder, or it is no feature file.
         TableError, FeatureFileError: as `find_slides`.
     """
-    if place.is_dir():
-        return find_slides(FeaturesSpec(folder=place), table, patient_column)
-    if not place.is_file() or place.suffix not in SUFFIXES:
+    if path.is_dir():
+        return find_slides(FeaturesSpec(folder=path), table, patient_column)
+    if not path.is_file() or path.suffix not in SUFFIXES:
         raise ConfigError(
-            f"--features: found {str(place)!r}, expected a folder of feature files or one file "
+            f"--features: found {str(path)!r}, expected a folder of feature files or one file "
             f"that ends in {', '.join(SUFFIXES)}."
         )
-    slide_id = slide_id_of(place.name)
+    slide_id = slide_id_of(path.name)
     if table is None:
-        return [(slide_id, patient_of(slide_id), place)]
+        return [(slide_id, patient_of(slide_id), path)]
     owners = table_slides(table, patient_column)
-    found = [
-        (one, owner, place) for one, owner in owners.items() if file_name_of(one) == place.stem
-    ]
+    found = [(one, owner, path) for one, owner in owners.items() if file_name_of(one) == path.stem]
     if not found:
         remedy = "Add its line, or leave the slides table out."
-        raise FeatureFileError(Fault(place.name, f"is not in {table.name}", remedy))
+        raise FeatureFileError(Fault(path.name, f"is not in {table.name}", remedy))
     return found
 
 
@@ -173,32 +168,32 @@ def look_through(
     wanted: FeatureInput,
     sha256_of: Callable[[Path], str],
 ) -> NewSlides:
-    """Look through feature files; those of another kind than the model's get a fault.
+    """Check feature files against the model's feature input; others get a fault.
 
     Args:
         slides: (slide_id, patient_id, path) each.
-        encoder: what the user says of files that name no encoder.
-        wanted: what the model was fitted on.
-        sha256_of: fingerprints a file.
+        encoder: as set by the user, for files without metadata.
+        wanted: feature input of the model.
+        sha256_of: returns a file's SHA-256.
 
     Raises:
         ConfigError: the user names another encoder, or must name one.
-        FeatureFileError: every file is of another kind.
+        FeatureFileError: no file matches.
     """
     check_stated_encoder(encoder, wanted)
     files = {slide_id: path for slide_id, _, path in slides}
     rows = [_of_kind(row, files[row.slide_id], wanted) for row in _inspected(slides, sha256_of)]
     usable = [row for row in rows if not row.fault]
-    odd = [row for row in rows if row.fault and row.n_tiles]
-    if odd and not usable:
-        found = f"{odd[0].fault} ({len(odd)} of {len(rows)} files)"
+    different = [row for row in rows if row.fault and row.n_tiles]
+    if different and not usable:
+        found = f"{different[0].fault} ({len(different)} of {len(rows)} files)"
         remedy = "Extract the slides with that one, or fit a model on these features."
-        raise FeatureFileError(Fault(files[odd[0].slide_id].name, found, remedy))
+        raise FeatureFileError(Fault(files[different[0].slide_id].name, found, remedy))
     nameless = [row for row in usable if not row.encoder]
     if nameless and encoder is None and wanted.encoder:
         raise ConfigError(
             f"{files[nameless[0].slide_id].name}: states no encoder, and this model was fitted on "
-            f"features of {wanted.encoder!r}. If that is what made them, give --encoder "
+            f"features of {wanted.encoder!r}. If they are of that encoder, give --encoder "
             f"{wanted.encoder}; else extract them with it."
         )
     return NewSlides(tuple(replace(row, n_tiles=0) if row.fault else row for row in rows), files)
@@ -207,12 +202,12 @@ def look_through(
 def _inspected(
     slides: Sequence[tuple[str, str, Path]], sha256_of: Callable[[Path], str]
 ) -> list[FeatureRow]:
-    """Look through one slide at a time: the model's kind counts, not what most files have."""
+    """Inspect slides one by one, so that the reference is the model and not the majority."""
     return [row for one in slides for row in inspect_slides([one], FeaturesSpec(), sha256_of)]
 
 
 def _of_kind(row: FeatureRow, path: Path, wanted: FeatureInput) -> FeatureRow:
-    """Return the row, with a fault if the file states another kind of features."""
+    """Return the row, with a fault if the file's metadata differ from the model's."""
     if row.fault:
         return row
     found = FeatureInput(row.encoder, row.n_features, **stated_by(path))

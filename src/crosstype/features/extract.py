@@ -1,7 +1,7 @@
-"""Slides to features: tissue, tiles, pixels, encoder, file; every core busy, memory bounded.
+"""Feature extraction from slides: tissue, tiles, encoder, feature file.
 
-Threads read and prepare the next batches while the encoder works on the present one. The order of
-tiles and their values do not depend on the number of threads.
+Threads read the next batches while the encoder processes the current one; memory is bounded. The
+order of tiles and their values do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from crosstype.progress import Progress
 from crosstype.slides.open import open_slide
 from crosstype.types import file_name_of
 
-MAKE_ROOM = "Make room or mend the place, and run the same command: finished slides are kept."
+MAKE_ROOM = "Free space or fix the disk, and run the same command: finished slides are kept."
 
 
 class TileEncoder(Protocol):
-    """What extraction needs of an encoder.
+    """Interface of encoders.
 
     Attributes:
-        card: what is known of it, its name among it.
-        transform: how tiles are prepared, as a stable text.
-        weights_sha256: fingerprint of the weights.
+        card: its description.
+        transform: preprocessing of tiles, as a stable string.
+        weights_sha256: SHA-256 of the weights.
     """
 
     card: EncoderCard
@@ -61,16 +61,16 @@ PIXEL_MODULES = (
     *(f"crosstype.features.encoders.{name}" for name in ("encoder", "colour_texture")),
     "crosstype.features.tile_batches",
 )
-"""Whose statements decide a slide's features; an edit of them has slides extracted anew."""
+"""Modules whose code determines a slide's features; a change of them re-extracts slides."""
 
 
 def hash_of_recipe(recipe: ExtractionRecipe, encoder: TileEncoder, mpp: float | None) -> str:
-    """Return a hash over all that decides a slide's features; where it lies does not count."""
+    """Return a hash of all settings, code and weights that determine a slide's features."""
     specs = [recipe.tissue, recipe.tiles, recipe.stain, recipe.augmentation]
-    stands = [recipe.slides.mpp, mpp, recipe.features.damaged_tiles]
+    values = [recipe.slides.mpp, mpp, recipe.features.damaged_tiles]
     code = statements_version(*PIXEL_MODULES)
-    made_by = [encoder.card.name, encoder.transform, encoder.weights_sha256]
-    return hash_of([code, specs, stands, *made_by])
+    encoding = [encoder.card.name, encoder.transform, encoder.weights_sha256]
+    return hash_of([code, specs, values, *encoding])
 
 
 def extract_slides(
@@ -81,13 +81,13 @@ def extract_slides(
     sha256_of: Callable[[Path], str],
     progress: Progress,
 ) -> list[FeatureRow]:
-    """Extract every slide that is not done; a slide that fails is a row with its fault.
+    """Extract features of all unfinished slides; a slide that fails is a row with its fault.
 
     Writes OUT/features/<encoder>/<slide>.h5, OUT/tiles/<slide>.jpg and .geojson.
 
     Raises:
-        FeatureFileError: files could not be written, for example because the disk is full; the
-            other slides were done nevertheless.
+        FeatureFileError: files could not be written, for example because the disk is full; other
+            slides are extracted nevertheless.
     """
     rows = []
     unwritten: list[Fault] = []
@@ -119,19 +119,19 @@ def extract_slides(
 
 
 def _shape_of(path: Path) -> tuple[tuple[int, int], str]:
-    """Return a file's number of tiles and features, and words on the tiles left out."""
+    """Return a file's numbers of tiles and features, and a message on damaged tiles, if any."""
     with h5py.File(path, "r", locking=False) as file:
         n_tiles, n_features = file["features"].shape
         damaged = file[DAMAGED][:] if DAMAGED in file else np.zeros((0, 2))
     if not len(damaged):
         return (n_tiles, n_features), ""
     x, y = damaged[0]
-    words = f"{len(damaged)} damaged tiles were left out, the first at ({x},{y})"
-    return (n_tiles, n_features), words
+    message = f"{len(damaged)} damaged tiles were left out, the first at ({x},{y})"
+    return (n_tiles, n_features), message
 
 
 def check_notes(rows: Sequence[FeatureRow], out: Path) -> list[str]:
-    """Return in words how many slides have pen marks, black borders, blur or damaged tiles."""
+    """Return a note on the numbers of slides with pen marks, black borders, blur, damaged tiles."""
     counts = dict.fromkeys(("pen marks", "black borders", "blurred tissue", "damaged tiles"), 0)
     usable = [row for row in rows if not row.fault]
     for row in usable:
@@ -140,12 +140,12 @@ def check_notes(rows: Sequence[FeatureRow], out: Path) -> list[str]:
             found = [share >= LEAST_SHARE for share in shares] + [DAMAGED in file]
         for name, is_there in zip(counts, found, strict=True):
             counts[name] += int(is_there)
-    told = ", ".join(f"{name} on {count}" for name, count in counts.items())
-    return [f"Of {len(usable)} extracted slides: {told} (shares of {LEAST_SHARE:.0%} or more)."]
+    found_on = ", ".join(f"{name} on {count}" for name, count in counts.items())
+    return [f"Of {len(usable)} extracted slides: {found_on} (shares of {LEAST_SHARE:.0%} or more)."]
 
 
 def feature_path(out: Path, encoder: str, slide_id: str) -> Path:
-    """Return where a slide's features stand."""
+    """Return the path of a slide's feature file."""
     return out / "features" / encoder / f"{file_name_of(slide_id)}.h5"
 
 
@@ -153,22 +153,22 @@ def extract_slide(
     source: Source,
     recipe: ExtractionRecipe,
     encoder: TileEncoder,
-    places: tuple[Path, Path],
+    paths: tuple[Path, Path],
     sha256_of: Callable[[Path], str],
 ) -> None:
-    """Extract one slide unless its file was made from the same slide, settings and weights.
+    """Extract one slide unless its file has the same slide, settings, code and weights.
 
     Args:
         source: the slide.
         recipe: all settings.
-        encoder: turns tiles into features.
-        places: the feature file, and the folder for thumbnail and outline.
-        sha256_of: fingerprints a file.
+        encoder: of tiles.
+        paths: the feature file, and the folder for thumbnail and outline.
+        sha256_of: returns a file's SHA-256.
 
     Raises:
-        SlideError: the slide is damaged, states no mpp, or has no tile.
+        SlideError: the slide is damaged, has no mpp, or no tile.
     """
-    path, pictures = places
+    path, pictures = paths
     attributes: dict[str, str | int | float] = {
         "slide_id": source.slide_id,
         "slide_sha256": source.sha256(sha256_of),
@@ -190,7 +190,7 @@ def extract_slide(
 
 
 def _is_done(path: Path, attributes: dict[str, str | int | float]) -> bool:
-    """Whether the file was made from the same, and every checksum in it is right."""
+    """Return whether the file has the same attributes and all its checksums are right."""
     if not path.is_file():
         return False
     keys = ("format", "version", "slide_sha256", "spec_hash")
@@ -207,7 +207,7 @@ def _is_done(path: Path, attributes: dict[str, str | int | float]) -> bool:
 
 
 def _is_readable(dataset: h5py.Dataset) -> bool:
-    """Read a dataset chunk by chunk, whereby HDF5 compares its checksums; raise if they differ."""
+    """Read a dataset by chunks, so that HDF5 verifies its checksums; raise if they differ."""
     return all(dataset[chunk].size for chunk in dataset.iter_chunks())
 
 
@@ -218,7 +218,7 @@ def _write(
     encoder: TileEncoder,
     attributes: dict[str, str | int | float],
 ) -> None:
-    """Encode every tile and write the file; damaged tiles fail the slide or are passed over."""
+    """Encode all tiles and write the file; damaged tiles fail the slide or are skipped, as set."""
     stain = stain_of(tiles, recipe)
     scales: dict[str, str | int | float] = {
         "mpp": tiles.mpp,
@@ -234,16 +234,16 @@ def _write(
         writing_features(path, attributes | scales, most_tiles) as writer,
     ):
         batches = pixel_batches(
-            tiles, recipe, stain, readers, lambda place, _: damaged.append(place)
+            tiles, recipe, stain, readers, lambda index, _: damaged.append(index)
         )
         drawing = readers.submit(tiles.draw)
         try:
-            for chosen, pixels in batches:
+            for indices, pixels in batches:
                 n, n_sets = pixels.shape[:2]
                 features = encoder.encode(pixels.reshape(-1, *pixels.shape[2:]))
-                del pixels  # before the next batch is asked for
+                del pixels  # before the next batch is requested
                 sets = features.reshape(n, n_sets, -1).transpose(1, 0, 2)
-                writer.append(tiles.tile_xy_px[chosen], sets[0], sets[1:] if n_sets > 1 else None)
+                writer.append(tiles.tile_xy_px[indices], sets[0], sets[1:] if n_sets > 1 else None)
             drawing.result()
         finally:
             readers.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Which slides are to be turned into features, and where each of them is."""
+"""Slides for feature extraction, and their files."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ SLIDE_SUFFIXES = (
 
 @dataclass(frozen=True)
 class Source:
-    """One slide asked for.
+    """One slide to extract.
 
     Attributes:
         slide_id: its id.
         patient_id: its patient.
-        path: the slide's file; of cut tiles, their folder or zip.
+        path: the slide's file; for tiles, their folder or zip.
         mpp: micrometres per level-0 pixel from the slides table, None where blank.
         tiles: the slide's tiles, if only these exist.
     """
@@ -43,11 +43,11 @@ class Source:
 
     @property
     def is_there(self) -> bool:
-        """Whether the slide's file, or its tiles, exist."""
+        """Whether the slide's file or its tiles exist."""
         return self.tiles is not None or self.path.is_file()
 
     def sha256(self, sha256_of: Callable[[Path], str]) -> str:
-        """Return a fingerprint of the slide: of the file's bytes, or over its tiles."""
+        """Return a hash of the slide: of the file's bytes, or of its tiles."""
         if self.tiles is None:
             return sha256_of(self.path)
         digest = hashlib.sha256("\n".join(self.tiles.names).encode())
@@ -62,29 +62,29 @@ class Source:
 
 
 def find_sources(spec: SlidesSpec, table: Path | None, patient_column: str) -> list[Source]:
-    """Return every slide asked for, sorted by id.
+    """Return all slides to extract, sorted by id.
 
-    With a slides table: its lines, whose files need not be there (extraction then says so).
-    Without: every slide in the folder, the patient being `terms.patient_of` its name.
+    With a slides table: its lines, whose files may be missing (a fault at extraction). Without:
+    every slide in the folder, with patient `tcga.patient_of` of its name.
 
     Raises:
-        ConfigError: no folder (or zip of tiles) is set, or it is not there.
-        TableError: the slides table contradicts itself.
-        SlideError: no table is given and nothing there is a slide.
+        ConfigError: no folder (or zip of tiles) is set, or it does not exist.
+        TableError: the slides table is inconsistent.
+        SlideError: there is no table, and no slide in the folder.
     """
     folder = spec.folder
     if folder is None or not folder.exists():
         raise ConfigError(f"[slides] folder: found {str(folder or '')!r}, expected a folder.")
-    there = _slides_of(folder)
+    slides = _slides_of(folder)
     if table is None:
-        if not there:
+        if not slides:
             remedy = f"Expected files that end in {', '.join(SLIDE_SUFFIXES)}, or tiles."
             raise SlideError(Fault(str(folder), "no slide", remedy))
-        return [there[slide_id] for slide_id in sorted(there)]
+        return [slides[slide_id] for slide_id in sorted(slides)]
     mpps = table_mpps(table)
     sources = []
     for slide_id, patient_id in sorted(table_slides(table, patient_column).items()):
-        found = there.get(slide_id, Source(slide_id, patient_id, folder / slide_id))
+        found = slides.get(slide_id, Source(slide_id, patient_id, folder / slide_id))
         mpp = mpps.get(slide_id)
         sources.append(Source(slide_id, patient_id, found.path, mpp, found.tiles))
     return sources
@@ -107,7 +107,7 @@ def _slides_of(folder: Path) -> dict[str, Source]:
 
 
 def _by_id(files: Sequence[Path]) -> dict[str, Source]:
-    """Return slides by id; raise if two files have the same, since one would hide the other."""
+    """Return slides by id; raise if two files have the same id."""
     slides: dict[str, Source] = {}
     faults = []
     for path in files:
@@ -127,7 +127,7 @@ def _source(path: Path) -> Source:
 
 
 def table_mpps(path: Path) -> dict[str, float]:
-    """Return the mpp of each slide of the slides table that states one."""
+    """Return the mpp of each slide of the slides table that has one."""
     table = open_table(path)
     column = table.name_among(MPP_COLUMNS)
     if column is None:

@@ -1,9 +1,7 @@
-"""Features on disk: which slides there are, which of them are usable, and bags read lazily.
+"""Store of feature files: listing and inspection of slides, and lazy reading of bags.
 
-Rows of a feature file straight from a memory map, where it holds plain numbers.
-
-Training draws some hundred tiles of a large bag again and again. Through HDF5 that reads, and
-checks the sums of, every chunk that holds one of them: most of the file. A map reads the rows.
+Training samples some hundred tiles of a large bag at each step. HDF5 would read and verify every
+chunk with one of them, most of the file; so rows of uncompressed data are read by a memory map.
 """
 
 from __future__ import annotations
@@ -33,23 +31,21 @@ from crosstype.types import (
 )
 
 HARMLESS = frozenset({h5z.FILTER_FLETCHER32})
-"""Filters that leave values as they are: a checksum, which lies after each chunk."""
+"""Filters that do not change values: a checksum after each chunk."""
 
 
 def mapped_rows(dataset: h5py.Dataset, rows: np.ndarray) -> np.ndarray | None:
-    """Return rows of an open dataset, or None if they are not stored as plain numbers.
+    """Return rows of an open dataset by a memory map, or None if they are not plain numbers.
 
-    No checksum is verified: the features stage reads every file whole, and so does what summarises
-    a bag.
+    Checksums are not verified here; the features stage and bag summaries read whole files.
 
     Args:
         dataset: (n_rows, width), of a file opened by its path.
         rows: increasing, none beyond the last.
 
     Returns:
-        Rows of the dataset's type; None where values are compressed or otherwise filtered, where
-        a chunk holds less than the whole width or was never written, and where the file is shorter
-        than it says.
+        Rows of the dataset's type; None if values are compressed or otherwise filtered, a chunk is
+        narrower than the dataset or was never written, or the file is truncated.
     """
     if not _is_plain(dataset) or not len(rows):
         return None
@@ -63,7 +59,7 @@ def mapped_rows(dataset: h5py.Dataset, rows: np.ndarray) -> np.ndarray | None:
             if offset is None or offset + n_bytes > len(view):
                 return None
             here = (rows >= first) & (rows < first + chunk_rows)
-            # The map cannot be closed while an array looks at it, so none outlives this line.
+            # The map cannot be closed while an array refers to it, so none outlives this line.
             found[here] = np.ndarray((chunk_rows, dataset.shape[1]), dataset.dtype, view, offset)[
                 rows[here] - first
             ]
@@ -71,21 +67,21 @@ def mapped_rows(dataset: h5py.Dataset, rows: np.ndarray) -> np.ndarray | None:
 
 
 def _is_plain(dataset: h5py.Dataset) -> bool:
-    """Return whether each row lies in one piece in the file, its numbers as they are."""
-    made = dataset.id.get_create_plist()
-    filters = {made.get_filter(place)[0] for place in range(made.get_nfilters())}
+    """Return whether each row is contiguous and unfiltered in the file."""
+    creation = dataset.id.get_create_plist()
+    filters = {creation.get_filter(index)[0] for index in range(creation.get_nfilters())}
     whole_width = dataset.chunks is None or dataset.chunks[1] == dataset.shape[1]
     inside = not dataset.external and not dataset.is_virtual and not dataset.file.userblock_size
     return filters <= HARMLESS and whole_width and inside and dataset.file.driver == "sec2"
 
 
 def _offset(dataset: h5py.Dataset, first: int) -> int | None:
-    """Return where in the file the chunk begins that begins with a row."""
+    """Return the offset in the file of the chunk that starts with row `first`."""
     if dataset.chunks is None:
-        place = dataset.id.get_offset()
+        offset = dataset.id.get_offset()
     else:
-        place = dataset.id.get_chunk_info_by_coord((first, 0)).byte_offset
-    return None if place is None else int(place)
+        offset = dataset.id.get_chunk_info_by_coord((first, 0)).byte_offset
+    return None if offset is None else int(offset)
 
 
 __all__ = [
@@ -101,29 +97,29 @@ __all__ = [
 ]
 
 FOLDERS = (".", "h5_files", "pt_files")
-"""Where feature files lie inside the folder; the last two are CLAM's."""
+"""Subfolders with feature files; the last two are CLAM's."""
 
 SLIDE_SUFFIXES = frozenset(
     {".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".dcm", ".czi"}
     | {".jpg", ".jpeg", ".png", ".qptiff", *SUFFIXES}
 )
 CHUNK_VALUES = 1 << 23
-"""Values looked at together (32 MB as float32), so that any file is checked in bounded memory."""
+"""Values per block of inspection (32 MB as float32), to bound memory."""
 
 NO_FILE = "no feature file"
-"""Fault of a slide asked for that has no file: its patient is left out, nothing is broken."""
+"""Fault of a listed slide without a file: its patient is left out, which is no failure."""
 
 
 @dataclass(frozen=True)
 class FeatureRow:
-    """One slide asked for, as a line of features.csv.
+    """One listed slide, a line of features.csv.
 
     Attributes:
-        slide_id: file name without extension.
-        patient_id: whose slide it is.
+        slide_id: file name without suffix.
+        patient_id: its patient.
         n_tiles: number of tiles; 0 if the file cannot be used.
-        n_features: numbers per tile; 0 if unknown.
-        encoder: what made the features; empty if nothing says it.
+        n_features: features per tile; 0 if unknown.
+        encoder: name of the encoder; empty if unknown.
         sha256: of the feature file; empty if it cannot be read.
         fault: why the slide cannot be used; empty if it can.
     """
@@ -138,7 +134,7 @@ class FeatureRow:
 
 
 def slide_id_of(file_name: str) -> str:
-    """Return a slide's id: its file name without folder and without a slide's or file's suffix."""
+    """Return a slide's id: its file name without folder and suffix."""
     name = PurePosixPath(file_name.strip().replace("\\", "/")).name
     suffix = PurePosixPath(name).suffix
     return name.removesuffix(suffix) if suffix.lower() in SLIDE_SUFFIXES else name
@@ -147,15 +143,15 @@ def slide_id_of(file_name: str) -> str:
 def find_slides(
     spec: FeaturesSpec, slides_table: Path | None, patient_column: str
 ) -> list[tuple[str, str, Path]]:
-    """Return (slide_id, patient_id, path of the feature file) of every slide asked for, sorted.
+    """Return (slide_id, patient_id, path of the feature file) of every slide, sorted.
 
-    With a slides table: its lines (the file need not be there; `inspect_slides` then says so).
-    Without: every feature file of the folder, the patient being `terms.patient_of` its name.
+    With a slides table: its lines (files may be missing, a fault in `inspect_slides`). Without:
+    every feature file of the folder, with patient `tcga.patient_of` of its name.
 
     Raises:
-        ConfigError: no folder is set, or it is not there.
+        ConfigError: no folder is set, or it does not exist.
         TableError: a line without patient or FILENAME, a slide listed twice, or of two patients.
-        FeatureFileError: no table is given and the folder holds no feature file.
+        FeatureFileError: there is no table, and no feature file in the folder.
     """
     if spec.folder is None or not spec.folder.is_dir():
         raise ConfigError(f"[features] folder: found {str(spec.folder)!r}, expected a folder.")
@@ -174,12 +170,12 @@ def find_slides(
 
 
 def feature_files_in(folder: Path) -> dict[str, Path]:
-    """Return the folder's feature files by slide id, HDF5 rather than `.pt` if both are there."""
+    """Return the folder's feature files by slide id; HDF5 is preferred to `.pt`."""
     found: dict[str, Path] = {}
-    for place in FOLDERS:
-        if not (folder / place).is_dir():
+    for subfolder in FOLDERS:
+        if not (folder / subfolder).is_dir():
             continue
-        for path in sorted((folder / place).iterdir()):
+        for path in sorted((folder / subfolder).iterdir()):
             if path.suffix not in SUFFIXES or path.name.startswith("."):
                 continue
             known = found.get(path.stem)
@@ -219,15 +215,15 @@ def inspect_slides(
     spec: FeaturesSpec,
     sha256_of: Callable[[Path], str],
 ) -> list[FeatureRow]:
-    """Look through every feature file and return one row per slide; faults are text, not raised.
+    """Inspect every feature file; return one row per slide, with faults as text.
 
-    A fault is: a file that is missing, damaged or no feature file, features of a wrong shape, no
-    tiles, NaN or infinite features, and a width or an encoder other than most slides have.
+    Faults: a file that is missing, damaged or no feature file, features of a wrong shape, no tiles,
+    NaN or infinite features, and a number of features or an encoder other than the majority's.
 
     Args:
         slides: (slide_id, patient_id, path) each.
-        spec: names the encoder where files do not.
-        sha256_of: fingerprints a file.
+        spec: names the encoder of files without metadata.
+        sha256_of: returns a file's SHA-256.
     """
     rows = [
         _inspect(slide_id, patient_id, path, spec, sha256_of)
@@ -294,7 +290,7 @@ def read_feature_rows(path: Path) -> list[FeatureRow]:
 
 
 def bag_length(paths: Sequence[Path]) -> int:
-    """Return the number of tiles of a patient's slides together."""
+    """Return the total number of tiles of a patient's slides."""
     return sum(_length(path) for path in paths)
 
 
@@ -304,18 +300,18 @@ def _length(path: Path) -> int:
 
 
 def read_bag(paths: Sequence[Path], rows: np.ndarray | None = None) -> np.ndarray:
-    """Return a patient's tile features, the slides joined in the order of their ids.
+    """Return a patient's bag: tile features of all slides, concatenated in the order of their ids.
 
     Args:
         paths: feature files of the patient's slides, in any order.
-        rows: tiles to read, counted through the joined slides, in the order wanted; None: all.
+        rows: indices of tiles of the bag, in the order of the result; None: all.
 
     Returns:
         float32 (n_tiles, n_features).
 
     Raises:
-        FeatureFileError: a file is damaged, or the slides differ in width.
-        IndexError: a row beyond the last tile is asked for.
+        FeatureFileError: a file is damaged, or the slides differ in the number of features.
+        IndexError: a row is beyond the last tile.
     """
     parts: list[np.ndarray] = []
     start = 0
@@ -345,13 +341,13 @@ def read_bag(paths: Sequence[Path], rows: np.ndarray | None = None) -> np.ndarra
 
 
 def _rows(source: h5py.Dataset | np.ndarray, own: np.ndarray) -> np.ndarray:
-    """Return increasing rows of an open dataset, by whichever way reads them faster."""
+    """Return increasing rows of an open dataset, by the faster way."""
     if isinstance(source, h5py.Dataset):
         mapped = mapped_rows(source, own)
         if mapped is not None:
             return mapped
     if len(own) * 16 > source.shape[0]:
-        # HDF5 picks single rows slowly; a dense selection is cut out of the whole.
+        # HDF5 reads single rows slowly; a dense selection is taken from the whole.
         dense: np.ndarray = source[:][own]
         return dense
     sparse: np.ndarray = source[own]

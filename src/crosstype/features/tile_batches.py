@@ -1,4 +1,4 @@
-"""Which pixels the encoder gets: a slide's chosen tiles and their views, read ahead by threads.
+"""Batches of a slide's tiles and their augmented views, prefetched by threads.
 
 The order of tiles and their values do not depend on the number of threads.
 """
@@ -29,14 +29,14 @@ from crosstype.slides.tiles import Tiles, choose_tiles, spread_choice
 from crosstype.slides.tissue import Tissue, find_tissue
 
 AHEAD = 4
-"""Batches that are read ahead of the encoder."""
+"""Number of prefetched batches."""
 STAIN_TILES = 16
-"""Tiles, spread over the chosen ones, on which a slide's staining is measured."""
+"""Number of tiles, spread over the slide, for the estimation of its staining."""
 
 
 @dataclass(frozen=True)
 class ExtractionRecipe:
-    """Everything that decides a slide's features, besides the slide and the encoder."""
+    """Settings of feature extraction, other than the encoder."""
 
     slides: SlidesSpec
     tissue: TissueSpec
@@ -48,18 +48,17 @@ class ExtractionRecipe:
 
 @dataclass(frozen=True)
 class TileSet:
-    """The chosen tiles of one slide and how to read them.
+    """The selected tiles of one slide and their reader.
 
     Attributes:
         tile_xy_px: (n, 2) int32.
-        mpp: micrometres per tile pixel; NaN where nobody knows (cut tiles).
-        slide_mpp: micrometres per level-0 pixel; NaN where nobody knows.
-        footprint_px: width and height of a tile in level-0 pixels; NaN where nobody knows.
-        read: gives tile `i` with a margin of so many pixels on each side.
-        margin_px: the largest margin there is; 0 for cut tiles.
-        checks: what was found on the thumbnail: tissue area and shares of pen, border and blur.
-        draw: writes the pictures for the eye; takes as long as several tiles, so that it is done
-            beside the encoding.
+        mpp: micrometres per tile pixel; NaN if unknown (existing tiles).
+        slide_mpp: micrometres per level-0 pixel; NaN if unknown.
+        footprint_px: width and height of a tile in level-0 pixels; NaN if unknown.
+        read: returns tile `i` with a margin in pixels on each side.
+        margin_px: the largest possible margin; 0 for existing tiles.
+        checks: from the thumbnail: tissue area and shares of pen, border and blur.
+        draw: writes thumbnail and outline; slow, so it runs in parallel with encoding.
     """
 
     tile_xy_px: np.ndarray
@@ -73,7 +72,7 @@ class TileSet:
 
 
 def grid_tiles(slide: Slide, recipe: ExtractionRecipe, picture: Path) -> TileSet:
-    """Find tissue and tiles of a slide; without any tile, draw what was found and raise."""
+    """Detect tissue and select tiles of a slide; without tiles, write the thumbnail and raise."""
     spec = recipe.tiles
     tissue = find_tissue(slide, recipe.tissue)
     tiles = choose_tiles(tissue, slide, spec)
@@ -110,26 +109,26 @@ def _draw(picture: Path, slide: Slide, tissue: Tissue, tiles: Tiles) -> None:
 
 
 def cut_tiles(slide: TileSlide, spec: TilesSpec) -> TileSet:
-    """Take tiles that somebody has cut; at most n_tiles, spread over the slide."""
+    """Return existing tiles of a slide; at most n_tiles, spread over the slide."""
     n_tiles = len(slide.tile_xy_px)
-    chosen = np.arange(n_tiles)
+    selected = np.arange(n_tiles)
     if spec.n_tiles and n_tiles > spec.n_tiles:
         shares = np.ones(n_tiles, dtype=np.float32)
-        chosen = spread_choice(slide.tile_xy_px, shares, spec.n_tiles, spec.seed)
+        selected = spread_choice(slide.tile_xy_px, shares, spec.n_tiles, spec.seed)
 
     def read(index: int, margin_px: int) -> np.ndarray:  # noqa: ARG001  there is nothing around it
-        tile = next(slide.read_tiles([int(chosen[index])]))
+        tile = next(slide.read_tiles([int(selected[index])]))
         if tile.shape[:2] == (spec.size_px, spec.size_px):
             return tile
         resized = Image.fromarray(tile).resize((spec.size_px,) * 2, Image.Resampling.LANCZOS)
         return np.asarray(resized)
 
-    nobody_knows = (float("nan"),) * 3
-    return TileSet(slide.tile_xy_px[chosen], *nobody_knows, read, 0)
+    unknown = (float("nan"),) * 3
+    return TileSet(slide.tile_xy_px[selected], *unknown, read, 0)
 
 
 Read = np.ndarray | SlideError
-"""A tile's pixels, or why it was passed over."""
+"""A tile's pixels, or the reason why it was skipped."""
 
 
 def pixel_batches(
@@ -139,10 +138,10 @@ def pixel_batches(
     readers: ThreadPoolExecutor,
     damaged: Callable[[int, SlideError], None],
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Give (positions, pixels) of batches in tile order, a few read ahead.
+    """Yield (indices, pixels) of batches in tile order, with prefetching.
 
-    Pixels are (n, 1 + n_views, size, size, 3) uint8. `damaged` is told of each tile left out.
-    If the caller lets go of a batch before it asks for the next, at most AHEAD are in memory.
+    Pixels are (n, 1 + n_views, size, size, 3) uint8. `damaged` is called for each skipped tile.
+    If the caller releases a batch before the next, at most AHEAD are in memory.
     """
     size = max(1, recipe.features.batch_size // (1 + recipe.augmentation.n_views))
     waiting = deque(range(0, len(tiles.tile_xy_px), size))
@@ -151,14 +150,14 @@ def pixel_batches(
     def read_ahead() -> None:
         while waiting and len(ahead) < AHEAD - 1:
             first = waiting.popleft()
-            chosen = np.arange(first, min(first + size, len(tiles.tile_xy_px)))
-            jobs = [readers.submit(_pixels, tiles, int(one), recipe, stain) for one in chosen]
-            ahead.append((chosen, jobs))
+            indices = np.arange(first, min(first + size, len(tiles.tile_xy_px)))
+            jobs = [readers.submit(_pixels, tiles, int(one), recipe, stain) for one in indices]
+            ahead.append((indices, jobs))
 
     read_ahead()
     while ahead:
-        chosen, jobs = ahead.popleft()
-        batch = _joined(chosen, jobs, damaged)
+        indices, jobs = ahead.popleft()
+        batch = _joined(indices, jobs, damaged)
         read_ahead()
         if batch is not None:
             yield batch
@@ -166,26 +165,26 @@ def pixel_batches(
 
 
 def _joined(
-    chosen: np.ndarray, jobs: list[Future[Read]], damaged: Callable[[int, SlideError], None]
+    indices: np.ndarray, jobs: list[Future[Read]], damaged: Callable[[int, SlideError], None]
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the positions and pixels of those tiles that could be read."""
+    """Return indices and pixels of the tiles that could be read."""
     kept, pixels = [], []
-    for place, job in zip(chosen.tolist(), jobs, strict=True):
+    for index, job in zip(indices.tolist(), jobs, strict=True):
         read = job.result()
         if isinstance(read, SlideError):
-            damaged(place, read)
+            damaged(index, read)
         else:
-            kept.append(place)
+            kept.append(index)
             pixels.append(read)
-    jobs.clear()  # the tiles are held by their jobs too
+    jobs.clear()  # jobs keep references to the tiles
     return (np.array(kept), np.stack(pixels)) if kept else None
 
 
 def _pixels(tiles: TileSet, index: int, recipe: ExtractionRecipe, stain: StainNormaliser) -> Read:
     """Return the plain tile and its views, (1 + n_views, size, size, 3).
 
-    The plain tile is read by itself: cut out of the wider region of the views it could be shifted
-    by a part of a pixel, and so depend on whether there are views.
+    The plain tile is read separately: cropped from the wider region of the views it could be
+    shifted by a fraction of a pixel, and so depend on whether there are views.
     """
     spec = recipe.augmentation
     margin = tiles.margin_px if spec.n_views and spec.rotation else 0
@@ -197,7 +196,7 @@ def _pixels(tiles: TileSet, index: int, recipe: ExtractionRecipe, stain: StainNo
             return error
         raise
     size = recipe.tiles.size_px
-    if tiles.margin_px == 0:  # cut tiles have nothing around them to rotate in
+    if tiles.margin_px == 0:  # existing tiles have no margin for rotation
         spec = replace(spec, rotation=False)
     x, y = (int(one) for one in tiles.tile_xy_px[index])
     views = [
@@ -208,17 +207,17 @@ def _pixels(tiles: TileSet, index: int, recipe: ExtractionRecipe, stain: StainNo
 
 
 def stain_of(tiles: TileSet, recipe: ExtractionRecipe) -> StainNormaliser:
-    """Measure a slide's staining on some of its tiles, damaged ones passed over if they may be."""
+    """Fit the stain normaliser on a sample of a slide's tiles; damaged ones fail or are skipped."""
     spec = recipe.stain
     if spec.method == "none":
         return fit_stain(np.zeros((1, 3), dtype=np.uint8), spec)
     n_tiles = len(tiles.tile_xy_px)
-    some = np.unique(np.linspace(0, n_tiles - 1, min(STAIN_TILES, n_tiles)).astype(int))
+    sample = np.unique(np.linspace(0, n_tiles - 1, min(STAIN_TILES, n_tiles)).astype(int))
     read = []
-    for one in some.tolist():
+    for one in sample.tolist():
         try:
             read.append(tiles.read(one, 0))
         except SlideError:
-            if recipe.features.damaged_tiles == "fail" or (one == some[-1] and not read):
+            if recipe.features.damaged_tiles == "fail" or (one == sample[-1] and not read):
                 raise
     return fit_stain(np.stack(read), spec)

@@ -1,4 +1,4 @@
-"""Zips from elsewhere, unpacked so that nothing lands outside their folder."""
+"""Safe unpacking of downloaded zip archives."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def members_of(path: Path) -> list[zipfile.ZipInfo]:
     """Return the files in a zip, folders left out.
 
     Raises:
-        FetchError: it is damaged, or larger than the limits.
+        FetchError: it is damaged, or exceeds the limits.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -48,26 +48,26 @@ def members_of(path: Path) -> list[zipfile.ZipInfo]:
 
 
 def tile_slides_in(members: Sequence[zipfile.ZipInfo]) -> list[str]:
-    """Return the slides of which a zip holds tiles, `<slide>/<slide>_(x,y).jpg`, by name."""
+    """Return the slides with tiles in a zip, `<slide>/<slide>_(x,y).jpg`, by name."""
     matches = (TILE.search(one.filename) for one in members)
     return sorted({match[1] for match in matches if match})
 
 
 def is_tile_zip(members: Sequence[zipfile.ZipInfo]) -> bool:
-    """Whether a zip holds tiles and no other files, so that it is read as it is."""
+    """Return whether a zip has tiles and no other files, so that it is read without unpacking."""
     names = [one.filename.lower() for one in members]
     return bool(tile_slides_in(members)) and all(name.endswith(IMAGES) for name in names)
 
 
 def bad_members(path: Path, members: Sequence[zipfile.ZipInfo]) -> dict[str, str]:
-    """Return one line for each member that cannot be unpacked, by the member's name."""
+    """Return a message for each member that cannot be unpacked, by the member's name."""
     faults: dict[str, str] = {}
     taken: set[str] = set()
     for one in members:
         reason = _reason_against(one)
         folded = one.filename.casefold()
         if not reason and folded in taken:
-            reason = "is there twice"
+            reason = "is repeated"
         taken.add(folded)
         if reason:
             faults[one.filename] = f"{path.name}: member {one.orig_filename!r} {reason}; left out."
@@ -75,17 +75,17 @@ def bad_members(path: Path, members: Sequence[zipfile.ZipInfo]) -> dict[str, str
 
 
 def unpack(path: Path, folder: Path) -> list[str]:
-    """Unpack a zip; members that are there with the same content stay as they are.
+    """Unpack a zip; existing members with the same content are skipped.
 
     Args:
         path: the zip.
-        folder: receives the members; nothing is written outside it.
+        folder: of the members; nothing is written outside it.
 
     Returns:
-        One line per member that was left out; the others are there, each whole.
+        A message for each member that was left out.
 
     Raises:
-        FetchError: the zip is damaged or larger than the limits.
+        FetchError: the zip is damaged or exceeds the limits.
     """
     members = members_of(path)
     faults = bad_members(path, members)
@@ -107,12 +107,12 @@ def unpack(path: Path, folder: Path) -> list[str]:
             except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as fault:
                 lines.append(f"{path.name}: member {one.filename!r} is damaged ({fault}).")
             except (FileExistsError, NotADirectoryError, IsADirectoryError):
-                lines.append(f"{path.name}: member {one.filename!r} lies where a folder is.")
+                lines.append(f"{path.name}: member {one.filename!r} has the path of a folder.")
     return lines
 
 
 def _reason_against(one: zipfile.ZipInfo) -> str:
-    """Say why a member is not unpacked, or return nothing."""
+    """Return why a member is not unpacked; empty if it is."""
     name = one.orig_filename
     kind = stat.S_IFMT(one.external_attr >> 16)
     grows = one.file_size > MOST_TIMES_LARGER * max(one.compress_size, 1)
@@ -130,7 +130,7 @@ def _reason_against(one: zipfile.ZipInfo) -> str:
 
 
 def _is_same(target: Path, one: zipfile.ZipInfo) -> bool:
-    """Whether a member was unpacked before, by size and checksum."""
+    """Return whether a member is already unpacked, by size and checksum."""
     if not target.is_file() or target.stat().st_size != one.file_size:
         return False
     checksum = 0

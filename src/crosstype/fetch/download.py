@@ -1,9 +1,4 @@
-"""One file from a server: resumed where it broke off, checked, there whole or not at all.
-
-Many files from one server: a few at a time, each finished one remembered.
-
-What a fetch leaves behind: files, a config beside them, and lines about what is missing.
-"""
+"""Resumable, verified and parallel download of files, and the result of a fetch."""
 
 from __future__ import annotations
 
@@ -39,14 +34,14 @@ OnBytes = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Wanted:
-    """A file that is wanted.
+    """A file to download.
 
     Attributes:
-        path: where it is put. Unfinished, it lies beside it as `<name>.part`.
-        addresses: where it is to be had; the next is tried if one fails.
-        size: its bytes; None where nobody says.
-        md5: its MD5 in hexadecimal; empty where nobody says, and then nothing is resumed.
-        refusals: for some HTTP statuses, what they mean here and what to do.
+        path: of the file; a partial file is `<name>.part` beside it.
+        addresses: URLs; the next is tried if one fails.
+        size: bytes; None if unknown.
+        md5: MD5 in hexadecimal; empty if unknown, and then downloads are not resumed.
+        refusals: messages for some HTTP statuses: their meaning and what to do.
     """
 
     path: Path
@@ -57,12 +52,12 @@ class Wanted:
 
     @property
     def part(self) -> Path:
-        """Where its beginning is kept until it is whole."""
+        """Path of the partial file."""
         return self.path.with_name(self.path.name + ".part")
 
     @property
     def is_there(self) -> bool:
-        """Whether the whole file lies at its place; reads it where there is a checksum."""
+        """Whether the complete file exists; verifies its checksum, if known."""
         if not self.path.is_file():
             return False
         if self.size is not None and self.path.stat().st_size != self.size:
@@ -71,10 +66,10 @@ class Wanted:
 
 
 def checked_name(name: str) -> str:
-    """Return a server's file name if it is a plain one.
+    """Return a server's file name if it is safe.
 
     Raises:
-        FetchError: it is a path, is hidden, or holds characters that file systems refuse.
+        FetchError: it is a path, is hidden, or has characters that file systems do not allow.
     """
     if not name or NOT_A_NAME.search(name) or name.startswith(".") or name != name.strip(" "):
         raise FetchError(f"{name!r}: not a plain file name, so it was not fetched")
@@ -88,15 +83,15 @@ def md5_of(path: Path) -> str:
 
 
 def download(web: Web, wanted: Wanted, on_bytes: OnBytes) -> None:
-    """Download a file, going on from its `.part` if there is one.
+    """Download a file, resuming from its `.part` if possible.
 
     Args:
         web: the server.
         wanted: the file.
-        on_bytes: called with the number of bytes that came; negative for bytes thrown away.
+        on_bytes: called with the number of received bytes; negative for discarded bytes.
 
     Raises:
-        FetchError: it cannot be had; one line that names the file. What came is kept as `.part`.
+        FetchError: the download failed; the `.part` file is kept.
         OSError: the disk is full or cannot be written.
     """
     wanted.path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +116,7 @@ def download(web: Web, wanted: Wanted, on_bytes: OnBytes) -> None:
 
 
 def _download_from(web: Web, address: str, wanted: Wanted, on_bytes: OnBytes) -> None:
-    """Download from one address; a wrong checksum is given one more try, from zero."""
+    """Download from one address; after a wrong checksum once more from the start."""
     found = ""
     for _ in range(2):
         _complete(web, address, wanted, on_bytes)
@@ -134,14 +129,14 @@ def _download_from(web: Web, address: str, wanted: Wanted, on_bytes: OnBytes) ->
 
 
 def _complete(web: Web, address: str, wanted: Wanted, on_bytes: OnBytes) -> None:
-    """Go on with the part until it is complete, as often as there is progress."""
+    """Resume until the part is complete, as long as there is progress."""
     tries = Tries(web.patience)
     longest = _size_of(wanted.part)
     while True:
         try:
-            _go_on(web, address, wanted, on_bytes)
+            _resume(web, address, wanted, on_bytes)
         except BrokenOffError as fault:
-            # Bytes that came before do not count: a server that always starts anew makes none.
+            # Only a longer part is progress: a server may always start from the beginning.
             if _size_of(wanted.part) > longest:
                 longest = _size_of(wanted.part)
                 tries.progressed()
@@ -152,8 +147,8 @@ def _complete(web: Web, address: str, wanted: Wanted, on_bytes: OnBytes) -> None
             return
 
 
-def _go_on(web: Web, address: str, wanted: Wanted, on_bytes: OnBytes) -> None:
-    """Ask once for what is missing and append it to the part."""
+def _resume(web: Web, address: str, wanted: Wanted, on_bytes: OnBytes) -> None:
+    """Request the missing bytes once and append them to the part."""
     if wanted.size is not None and _size_of(wanted.part) > wanted.size:
         _discard(wanted, on_bytes)
     offset = _size_of(wanted.part)
@@ -165,7 +160,7 @@ def _go_on(web: Web, address: str, wanted: Wanted, on_bytes: OnBytes) -> None:
             if not _continues(response, offset, wanted.size):
                 _discard(wanted, on_bytes)
                 if response.status_code != 200:
-                    raise BrokenOffError(f"{address}: sends another range than was asked for")
+                    raise BrokenOffError(f"{address}: sends another range than was requested")
             _append(address, response, wanted, on_bytes)
     except RefusedError as fault:
         if not offset or fault.status != UNSATISFIABLE:
@@ -181,7 +176,7 @@ def _go_on(web: Web, address: str, wanted: Wanted, on_bytes: OnBytes) -> None:
 
 
 def _continues(response: httpx2.Response, offset: int, size: int | None) -> bool:
-    """Whether the answer begins where the part ends."""
+    """Return whether the response starts where the part ends."""
     if response.status_code == 200:
         return offset == 0
     match = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
@@ -191,7 +186,7 @@ def _continues(response: httpx2.Response, offset: int, size: int | None) -> bool
 
 
 def _append(address: str, response: httpx2.Response, wanted: Wanted, on_bytes: OnBytes) -> None:
-    """Write what comes behind the part; stop where the file must end."""
+    """Append the response to the part, up to the expected size."""
     most = MOST_UNSTATED_BYTES if wanted.size is None else wanted.size
     with wanted.part.open("ab") as handle:
         length = handle.tell()
@@ -207,14 +202,14 @@ def _append(address: str, response: httpx2.Response, wanted: Wanted, on_bytes: O
 
 
 def _put_in_place(wanted: Wanted) -> None:
-    """Sync the finished part and give it its name."""
+    """Sync the complete part and rename it."""
     with wanted.part.open("ab") as handle:
         os.fsync(handle.fileno())
     wanted.part.replace(wanted.path)
 
 
 def _discard(wanted: Wanted, on_bytes: OnBytes) -> None:
-    """Throw away the part."""
+    """Delete the part."""
     length = _size_of(wanted.part)
     if length:
         on_bytes(-length)
@@ -227,7 +222,7 @@ def _size_of(path: Path) -> int:
 
 try:
     import fcntl
-except ImportError:  # Windows has none; two fetches into one folder are then not kept apart
+except ImportError:  # not on Windows; there is then no lock on the folder
     fcntl = None  # type: ignore[assignment]
 
 MEMORY = ".fetched.json"
@@ -236,8 +231,8 @@ MOST_WORKERS = 16
 NOTES_PER_SECOND = 4
 MOST_IN_A_ROW = 25
 NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
-NAP_S = 0.2
-FAREWELL_S = 1.0
+POLL_S = 0.2
+SHUTDOWN_S = 1.0
 SPARE_BYTES = 64 << 20
 UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
@@ -245,10 +240,10 @@ Outcome = FetchError | OSError | None
 
 
 class Memory:
-    """Which files were found whole, by size and modification time, so that none is read twice."""
+    """Cache of verified files, by size and modification time."""
 
     def __init__(self, folder: Path) -> None:
-        """Read the memory of a folder; a missing or damaged one is empty."""
+        """Read the cache of a folder; a missing or damaged one is empty."""
         self._folder = folder
         self._path = folder / MEMORY
         try:
@@ -257,18 +252,18 @@ class Memory:
             self._known = {}
 
     def holds(self, wanted: Wanted) -> bool:
-        """Whether this file was found whole, and not touched since."""
+        """Return whether this file was verified and not changed since."""
         return wanted.path.is_file() and self._known.get(self._key(wanted)) == _mark(wanted)
 
     def add(self, wanted: Wanted) -> None:
-        """Remember a whole file."""
+        """Add a verified file."""
         self._known[self._key(wanted)] = _mark(wanted)
 
     def _key(self, wanted: Wanted) -> str:
         return wanted.path.relative_to(self._folder).as_posix()
 
     def save(self) -> None:
-        """Write the memory."""
+        """Write the cache."""
         write_text(self._path, json.dumps(self._known, indent=0, sort_keys=True))
 
 
@@ -278,11 +273,11 @@ def _mark(wanted: Wanted) -> list[object]:
 
 
 class Meter:
-    """Counts the bytes of all workers and notes them for the watcher, not too often."""
+    """Counter of the bytes of all workers, reported as rate-limited notes of progress."""
 
     def __init__(self, progress: Progress, total: int) -> None:
-        """Begin with nothing of `total` bytes."""
-        self._watcher = progress
+        """Start with 0 of `total` bytes."""
+        self._progress = progress
         self._total = total
         self._n_bytes = 0
         self._lock = threading.Lock()
@@ -290,10 +285,10 @@ class Meter:
         self.stop = threading.Event()
 
     def add(self, n_bytes: int) -> None:
-        """Count bytes; negative for bytes thrown away.
+        """Count bytes; negative for discarded bytes.
 
         Raises:
-            StoppedError: the work is to stop.
+            StoppedError: the download was stopped.
         """
         if self.stop.is_set():
             raise StoppedError("stopped")
@@ -304,11 +299,11 @@ class Meter:
                 return
             self._noted_at = now
             text = f"{in_words(self._n_bytes)} of {in_words(self._total)}"
-        self._watcher.note(text)
+        self._progress.note(text)
 
 
 def in_words(n_bytes: int) -> str:
-    """Return a number of bytes as people say it: `1.2 GB`."""
+    """Return a number of bytes with a unit, such as `1.2 GB`."""
     value, unit = float(n_bytes), 0
     while abs(value) >= 1000 and unit < len(UNITS) - 1:
         value, unit = value / 1000, unit + 1
@@ -318,25 +313,25 @@ def in_words(n_bytes: int) -> str:
 def download_all(
     web: Web, wanted: Sequence[Wanted], folder: Path, progress: Progress, n_workers: int = 4
 ) -> list[str]:
-    """Download files; those that are there whole are not asked for again.
+    """Download files in parallel; existing complete files are skipped.
 
     Args:
         web: the server.
-        wanted: the files, all somewhere in the folder.
-        folder: where finished files are remembered.
-        progress: is told how far it is.
-        n_workers: files in work at a time, at most 16.
+        wanted: the files, all in the folder.
+        folder: of the cache of verified files.
+        progress: receives progress.
+        n_workers: parallel downloads, at most 16.
 
     Returns:
-        One line per file that could not be had; the others are done. After 25 in a row that
-        could not be had the rest is left alone, which the last line says.
+        A message for each file that failed. After 25 failures in a row the download ends, with a
+        message.
 
     Raises:
-        FetchError: the disk is full or has too little room, or another program fetches into the
-            folder; what came is kept as `.part` files.
+        FetchError: the disk is full or has too little space, or another fetch uses the folder;
+            `.part` files are kept.
     """
-    _check_places(wanted)
-    with _alone(folder):
+    _check_unique(wanted)
+    with _locked(folder):
         return _download_missing(web, wanted, folder, progress, n_workers)
 
 
@@ -351,20 +346,20 @@ def _download_missing(
     _check_room(missing, folder)
     meter = Meter(progress, sum(one.size or 0 for one in missing))
     finished: SimpleQueue[tuple[Wanted, Outcome]] = SimpleQueue()
-    crew = _start_crew(web, missing, finished, meter, n_workers)
+    threads = _start_downloads(web, missing, finished, meter, n_workers)
     try:
         return _gather(finished, len(missing), memory, progress)
     finally:
         meter.stop.set()
         memory.save()
-        until = time.monotonic() + FAREWELL_S
-        for worker in crew:
-            worker.join(max(0.0, until - time.monotonic()))
+        until = time.monotonic() + SHUTDOWN_S
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Let one program at a time fetch into a folder; two would write into the same parts."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Lock a folder, since two fetches would write to the same parts."""
     with (folder / LOCK).open("a") as handle:
         if fcntl is not None:
             try:
@@ -374,13 +369,13 @@ def _alone(folder: Path) -> Iterator[None]:
                     f"{folder}: another crosstype fetch is at work in this folder. Wait for it, "
                     "or name another --out."
                 ) from None
-        yield  # a kill gives the lock back too
+        yield  # a kill releases the lock too
 
 
 def _gather(
     finished: SimpleQueue[tuple[Wanted, Outcome]], n_files: int, memory: Memory, progress: Progress
 ) -> list[str]:
-    """Wait for every file and return the faults; give up where nothing comes any more."""
+    """Wait for all files and return the faults; end after too many failures in a row."""
     faults: list[str] = []
     n_in_a_row = 0
     for n_left in reversed(range(n_files)):
@@ -394,39 +389,39 @@ def _gather(
             memory.add(one)
             n_in_a_row = 0
         if n_in_a_row == MOST_IN_A_ROW and n_left:
-            faults.append(_gave_up(n_left))
+            faults.append(_too_many_failures(n_left))
             break
         progress.step(one.path.name)
     return faults
 
 
-def _start_crew(
+def _start_downloads(
     web: Web,
     missing: Sequence[Wanted],
     finished: SimpleQueue[tuple[Wanted, Outcome]],
     meter: Meter,
     n_workers: int,
 ) -> list[threading.Thread]:
-    """Set threads to work on the files; each puts what became of a file into `finished`."""
+    """Start download threads, which put the outcome of each file into `finished`."""
     tasks: SimpleQueue[Wanted] = SimpleQueue()
     for one in missing:
         tasks.put(one)
     arguments = (web, tasks, finished, meter)
-    # Daemons: Ctrl-C must not wait long for a server that is silent.
-    crew = [
+    # Daemons, so that Ctrl-C does not wait for an unresponsive server.
+    threads = [
         threading.Thread(target=_work, args=arguments, daemon=True)
         for _ in range(max(1, min(n_workers, MOST_WORKERS, len(missing))))
     ]
-    for worker in crew:
-        worker.start()
-    return crew
+    for thread in threads:
+        thread.start()
+    return threads
 
 
 def _next(finished: SimpleQueue[tuple[Wanted, Outcome]]) -> tuple[Wanted, Outcome]:
-    """Wait for the next file, in short naps: Ctrl-C may reach a thread that waits for a server."""
+    """Wait for the next file by polling, so that Ctrl-C is handled."""
     while True:
         try:
-            return finished.get(timeout=NAP_S)
+            return finished.get(timeout=POLL_S)
         except Empty:
             continue
 
@@ -437,7 +432,7 @@ def _work(
     finished: SimpleQueue[tuple[Wanted, Outcome]],
     meter: Meter,
 ) -> None:
-    """Download one file after the other until none is left or the work is to stop."""
+    """Download files until none is left or the download is stopped."""
     while not meter.stop.is_set():
         try:
             wanted = tasks.get_nowait()
@@ -451,7 +446,7 @@ def _work(
 
 
 def _outcome(web: Web, wanted: Wanted, on_bytes: OnBytes) -> Outcome:
-    """Download one file unless it is there; return what went wrong."""
+    """Download one file unless it exists; return the error, if any."""
     try:
         if wanted.is_there:
             on_bytes(wanted.size or 0)
@@ -462,21 +457,21 @@ def _outcome(web: Web, wanted: Wanted, on_bytes: OnBytes) -> Outcome:
     return None
 
 
-def _check_places(wanted: Sequence[Wanted]) -> None:
-    """Raise if two files would lie at one place, also where case does not count."""
-    places = Counter(str(one.path).casefold() for one in wanted)
-    twice = [one.path.name for one in wanted if places[str(one.path).casefold()] > 1]
-    if twice:
-        raise FetchError(f"{twice[0]}: the server lists two files of this name. Fetch by hand.")
+def _check_unique(wanted: Sequence[Wanted]) -> None:
+    """Raise if two files have the same path, ignoring case."""
+    counts = Counter(str(one.path).casefold() for one in wanted)
+    repeated = [one.path.name for one in wanted if counts[str(one.path).casefold()] > 1]
+    if repeated:
+        raise FetchError(f"{repeated[0]}: the server lists two files of this name. Fetch by hand.")
 
 
 def _check_room(missing: Sequence[Wanted], folder: Path) -> None:
-    """Raise if the disk cannot hold what is missing."""
+    """Raise if the disk has too little space for the missing files."""
     needed = 0
     for one in missing:
-        n_there = one.part.stat().st_size if one.part.is_file() else 0
-        n_there = one.path.stat().st_size if one.path.is_file() else n_there
-        needed += max(0, (one.size or 0) - n_there)
+        n_present = one.part.stat().st_size if one.part.is_file() else 0
+        n_present = one.path.stat().st_size if one.path.is_file() else n_present
+        needed += max(0, (one.size or 0) - n_present)
     free = shutil.disk_usage(folder).free
     if needed + SPARE_BYTES > free:
         raise FetchError(
@@ -486,17 +481,14 @@ def _check_room(missing: Sequence[Wanted], folder: Path) -> None:
 
 
 def _full(wanted: Wanted, fault: OSError) -> str:
-    remedy = "make room" if fault.errno in NO_ROOM else "mend that"
-    return (
-        f"{wanted.path}: {fault.strerror or fault}. Stopped; {remedy}, and the same command goes "
-        "on from there."
-    )
+    remedy = "free space" if fault.errno in NO_ROOM else "correct this"
+    return f"{wanted.path}: {fault.strerror or fault}. Stopped; {remedy}; the same command resumes."
 
 
-def _gave_up(n_left: int) -> str:
+def _too_many_failures(n_left: int) -> str:
     return (
-        f"{MOST_IN_A_ROW} files in a row could not be had, so the {n_left} after them were not "
-        "finished. The same command goes on from there."
+        f"{MOST_IN_A_ROW} files in a row failed, so the {n_left} after them were not downloaded. "
+        "Later the same command resumes."
     )
 
 
@@ -509,10 +501,10 @@ class Fetched:
     """The result of a fetch.
 
     Attributes:
-        n_files: files that lie there whole.
-        notes: what is worth knowing, one line each: titles, licences, choices made.
-        faults: what could not be had, one line each; the rest is done.
-        config: the config that was written; None if there was nothing to write one about.
+        n_files: number of complete files.
+        notes: messages: titles, licences, choices.
+        faults: a message for each failure.
+        config: the config that was written; None if there is none.
     """
 
     n_files: int
@@ -522,12 +514,12 @@ class Fetched:
 
 
 def quoted(text: str) -> str:
-    """Return a text as TOML writes it."""
+    """Return a string in TOML syntax."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def write_config(folder: Path, lines: Sequence[str]) -> Path:
-    """Write the config; one that a user has changed is left alone, and the new lies beside it."""
+    """Write the config; if there is another one, write to `crosstype.fetched.toml` beside it."""
     text = "\n".join(lines) + "\n"
     path = folder / CONFIG
     if path.exists() and path.read_bytes() != text.encode():

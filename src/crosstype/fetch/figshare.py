@@ -1,7 +1,4 @@
-"""An article's files from figshare's public API, and a config if they are the paper's archive.
-
-The files of the paper's archive, found in a folder, and the config that reads them.
-"""
+"""Download of a figshare article, and a config for the archive of the paper."""
 
 from __future__ import annotations
 
@@ -52,14 +49,14 @@ labels = ["BRCA.Basal", "BRCA.Her2"]
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the parts of the paper's archive lie.
+    """Paths of the parts of the paper's archive.
 
     Attributes:
         labels: the table of labels.
         expression: the expression table.
         slides: the slides table; None if there is none.
         tiles: the zip or folder of tiles; None if there is none.
-        tile_slides: the slides that have tiles.
+        tile_slides: ids of slides with tiles.
     """
 
     labels: Path
@@ -70,11 +67,11 @@ class Layout:
 
 
 def config_of(folder: Path, origin: str) -> tuple[Path | None, list[str]]:
-    """Write a config if the folder holds the paper's archive; return it, and notes.
+    """Write a config if the folder has the paper's archive; return its path and notes.
 
     Args:
         folder: the folder.
-        origin: where the files come from, in words.
+        origin: source of the files, for the config's first line.
     """
     layout, missing = find_layout(folder)
     if layout is None:
@@ -111,7 +108,7 @@ def config_of(folder: Path, origin: str) -> tuple[Path | None, list[str]]:
 
 
 def find_layout(folder: Path) -> tuple[Layout | None, list[str]]:
-    """Find the archive's parts by their names, at any depth; say what is missing."""
+    """Find the archive's parts by name, at any depth; return missing ones too."""
     files = [one for one in sorted(folder.rglob("*")) if one.is_file()]
     files = [one for one in files if not one.name.startswith(".") and one.suffix != ".part"]
     labels, expression = _first(LABELS, files), _first(EXPRESSION, files)
@@ -128,13 +125,13 @@ def _first(name: re.Pattern[str], files: Sequence[Path]) -> Path | None:
 
 
 def _tiles(folder: Path, files: Sequence[Path]) -> tuple[Path | None, list[str]]:
-    """Return the zip or the folder that holds tiles, and whose they are."""
+    """Return the zip or the folder with tiles, and the slides' ids."""
     for path in files:
         if path.suffix.lower() != ".zip":
             continue
         try:
             members = members_of(path)
-        except FetchError:  # said before, when it was to be unpacked
+        except FetchError:  # reported before, at unpacking
             continue
         if is_tile_zip(members):
             return path, tile_slides_in(members)
@@ -146,10 +143,10 @@ def _tiles(folder: Path, files: Sequence[Path]) -> tuple[Path | None, list[str]]
 
 
 def _slides_line(layout: Layout, folder: Path) -> tuple[list[str], list[str]]:
-    """Return the config's lines about the slides table, and notes.
+    """Return the config's lines on the slides table, and notes.
 
-    FILENAME must name a slide as the folders of its tiles do. Where it does not, the table is
-    left out of the config, and the patient of a slide is found by its TCGA barcode.
+    FILENAME must match the names of the tiles' folders. Otherwise the table is left out of the
+    config, and patients are identified by TCGA barcodes.
     """
     if layout.slides is None:
         return [], []
@@ -158,13 +155,13 @@ def _slides_line(layout: Layout, folder: Path) -> tuple[list[str], list[str]]:
         named = {_slide_id(name) for name in open_table(layout.slides).column("FILENAME")}
     except TableError as fault:
         return [f"# slides = {table}"], [f"the slides table is not used: {fault}"]
-    strangers = [one for one in layout.tile_slides if one not in named]
-    if not strangers:
+    unmatched = [one for one in layout.tile_slides if one not in named]
+    if not unmatched:
         return [f"slides = {table}"], []
-    example = strangers[0]
+    example = unmatched[0]
     near = min((one for one in named if one.startswith(example[:12])), default=min(named))
     note = (
-        f"{layout.slides.name} is not used: {len(strangers)} of {len(layout.tile_slides)} slides "
+        f"{layout.slides.name} is not used: {len(unmatched)} of {len(layout.tile_slides)} slides "
         f"with tiles are named otherwise there (tiles {example!r}, table {near!r}); patients are "
         "taken from the barcodes"
     )
@@ -172,7 +169,7 @@ def _slides_line(layout: Layout, folder: Path) -> tuple[list[str], list[str]]:
 
 
 def _slide_id(name: str) -> str:
-    """Return a slide's id of a FILENAME: without folder and without a slide's suffix."""
+    """Return the slide id of a FILENAME: without folder and suffix."""
     path = PurePosixPath(name.strip().replace("\\", "/"))
     return path.stem if path.suffix.lower() in SLIDE_SUFFIXES else path.name
 
@@ -192,7 +189,7 @@ REFUSALS = {
 
 
 def by_hand(article: int, folder: Path) -> str:
-    """Return how to do without this program."""
+    """Return instructions for a manual download."""
     return (
         f"By hand: open https://doi.org/10.6084/m9.figshare.{article} in a browser, put the files "
         f"into {folder} and run the same command with --local; or name a mirror with --base."
@@ -208,29 +205,30 @@ def fetch_figshare(
 
     Args:
         article: the article's number, the end of its DOI.
-        folder: receives the files.
+        folder: of the files.
         web: figshare's API, version 2, or a mirror of it.
-        progress: is told how far it is.
-        n_workers: files in work at a time.
+        progress: receives progress.
+        n_workers: parallel downloads.
 
     Raises:
-        FetchError: the article cannot be had at all.
+        FetchError: the article cannot be listed.
     """
     notes, links, wanted = list_article(article, folder, web)
     folder.mkdir(parents=True, exist_ok=True)
     faults = download_all(web, wanted, folder, progress or NoProgress(), n_workers)
-    there = [one.path for one in wanted if one.path.is_file()]
-    made = use_local(folder, f"figshare article {article}", only=there)
-    return Fetched(len(there), (*notes, *made.notes), (*links, *faults, *made.faults), made.config)
+    present = [one.path for one in wanted if one.path.is_file()]
+    local = use_local(folder, f"figshare article {article}", only=present)
+    all_faults = (*links, *faults, *local.faults)
+    return Fetched(len(present), (*notes, *local.notes), all_faults, local.config)
 
 
 def use_local(folder: Path, origin: str, only: list[Path] | None = None) -> Fetched:
-    """Unpack the zips of a folder and write a config for what lies there; downloads nothing.
+    """Unpack the zips of a folder and write a config, without download.
 
     Args:
         folder: the folder.
-        origin: where its files come from, in words, for the config's first line.
-        only: the files that were downloaded; None: all that lie there.
+        origin: source of the files, for the config's first line.
+        only: the downloaded files; None: all files of the folder.
     """
     files = sorted(folder.iterdir()) if only is None else sorted(only)
     files = [one for one in files if one.is_file() and not one.name.startswith(".")]
@@ -243,7 +241,7 @@ def use_local(folder: Path, origin: str, only: list[Path] | None = None) -> Fetc
 
 
 def list_article(article: int, folder: Path, web: Web) -> tuple[list[str], list[str], list[Wanted]]:
-    """Return notes about an article, lines about files that lie elsewhere, and its files.
+    """Return notes on an article, messages on files that figshare does not host, and its files.
 
     Raises:
         FetchError: no connection, or the answer is not of the documented shape.
@@ -273,12 +271,12 @@ def list_article(article: int, folder: Path, web: Web) -> tuple[list[str], list[
 
 
 def _wanted(file: Mapping[str, Any], folder: Path, web: Web) -> Wanted:
-    """Return what figshare says about a file as a file to download."""
+    """Return a file of figshare's list as a file to download."""
     name = checked_name(str(file["name"]))
     address = str(file["download_url"])
     if file.get("is_link_only"):
         raise FetchError(f"{name}: figshare only links to it. Fetch it by hand: {address}")
-    # The download host's firewall refuses programs at times; the API serves the same file.
+    # The download host's firewall sometimes refuses programs; the API serves the same file.
     addresses = (address, f"{web.base}/file/download/{int(file['id'])}")
     md5 = str(file.get("computed_md5") or file.get("supplied_md5") or "").lower()
     return Wanted(folder / name, addresses, int(file["size"]), md5, REFUSALS)
@@ -289,10 +287,10 @@ def _notes(article: int, about: Mapping[str, Any]) -> list[str]:
     licence = about.get("license")
     licence = licence if isinstance(licence, dict) else {}
     name = licence.get("name") or "not stated"
-    place = f" ({licence['url']})" if licence.get("url") else ""
+    url = f" ({licence['url']})" if licence.get("url") else ""
     title = " ".join(str(about.get("title") or "no title").split())
     doi = about.get("doi") or f"10.6084/m9.figshare.{article}"
-    return [f"{title}; doi {doi}; licence: {name}{place}"]
+    return [f"{title}; doi {doi}; licence: {name}{url}"]
 
 
 def _other_shape(web: Web, article: int) -> FetchError:
@@ -303,7 +301,7 @@ def _other_shape(web: Web, article: int) -> FetchError:
 
 
 def _open_zip(path: Path) -> list[str]:
-    """Unpack a zip into a folder of its name, or look through a zip of tiles."""
+    """Unpack a zip into a folder of its name, or check a zip of tiles."""
     try:
         members = members_of(path)
         if not is_tile_zip(members):

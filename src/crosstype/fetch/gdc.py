@@ -1,7 +1,4 @@
-"""A project's expression, slides and clinical data from the GDC's public API.
-
-The tables that a GDC fetch writes: manifest, sample sheet, slides and clinical data.
-"""
+"""Download of a project's expression, slides and clinical data from the GDC, with tables."""
 
 from __future__ import annotations
 
@@ -31,23 +28,23 @@ OTHER_TEXT = frozenset({"submitter_id", "project", "demographic", "diagnoses"})
 
 @dataclass(frozen=True)
 class Item:
-    """A file of the GDC and whose it is.
+    """A file of the GDC.
 
     Attributes:
         file_id: its UUID.
         file_name: its name.
         kind: `expression` or `slides`.
-        size: its bytes.
-        md5: its MD5 in hexadecimal.
-        state: as the GDC says, such as `released`.
+        size: bytes.
+        md5: MD5 in hexadecimal.
+        state: of the GDC, such as `released`.
         access: `open` or `controlled`.
-        data_category: as the GDC says.
-        data_type: as the GDC says.
+        data_category: of the GDC.
+        data_type: of the GDC.
         project_id: its project.
-        patient_id: the patient's barcode; of several, all of them, separated by a comma.
-        sample_id: the sample's barcode; of several likewise.
-        sample_type: in the GDC's words; of several likewise.
-        entity: barcode of the aliquot or slide, for a fixed order.
+        patient_id: barcode of the patient; several are separated by commas.
+        sample_id: barcode of the sample, likewise.
+        sample_type: of the GDC, likewise.
+        entity: barcode of the aliquot or slide, for sorting.
     """
 
     file_id: str
@@ -67,7 +64,7 @@ class Item:
 
 
 def item_of(hit: Mapping[str, Any], kind: str) -> Item:
-    """Return a hit of `/files`; KeyError, TypeError or ValueError where it is of another shape."""
+    """Return the file of a hit of `/files`; KeyError, TypeError or ValueError if it is invalid."""
     cases = list(hit["cases"])
     samples = [sample for case in cases for sample in case.get("samples", [])]
     entities = hit.get("associated_entities") or []
@@ -90,13 +87,13 @@ def item_of(hit: Mapping[str, Any], kind: str) -> Item:
 
 
 def write_manifest(path: Path, items: Sequence[Item]) -> None:
-    """Write a manifest as gdc-client reads it."""
+    """Write a manifest for gdc-client."""
     rows = [(one.file_id, one.file_name, one.md5, one.size, one.state) for one in items]
     _write(path, MANIFEST, rows, "\t")
 
 
 def write_sample_sheet(path: Path, items: Sequence[Item]) -> None:
-    """Write which sample each file is of, with the portal's columns."""
+    """Write the sample sheet, with the portal's columns."""
     rows = [
         (
             one.file_id, one.file_name, one.data_category, one.data_type, one.project_id,
@@ -134,7 +131,7 @@ def _clinical_row(case: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _primary(diagnoses: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the diagnosis of the primary disease: said to be it, else the first by id."""
+    """Return the diagnosis of the primary disease if marked, else the first by id."""
     if not diagnoses:
         return {}
     ranked = sorted(
@@ -153,7 +150,7 @@ def _is_yes(value: object) -> bool:
 
 
 def _cell(value: object) -> str:
-    """Return a plain value as text; lists of plain values joined, anything deeper left out."""
+    """Return a scalar as text; lists of scalars are joined, nested values left out."""
     if isinstance(value, (list, tuple)):
         return "|".join(_cell(one) for one in value if not isinstance(one, (dict, list)))
     if value is None or isinstance(value, dict):
@@ -168,7 +165,7 @@ def _joined(values: Iterable[object]) -> str:
 def _write(
     path: Path, names: Sequence[str], rows: Iterable[Sequence[object]], separator: str
 ) -> None:
-    """Write a table whole or not at all; blanks of any kind in a cell become one space."""
+    """Write a table atomically; whitespace in a cell becomes one space."""
     text = io.StringIO()
     writer = csv.writer(text, delimiter=separator, lineterminator="\n")
     writer.writerow(names)
@@ -200,14 +197,13 @@ REFUSALS = {
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked for of a project.
+    """Requested data of a project.
 
     Attributes:
         project: the GDC's project id.
         kinds: `expression`, `slides`: folders of files.
         clinical: whether clinical.csv is written.
-        limit: only this many patients, those with every kind of file, in the order of their ids;
-            0: everyone.
+        limit: number of patients, the first by id with all kinds of files; 0: all.
     """
 
     project: str = "TCGA-BRCA"
@@ -217,7 +213,7 @@ class Asked:
 
 
 def by_hand(project: str) -> str:
-    """Return how to do without this program."""
+    """Return instructions for a manual download."""
     return (
         f"By hand: choose project {project} on https://portal.gdc.cancer.gov, download manifest "
         "and sample sheet, and give the manifest to gdc-client; or name a mirror with --base."
@@ -230,14 +226,14 @@ def fetch_gdc(
     """List a project's open files, download them and write tables and a config beside them.
 
     Args:
-        asked: what is asked for.
-        folder: receives everything.
+        asked: the requested data.
+        folder: of the files.
         web: the GDC's API, or a mirror of it.
-        progress: is told how far it is.
-        n_workers: files in work at a time.
+        progress: receives progress.
+        n_workers: parallel downloads.
 
     Raises:
-        FetchError: the project cannot be listed, or has nothing of what is asked for.
+        FetchError: the project cannot be listed, or has none of the requested data.
     """
     progress = progress or NoProgress()
     items = {kind: list_files(asked.project, kind, web) for kind in asked.kinds}
@@ -268,7 +264,7 @@ def list_files(project: str, kind: str, web: Web) -> list[Item]:
     """Return the files of one kind of a project, by patient and name.
 
     Raises:
-        FetchError: no connection, an answer of another shape, or there is none.
+        FetchError: no connection, an invalid response, or there are no files.
     """
     terms = {"cases.project.project_id": project, **KINDS[kind]}
     hits = _hits("/files", {"filters": _filters(terms), "fields": ",".join(FIELDS)}, web)
@@ -286,7 +282,7 @@ def list_cases(project: str, web: Web) -> list[dict[str, Any]]:
     """Return the patients of a project with demographic data and diagnoses, by id.
 
     Raises:
-        FetchError: no connection, an answer of another shape, or there is nobody.
+        FetchError: no connection, an invalid response, or there are no patients.
     """
     query = {
         "filters": _filters({"project.project_id": project}),
@@ -307,13 +303,13 @@ def _filters(terms: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _hits(path: str, query: Mapping[str, Any], web: Web) -> Iterator[dict[str, Any]]:
-    """Give every hit of a query, page after page; raise if pages do not add up."""
+    """Yield all hits of a query, by pages; raise if their number is not the total."""
     key = "file_id" if path == "/files" else "case_id"
     start, total = 0, None
     seen: set[str] = set()
     while total is None or start < total:
-        asked = {"format": "JSON", "from": start, "size": PAGE, "sort": f"{key}:asc", **query}
-        answer = web.ask(path, asked)
+        body = {"format": "JSON", "from": start, "size": PAGE, "sort": f"{key}:asc", **query}
+        answer = web.ask(path, body)
         try:
             data = answer["data"]
             hits, total = list(data["hits"]), int(data["pagination"]["total"])
@@ -343,7 +339,7 @@ def _limited(items: dict[str, list[Item]], limit: int) -> dict[str, list[Item]]:
 def _wanted(
     items: Mapping[str, Sequence[Item]], folder: Path, web: Web
 ) -> tuple[list[Wanted], list[str]]:
-    """Return the open files as files to download, and a line for each other."""
+    """Return the open files as files to download, and a message for each other file."""
     wanted, faults = [], []
     for kind, found in items.items():
         for one in found:
@@ -361,7 +357,7 @@ def _wanted(
 
 
 def _config_lines(asked: Asked, folder: Path) -> list[str]:
-    """Return a config of what lies in the folder; the GDC states no PAM50 subtype."""
+    """Return the config's lines; the GDC has no PAM50 subtypes."""
     lines = [
         f"# Written by `crosstype fetch` for GDC project {asked.project}.",
         "# Paths are relative to this file.",

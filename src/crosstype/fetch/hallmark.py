@@ -1,4 +1,4 @@
-"""The 50 Hallmark gene sets of MSigDB."""
+"""Download of the 50 Hallmark gene sets of MSigDB."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ TERMS = (
 
 
 def by_hand(file: Path) -> str:
-    """Return how to do without this program."""
+    """Return instructions for a manual download."""
     return (
         "By hand: download `H: hallmark gene sets` as gene symbols from "
-        f"https://www.gsea-msigdb.org and save it as {file}; or name another place with --url."
+        f"https://www.gsea-msigdb.org and save it as {file}; or name another URL with --url."
     )
 
 
 def fetch_hallmark(file: Path, web: Web, progress: Progress | None = None) -> Fetched:
-    """Download the Hallmark gene sets as a GMT file, unless they are there.
+    """Download the Hallmark gene sets as a GMT file, unless it exists.
 
     Args:
         file: the GMT file to write.
-        web: whose base is the file's address.
-        progress: is told how far it is.
+        web: with the file's URL as its base.
+        progress: receives progress.
 
     Raises:
-        FetchError: it cannot be had, or is not the GMT file of the 50 sets.
+        FetchError: the download failed, or it is not the GMT file of the 50 sets.
     """
     progress = progress or NoProgress()
     if file.exists():
@@ -61,7 +61,7 @@ def check_gmt(path: Path, where: str) -> None:
 
     Args:
         path: the file.
-        where: what a message calls it.
+        where: its name in messages.
     """
     try:
         text = path.read_bytes().decode("utf-8")
@@ -73,7 +73,7 @@ def check_gmt(path: Path, where: str) -> None:
 
 
 def _set_names(text: str, where: str) -> Iterator[str]:
-    """Give the name of each set; raise at the first line that is none."""
+    """Yield the name of each set; raise at the first invalid line."""
     for number, line in enumerate(text.splitlines(), 1):
         fields = line.split("\t")
         if not fields[0].startswith("HALLMARK_") or len([x for x in fields[2:] if x.strip()]) < 2:

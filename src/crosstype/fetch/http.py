@@ -1,4 +1,4 @@
-"""Asking a public server: patient with faults that pass, one clear line about those that stay."""
+"""HTTP client for public servers: retries of transient errors, checked redirects."""
 
 from __future__ import annotations
 
@@ -18,45 +18,45 @@ from crosstype import __version__
 from crosstype.errors import FetchError
 
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
-"""Statuses of a server that is busy or stumbling: worth asking again."""
+"""Statuses of transient errors, which are retried."""
 
 MOST_REDIRECTS = 10
 MOST_ANSWER_BYTES = 256 << 20
 
 
 class BrokenOffError(FetchError):
-    """A request failed in a way that may pass; `wait_s` is what the server asks to wait, or 0."""
+    """A request failed transiently; `wait_s` is the wait requested by the server, or 0."""
 
     def __init__(self, message: str, wait_s: float = 0.0) -> None:
-        """Keep the message and the wait in seconds."""
+        """Store the message and the wait in seconds."""
         super().__init__(message)
         self.wait_s = wait_s
 
 
 class RefusedError(FetchError):
-    """The server answered, and asking again would give the same; `status` is its HTTP status."""
+    """A request failed permanently; `status` is the HTTP status."""
 
     def __init__(self, message: str, status: int = 0) -> None:
-        """Keep the message and the status."""
+        """Store the message and the status."""
         super().__init__(message)
         self.status = status
 
 
 class StoppedError(FetchError):
-    """Someone asked to stop; what came is kept."""
+    """The download was stopped; partial files are kept."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How often a server is asked again, and how long is waited in between.
+    """Settings of retries.
 
     Attributes:
-        n_tries: requests in a row that may fail without one new byte.
+        n_tries: number of requests in a row that may fail without progress.
         first_wait_s: wait after the first failure, in seconds; doubled after each further one.
-        longest_wait_s: no wait of ours is longer.
-        longest_asked_s: a server that asks (Retry-After) for more is given up.
-        timeout_s: silence of a connection, in seconds, that counts as a failure.
-        sleep: waits; tests put something quicker here.
+        longest_wait_s: upper limit of the wait.
+        longest_asked_s: upper limit of the wait requested by a server (Retry-After).
+        timeout_s: timeout of a connection, in seconds.
+        sleep: function that waits.
     """
 
     n_tries: int = 5
@@ -71,22 +71,22 @@ PATIENCE = Patience()
 
 
 class Tries:
-    """Counts failures in a row and waits between them, longer each time and never in step."""
+    """Exponential backoff with jitter over failures in a row."""
 
     def __init__(self, patience: Patience) -> None:
-        """Begin without a failure."""
+        """Start without failures."""
         self._patience = patience
         self._n_failed = 0
 
     def progressed(self) -> None:
-        """Forget the failures: something new arrived."""
+        """Reset the count of failures after progress."""
         self._n_failed = 0
 
     def wait(self, fault: BrokenOffError) -> None:
         """Wait before the next try.
 
         Raises:
-            FetchError: there were enough tries, or the server asks for too long a wait.
+            FetchError: there were too many failures, or the server requests too long a wait.
         """
         self._n_failed += 1
         if self._n_failed >= self._patience.n_tries:
@@ -96,13 +96,13 @@ class Tries:
         longest = min(
             self._patience.first_wait_s * 2 ** (self._n_failed - 1), self._patience.longest_wait_s
         )
-        # Half of it is chance, so that many workers do not come back all at once.
-        own = longest * (0.5 + random.random() / 2)
-        self._patience.sleep(max(own, fault.wait_s))
+        # Jitter, so that workers do not retry all at once.
+        backoff = longest * (0.5 + random.random() / 2)
+        self._patience.sleep(max(backoff, fault.wait_s))
 
 
 class Web:
-    """One server, or a mirror of it."""
+    """Client of one server or a mirror of it."""
 
     def __init__(
         self,
@@ -111,14 +111,13 @@ class Web:
         patience: Patience | None = None,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
-        """Get ready; nothing is asked yet.
+        """Set up the client, without a request.
 
         Args:
-            base: address under which everything is asked for. Unless it is plain http itself,
-                nothing is fetched over plain http.
-            by_hand: a sentence that says how to do without this program.
-            patience: how often to ask again; None: the usual.
-            transport: what carries the requests; None: the network.
+            base: base URL. Plain http is used only if it is plain http.
+            by_hand: instructions for a manual download, for messages.
+            patience: settings of retries; None: the default.
+            transport: of requests; None: the network.
         """
         self.base = base.rstrip("/")
         self.by_hand = by_hand
@@ -134,7 +133,7 @@ class Web:
         )
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Return the client."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -142,14 +141,14 @@ class Web:
         self._client.close()
 
     def ask(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Return the JSON that the server gives for a path under its base.
+        """Request a path and return its JSON.
 
         Args:
-            path: begins with a slash; may hold a query.
+            path: starts with a slash; may have a query.
             body: sent as JSON with POST; None: GET.
 
         Raises:
-            FetchError: no connection, a refusal, or no JSON, also after several tries.
+            FetchError: no connection, a refusal, or no JSON, after retries.
         """
         address = self.base + path
         tries = Tries(self.patience)
@@ -182,11 +181,11 @@ class Web:
         headers: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> Iterator[httpx2.Response]:
-        """Give the answer to one request, redirects followed, its content still to be read.
+        """Yield the streamed response to one request, after redirects.
 
         Raises:
-            BrokenOffError: no connection, cut or too slow; or the server is busy or stumbled.
-            RefusedError: any other status than 200 and 206, or plain http behind https.
+            BrokenOffError: no connection, interrupted or too slow; or a transient status.
+            RefusedError: any other status than 200 and 206, or a redirect from https to http.
         """
         response = None
         try:
@@ -203,42 +202,42 @@ class Web:
     def _follow(
         self, address: str, headers: Mapping[str, str] | None, body: Mapping[str, Any] | None
     ) -> httpx2.Response:
-        """Send a request and follow redirects, each of them checked."""
-        place = self._checked(address, address)
+        """Send a request and follow redirects, each checked."""
+        url = self._checked(address, address)
         for _ in range(MOST_REDIRECTS):
-            if self._client.is_closed:  # by an interruption, while a worker still tries
+            if self._client.is_closed:  # interrupted, while a worker still retries
                 raise StoppedError(f"{address}: stopped")
             method = "GET" if body is None else "POST"
-            request = self._client.build_request(method, place, headers=headers, json=body)
+            request = self._client.build_request(method, url, headers=headers, json=body)
             response = self._client.send(request, stream=True)
             if not response.has_redirect_location:
                 return response
             response.close()
             target = response.headers["Location"]
             try:
-                place = self._checked(address, str(place.join(target)))
+                url = self._checked(address, str(url.join(target)))
             except httpx2.InvalidURL:
                 raise RefusedError(f"{address}: leads to {target!r}, no address") from None
             if body is not None and response.status_code not in (307, 308):
-                # A browser would drop the query, and the answer would be to another question.
-                raise RefusedError(f"{address}: moved to {place}. Name it with --base")
+                # Following it would turn POST into GET and drop the body.
+                raise RefusedError(f"{address}: moved to {url}. Name it with --base")
         raise RefusedError(f"{address}: leads on through more than {MOST_REDIRECTS} redirects")
 
-    def _checked(self, address: str, place: str) -> httpx2.URL:
-        """Return where a request goes; raise if it is no web address, or unsafe."""
+    def _checked(self, address: str, target: str) -> httpx2.URL:
+        """Return the URL of a request; raise if it is invalid or unsafe."""
         try:
-            url = httpx2.URL(place)
+            url = httpx2.URL(target)
         except httpx2.InvalidURL as fault:
             raise RefusedError(f"{address}: no web address ({fault})") from None
         if url.scheme not in ("http", "https") or not url.host:
-            raise RefusedError(f"{address}: leads to {place!r}, no web address")
+            raise RefusedError(f"{address}: leads to {target!r}, no web address")
         if url.scheme == "http" and not self._is_plain:
-            raise RefusedError(f"{address}: leads to {place}, which is plain http and unsafe")
+            raise RefusedError(f"{address}: leads to {target}, which is plain http and unsafe")
         return url
 
 
 def _check_status(address: str, response: httpx2.Response) -> None:
-    """Raise unless the answer brings what was asked for."""
+    """Raise unless the status is 200 or 206."""
     status = response.status_code
     if status in (200, 206):
         return
@@ -251,7 +250,7 @@ def _check_status(address: str, response: httpx2.Response) -> None:
 
 
 def _asked_wait_s(text: str) -> float:
-    """Return the seconds that a Retry-After header asks for, given as seconds or as a date."""
+    """Return the seconds of a Retry-After header, given as seconds or as a date."""
     text = text.strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])

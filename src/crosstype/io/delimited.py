@@ -1,4 +1,4 @@
-"""Delimited text: bytes -> names, cells and line numbers. The file's name is not believed."""
+"""Parsing of delimited text into names, cells and line numbers, by content."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def parse_delimited(name: str, data: bytes) -> Grid:
         data: its bytes, already decompressed.
 
     Raises:
-        TableError: the bytes are no UTF-8 text, or no table, or rows differ in length.
+        TableError: the bytes are not UTF-8 text or no table, or rows differ in length.
     """
     text = _unix_text(name, data)
     first_line, text = without_comments(text)
@@ -101,9 +101,9 @@ def _unix_text(name: str, data: bytes) -> bytes:
 
 
 def without_comments(text: bytes) -> tuple[int, bytes]:
-    """Return the header's line number and the text from there on.
+    """Return the header's line number and the text from the header on.
 
-    A single `#` line that has as many fields as the next line is the header itself.
+    A single `#` line with as many fields as the next line is the header.
     """
     start, line = 0, 1
     while text[start : start + 1] in (b"#", b"\n"):
@@ -121,7 +121,7 @@ def without_comments(text: bytes) -> tuple[int, bytes]:
 
 
 def separator_of(name: str, text: bytes) -> bytes:
-    """Return the separator on which header and first rows agree best."""
+    """Return the separator with the most consistent number of fields in header and first rows."""
     sample = b"\n".join(text.split(b"\n", 60)[:60])
     lines = re.sub(rb'"[^"]*"', b"", sample).split(b"\n")
 
@@ -143,7 +143,7 @@ def separator_of(name: str, text: bytes) -> bytes:
 
 
 def without_plain_quotes(text: bytes, separator: bytes) -> bytes:
-    """Drop quotes where they merely wrap a field; leave the text alone if any do more."""
+    """Remove quotes that merely wrap a field; return the text unchanged if any do more."""
     if b'"' not in text:
         return text
     edge = re.escape(separator)
@@ -166,7 +166,7 @@ def _parse_quoted(name: str, text: str, separator: str, first_line: int) -> Grid
     except csv.Error as error:
         where = f"{name} line {first_line + line}"
         found = f"a quotation that does not close properly ({error})"
-        raise TableError(Fault(where, found, "Mend the quotes or save the table anew.")) from None
+        raise TableError(Fault(where, found, "Correct the quotes or save it anew.")) from None
     names, body, lines = rows[0], rows[1:], starts[1:]
     width = _checked_width(name, names, [len(row) for row in body], lines)
     schema = {str(i): pl.String for i in range(width)}

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and the fingerprints by which stages know them."""
+"""Atomic writing of files, and hashes of files, settings and code."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from typing import Any
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on success sync it and rename it to `path`.
+    """Yield a temporary path beside `path`; on success sync it and rename it to `path`.
 
-    The caller writes and closes the temporary file. A failure or a kill leaves `path` as it was.
+    The caller writes and closes the temporary file. A failure or a kill leaves `path` unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -33,7 +33,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text with Unix line ends, whole or not at all."""
+    """Write UTF-8 text with Unix line ends, atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
@@ -45,10 +45,10 @@ def sha256_of(path: Path) -> str:
 
 
 class HashMemory:
-    """SHA-256 of files, remembered by path, size and modification time."""
+    """Cache of SHA-256 of files, by path, size and modification time."""
 
     def __init__(self, path: Path) -> None:
-        """Remember in the JSON file `path`; a missing or damaged memory is an empty one."""
+        """Use the JSON file `path`; a missing or damaged cache is empty."""
         self._path = path
         try:
             self._known: dict[str, list[Any]] = json.loads(path.read_text(encoding="utf-8"))
@@ -56,7 +56,7 @@ class HashMemory:
             self._known = {}
 
     def sha256_of(self, path: Path) -> str:
-        """Return the SHA-256 of `path`, reading it only if it changed since it was last read."""
+        """Return the SHA-256 of `path`, from the cache unless size or time changed."""
         status = path.stat()
         key = str(path.resolve())
         known = self._known.get(key)
@@ -66,12 +66,12 @@ class HashMemory:
         return str(known[2])
 
     def save(self) -> None:
-        """Write the memory."""
+        """Write the cache."""
         write_text(self._path, json.dumps(self._known, indent=0, sort_keys=True))
 
 
 def plain(value: Any) -> Any:
-    """Return specs, paths and tuples as what JSON can hold, keys in a fixed order."""
+    """Return specs, paths and collections as JSON-able values, keys in a fixed order."""
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, PurePath):
@@ -85,7 +85,7 @@ def plain(value: Any) -> Any:
 
 
 def hash_of(value: Any) -> str:
-    """Return a SHA-256 over a spec, whole: any field that differs gives another hash."""
+    """Return a SHA-256 of a spec, over all its fields."""
     text = json.dumps(plain(value), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -96,7 +96,7 @@ IMPORTED = re.compile(r"^\s*from (crosstype\.[\w.]+) import", re.MULTILINE)
 
 @cache
 def code_version(*modules: str) -> str:
-    """Return a SHA-256 over the source of modules, of all that they import, and of their templates.
+    """Return a SHA-256 of the source of modules, all that they import, and their templates.
 
     Args:
         modules: dotted names within this package.
@@ -115,10 +115,10 @@ def code_version(*modules: str) -> str:
 
 @cache
 def statements_version(*modules: str) -> str:
-    """Return a SHA-256 over what Python executes of modules: no comments, docstrings or layout.
+    """Return a SHA-256 of the statements of modules, without comments, docstrings and layout.
 
-    For results that cost hours, which an edited comment must not throw away; what the modules
-    import does not count.
+    For results that cost hours, which a changed comment must not invalidate. Imported modules are
+    not included.
     """
     found = []
     for name in modules:

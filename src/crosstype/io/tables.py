@@ -1,4 +1,4 @@
-"""Tables of people and of our own stages: read with every cell as written, written whole."""
+"""Reading of tables of users and stages, with cells as written, and atomic writing."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from crosstype.io.files import replacing
 MISSING = frozenset(
     {"", "na", "n/a", "#n/a", "nan", "null", "none", "-", "--", ".", "missing", "[not available]"}
 )
-"""Cells that stand for a missing value, in lower case and without surrounding blanks."""
+"""Spellings of missing values, in lower case and without surrounding blanks."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table as read: the cells are text, exactly as written.
+    """A table with cells as strings, exactly as written.
 
     Attributes:
-        path: where it was read.
+        path: its file.
         names: column names; unique unless the table was read with `read_grid`.
         cells: string columns called `0`, `1`, ... in the order of `names`.
         lines: line (spreadsheets: row) of each row, counted from 1.
-        word: what a line is called, `line` or `row`.
+        word: `line` or `row`, for messages.
     """
 
     path: Path
@@ -44,7 +44,7 @@ class Table:
     word: str = "line"
 
     def where(self, row: int) -> str:
-        """Return file and line of a row, as an error message names them."""
+        """Return file and line of a row, for messages."""
         return f"{self.path.name} {self.word} {self.lines[row]}"
 
     @property
@@ -56,22 +56,22 @@ class Table:
         """Return a column's cells without surrounding blanks.
 
         Raises:
-            TableError: there is no such column; names the nearest.
+            TableError: there is no such column; with the nearest names.
         """
         if name not in self.names:
             raise TableError(_no_column(self.path.name, name, self.names))
         return self.cells[str(self.names.index(name))].str.strip_chars().to_list()
 
     def column_called(self, wanted: str, usual: Sequence[str], remedy: str = "") -> list[str]:
-        """Return a column's cells; if the default name is wanted, other usual names serve too.
+        """Return a column's cells; for the default name, other usual names are accepted too.
 
         Args:
             wanted: the column's name.
-            usual: the default name, then others by which tables call the same, first one first.
-            remedy: what to do if there is none.
+            usual: the default name, then its synonyms in order of preference.
+            remedy: what to do if there is no such column.
 
         Raises:
-            TableError: there is no such column; names the nearest.
+            TableError: there is no such column; with the nearest names.
         """
         found = self.name_among(usual) if wanted == usual[0] else wanted
         if found not in self.names:
@@ -80,7 +80,7 @@ class Table:
         return self.column(found)
 
     def name_among(self, usual: Sequence[str]) -> str | None:
-        """Return the column with the first of some names, or None; case does not matter."""
+        """Return the column with the first of some names, or None; case is ignored."""
         folded = {name.strip().casefold(): name for name in reversed(self.names)}
         if usual[0] in self.names:
             return usual[0]
@@ -90,11 +90,11 @@ class Table:
 def read_grid(path: Path) -> Table:
     """Read a table whose column names may be repeated, e.g. patients x genes.
 
-    Rows and unnamed columns that hold nothing at all are dropped. Format and separator are found
-    from the content: csv, tsv (gz or not) and xlsx.
+    Empty rows and empty unnamed columns are dropped. Format and separator are recognised from the
+    content: csv, tsv (gz or not) and xlsx.
 
     Raises:
-        TableError: the file is not there, is damaged, is no table, or has no rows.
+        TableError: the file is missing, damaged, no table, or has no rows.
     """
     data = _read_bytes(path)
     is_workbook = data[:4] == b"PK\x03\x04"
@@ -118,7 +118,7 @@ def open_table(path: Path) -> Table:
 
 
 def read_table(path: Path) -> pl.DataFrame:
-    """Read a table as strings exactly as written: the id `007` and the gene `NA` survive.
+    """Read a table as strings exactly as written, such as the id `007` and the gene `NA`.
 
     Raises:
         TableError: as `open_table`.
@@ -129,14 +129,14 @@ def read_table(path: Path) -> pl.DataFrame:
 def read_stage_table(
     path: Path, columns: Sequence[str] | Mapping[str, type[pl.DataType]]
 ) -> pl.DataFrame:
-    """Read a table that one of our own stages wrote; it may have no rows.
+    """Read a table of a stage, which may have no rows.
 
     Args:
         path: the csv file.
-        columns: columns that must be there; all stay strings unless a type is given.
+        columns: required columns; strings unless a type is given.
 
     Raises:
-        TableError: the file is not there, a column is missing, or a value is not of its type.
+        TableError: the file or a column is missing, or a value is not of its type.
     """
     grid = parse_delimited(path.name, _read_bytes(path))
     frame = Table(path, grid.names, grid.cells, grid.lines).frame
@@ -159,7 +159,7 @@ def read_stage_table(
 
 
 def write_table(path: Path, frame: pl.DataFrame) -> None:
-    """Write csv whole or not at all: Unix line ends, floats in the shortest exact form."""
+    """Write csv atomically, with Unix line ends and floats in the shortest exact form."""
     with replacing(path) as temporary:
         frame.write_csv(temporary, line_terminator="\n")
 
@@ -172,7 +172,7 @@ def parse_numbers(table: Table, columns: Sequence[int]) -> tuple[np.ndarray, lis
         columns: positions of the columns.
 
     Returns:
-        The numbers, and a fault for each cell that holds text or an infinite number.
+        The numbers, and a fault for each cell with text or an infinite number.
     """
     keys = [str(i) for i in columns]
     text = table.cells.select(keys)
@@ -181,7 +181,7 @@ def parse_numbers(table: Table, columns: Sequence[int]) -> tuple[np.ndarray, lis
     for key, n_unread in zip(keys, numbers.null_count().row(0), strict=True):
         if n_unread:
             numbers = _reread_column(table, numbers, key, faults)
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and a fault
+    with np.errstate(over="ignore"):  # overflow in float32 becomes infinite, and a fault
         values = numbers.fill_null(float("nan")).to_numpy().astype(np.float32, copy=False)
     for row, position in np.argwhere(np.isinf(values)):
         where = f"{table.where(int(row))}, column {table.names[columns[position]]!r}"
@@ -196,7 +196,7 @@ MOST_FAULTS = 1000
 def _reread_column(
     table: Table, numbers: pl.DataFrame, key: str, faults: list[Fault]
 ) -> pl.DataFrame:
-    """Read a column's unread cells again without blanks; collect those that are plain text."""
+    """Parse a column's remaining cells again without blanks; append faults for text."""
     text = table.cells[key].str.strip_chars()
     again = text.cast(pl.Float64, strict=False)
     is_text = again.is_null() & ~text.str.to_lowercase().is_in(list(MISSING))
@@ -229,7 +229,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _parse_workbook(name: str, data: bytes) -> Grid:
-    """Return the one sheet of an xlsx workbook that holds anything."""
+    """Return the only sheet of an xlsx workbook that is not empty."""
     try:
         book = fastexcel.read_excel(data)
         sheets = {
@@ -260,7 +260,7 @@ def _without_blanks(path: Path, grid: Grid, word: str) -> Table:
     cells = grid.cells.select([str(i) for i in kept])
     cells = cells.rename({str(old): str(new) for new, old in enumerate(kept)})
     lines = grid.lines
-    # The first column tells which rows can be blank at all; wide tables are looked through once.
+    # Only rows with an empty first cell can be blank; this avoids a pass over wide tables.
     candidates = (cells.to_series(0) == "").arg_true().to_list() if kept else []
     empty = [row for row in candidates if not any(cell.strip() for cell in cells.row(row))]
     if empty:
@@ -270,10 +270,10 @@ def _without_blanks(path: Path, grid: Grid, word: str) -> Table:
 
 
 def _check_names(table: Table) -> None:
-    """Raise if a column name is repeated, or empty behind the first column."""
+    """Raise if a column name is repeated, or empty after the first column."""
     where = f"{table.path.name} header"
     faults = [
-        Fault(where, f"column {name!r} stands there {n} times", "Give each column its own name.")
+        Fault(where, f"column {name!r} is repeated {n} times", "Give each column its own name.")
         for name, n in Counter(table.names).items()
         if n > 1 and name.strip()
     ]

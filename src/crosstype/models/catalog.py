@@ -99,7 +99,7 @@ MODELS: Mapping[str, ModelCard] = {
     BEST_GENE: _baseline(GENES, 1.0),
     MAJORITY: _baseline(frozenset()),
     LOGISTIC_CLINICAL: _baseline(CLINICAL, 1.0, "clinical covariates alone"),
-    SITE_ONLY: _baseline(frozenset(), note="knows nothing but the site"),
+    SITE_ONLY: _baseline(frozenset(), note="tissue source site alone"),
 }
 """All models, in the order of tables."""
 

@@ -190,7 +190,7 @@ def _pam50_withheld(tables: PerturbationTables) -> Feasibility:
         return Feasibility(f"{n_found} PAM50 genes, then those most correlated with any of them")
     return Feasibility(
         "stand-in: the table does not have the PAM50 genes, so the genes most correlated with the "
-        "label in training patients are withheld (most telling genes withheld)"
+        "label in training patients are excluded, the most informative first"
     )
 
 

@@ -48,14 +48,14 @@ class Split:
     beside: Patients | None = None
 
     @property
-    def held(self) -> tuple[Patients, ...]:
+    def held_out(self) -> tuple[Patients, ...]:
         """Return the held-out patients: validation and single-modality patients."""
         return (self.validation,) if self.beside is None else (self.validation, self.beside)
 
     @property
-    def everybody(self) -> tuple[Patients, ...]:
+    def patients(self) -> tuple[Patients, ...]:
         """Return all patients of the split."""
-        return (self.train, *self.held)
+        return (self.train, *self.held_out)
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def training_patients(splits: Sequence[Split], recipe: TrainingRecipe) -> Patien
     """
     first = splits[0]
     leaks = recipe.preparing.protocol.validation_is_test
-    return first.train if leaks else together(*first.everybody)
+    return first.train if leaks else together(*first.patients)
 
 
 def below(arrays: Arrays, prefix: str) -> Arrays:

@@ -70,11 +70,11 @@ class CorruptedTraining:
         """Return a split's training patients in each pattern, complete data first."""
         return [one.take(self.train[split]) for one in self.of.values()]
 
-    def held(self, split: int) -> list[Prepared]:
+    def held_out(self, split: int) -> list[Prepared]:
         """Return a split's validation patients in each pattern, complete data first."""
         return [one.take(self.validation[split]) for one in self.of.values()]
 
-    def all_held(self, pattern: MissingnessPattern) -> Prepared:
+    def all_held_out(self, pattern: MissingnessPattern) -> Prepared:
         """Return the validation patients of all splits in one pattern, split after split."""
         return self.of[pattern].take(np.concatenate(self.validation))
 
@@ -105,9 +105,9 @@ def corrupt_training(
         patterns: missingness patterns to train on.
         recipe: seed, unit and settings.
     """
-    everyone = together(*splits[0].everybody)
+    everyone = together(*splits[0].patients)
     position = {patient: row for row, patient in enumerate(everyone.ids)}
-    held = [_rows(position, together(*split.held)) for split in splits]
+    held = [_rows(position, together(*split.held_out)) for split in splits]
     of = {}
     for number, pattern in enumerate(patterns):
         rng = np.random.default_rng([*recipe.seed, number])
@@ -203,7 +203,7 @@ class NetworkClassifier(Classifier):
             self._member(
                 number,
                 training_data.training(number % n_splits),
-                training_data.held(number % n_splits),
+                training_data.held_out(number % n_splits),
                 recipe,
             )
             for number in range(n_splits * recipe.training.n_seeds)
@@ -211,14 +211,14 @@ class NetworkClassifier(Classifier):
         fit_members(members, recipe.training)
         self._keep(members)
         for position, pattern in enumerate(patterns):
-            held = training_data.all_held(pattern)
+            held = training_data.all_held_out(pattern)
             each = [predict_logits(one.network, one.validation[position]) for one in members]
             own = [torch.stack(each[split::n_splits]).mean(dim=0) for split in range(n_splits)]
             logits = torch.cat(own)
             weight = self._residual_weight(held, logits, recipe)
             self.residual_weights[pattern] = weight
             self.inner_logits[pattern] = add_residual(held.start, logits, weight)
-        targets = training_data.all_held(MissingnessPattern.WHOLE).targets.numpy()
+        targets = training_data.all_held_out(MissingnessPattern.WHOLE).targets.numpy()
         self.calibration = calibrate(self.inner_logits, targets, recipe.training)
 
     @property

@@ -1,11 +1,8 @@
-"""The encoders that turn tiles into features, each with what a user must know before using it.
+"""Catalogue of encoders: networks, preprocessing, licences and pretraining cohorts.
 
-No network is imported here: cards can be read, checked and printed without torch.
-
-On whose slides an encoder was trained, and whether the cohort's patients are among them.
-
-No label was seen there, but a network that has seen a hospital's or a project's slides may know
-their stain and scanner, so that results on the same patients may flatter it.
+Cards can be read without torch. An encoder pretrained, without labels, on slides of a project or
+hospital may have adapted to their stain and scanner, so that results on the same patients may be
+optimistic; overlaps with the cohort are reported.
 """
 
 from __future__ import annotations
@@ -38,29 +35,28 @@ UNVERIFIED = (
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderCard:
-    """One encoder: the network, what it expects of a tile, and whose data and terms stand behind.
+    """Description of an encoder: network, preprocessing, licence and pretraining data.
 
     Attributes:
         name: as in `[features] encoder`.
         source: repository on the Hugging Face hub that holds the weights.
         architecture: timm's name of the network; `ctranspath` is built on timm's Swin.
-        arguments: what the network is built with beyond timm's defaults; `mlp_layer` and
-            `act_layer` by name.
-        n_features: numbers per tile.
-        input_px: width and height that the network sees; None: the tile as it comes.
-        resize_px: width and height to which a tile is resized before its centre of `input_px` is
-            cut out; None where `input_px` is None.
-        interpolation: of that resizing.
+        arguments: of the network, other than timm's defaults; `mlp_layer` and `act_layer` by name.
+        n_features: features per tile.
+        input_px: width and height of the network's input; None: any tile size.
+        resize_px: width and height to which a tile is resized before the centre crop of `input_px`;
+            None if `input_px` is None.
+        interpolation: of resizing.
         mean: per channel (red, green, blue), of values between 0 and 1.
         std: the same.
         mpp: recommended micrometres per pixel of the tile.
         pooling: `pool` the mean over positions; `cls` the class token; `cls+mean` the class token
             and the mean of the patch tokens, one after the other.
         licence: of the weights.
-        gated: whether the hub asks for an account, consent and a token.
-        pretraining_cohorts: data that the network has seen. Results on patients of the same
-            cohort may flatter it, although no label was seen.
-        note: what else to know.
+        gated: whether the hub requires an account, consent and a token.
+        pretraining_cohorts: data of pretraining, without labels. Results on patients of the same
+            cohort may be optimistic.
+        note: further remarks.
     """
 
     name: str
@@ -97,7 +93,7 @@ _CARDS = (
         gated=False,
         pretraining_cohorts=("ImageNet-1k",),
         note="torchvision's first ImageNet weights (timm's bare name `resnet50` is another set); "
-        "the mean over layer4. Any tile size; knows photographs, no tissue.",
+        "the mean over layer4. Any tile size; trained on photographs, not tissue.",
     ),
     EncoderCard(
         name="ctranspath",
@@ -202,7 +198,7 @@ _CARDS = (
         licence="Apache-2.0",
         gated=True,
         pretraining_cohorts=("Providence",),
-        note=f"The tile encoder only; sees the middle 224 of 256 px. {UNVERIFIED}",
+        note=f"The tile encoder only; its input is the middle 224 of 256 px. {UNVERIFIED}",
     ),
     EncoderCard(
         name="phikon-v2",
@@ -242,7 +238,7 @@ _CARDS = (
 )
 
 ENCODERS: Mapping[str, EncoderCard] = {card.name: card for card in _CARDS}
-"""Every encoder offered, by name. CONCH is not among them: timm has no network for its pooling."""
+"""Supported encoders by name. CONCH is not supported: timm has no network with its pooling."""
 
 
 def encoder_card(name: str) -> EncoderCard:
@@ -290,22 +286,22 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "resnet18_imagenet": ("ImageNet-1k",),
     "colour_texture": (),
 }
-"""Encoders of other tools' feature files, as their authors describe them, beside `ENCODERS`."""
+"""Pretraining cohorts of encoders in other tools' feature files, as published by their authors."""
 
 POOLED = re.compile(r"(_(region|slide|tile))?_(mean|max)$")
-"""What files add to an encoder's name when they hold means of its features."""
+"""Suffixes of an encoder's name in files of pooled features."""
 
 PROJECTS = {
     "TCGA": re.compile(r"^TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}", re.IGNORECASE),
     "CPTAC": re.compile(r"^(C3[LN]-\d{5}|\d{2}BR\d{3}|CPT\d{6,})", re.IGNORECASE),
     "GTEx": re.compile(r"^GTEX-", re.IGNORECASE),
 }
-"""How the patients of public projects are named."""
+"""Patterns of patient ids of public projects."""
 WARNING = "Warning: "
 
 
 def pretraining_cohorts(encoder: str) -> tuple[str, ...] | None:
-    """Return the data that an encoder was trained on; None where that is not known."""
+    """Return the pretraining cohorts of an encoder; None if unknown."""
     plain = POOLED.sub("", _plain(encoder))
     for name, card in ENCODERS.items():
         if _plain(name) == plain:
@@ -314,14 +310,14 @@ def pretraining_cohorts(encoder: str) -> tuple[str, ...] | None:
 
 
 def projects_of(patient_ids: Sequence[str]) -> Counter[str]:
-    """Return how many patients are of each public project, by their names."""
+    """Return the number of patients of each public project, by their ids."""
     return Counter(
         project for one in patient_ids for project, ids in PROJECTS.items() if ids.match(one)
     )
 
 
 def pretraining_note(encoder: str, patient_ids: Sequence[str]) -> str:
-    """Return in one sentence whether the encoder has seen the cohort; a warning if it has."""
+    """Return a sentence on whether the encoder was pretrained on the cohort; a warning if so."""
     seen = pretraining_cohorts(encoder)
     if seen is None:
         named = f"encoder {encoder!r}" if encoder else "the encoder, which no file names,"

@@ -1,7 +1,7 @@
-"""colour_texture: an encoder without a network, for the demo and as an honest floor.
+"""Encoder of hand-crafted colour and texture features (`colour_texture`), without a network.
 
-Stain densities and their local contrast, summed up per tile: 36 numbers that a person can name. It
-needs no weights, so slides can be turned into features without a connection.
+36 interpretable features per tile: stain densities and their local contrast. It needs no weights
+and no connection; for the demo and as a baseline.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jaxtyping import Float32, UInt8
 from crosstype.features.encoders.catalog import EncoderCard
 
 STRIDE_PX = 2
-"""Every second pixel counts; nuclei are several pixels wide."""
+"""Every second pixel is used; nuclei are several pixels wide."""
 COARSE_PX = 8
 SHARES = (0.1, 0.5, 0.9)
 
@@ -37,17 +37,17 @@ CARD = EncoderCard(
     licence="Apache-2.0",
     gated=False,
     pretraining_cohorts=(),
-    note="No network and no weights: stain densities and their contrast. A floor, not a rival.",
+    note="No network and no weights: stain densities and their contrast. A baseline.",
 )
 
 
 class ColourTexture:
-    """Encodes tiles by colour and texture; see the module.
+    """Encoder of tiles by colour and texture; see the module.
 
     Attributes:
-        card: what it is.
+        card: its description.
         transform: its constants as JSON.
-        weights_sha256: of the same, since there are no weights.
+        weights_sha256: of the transform, since there are no weights.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Encoders: frozen networks that turn a tile into a row of numbers."""
+"""Encoders: frozen networks from tiles to feature vectors."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from crosstype.io.files import sha256_of
 __all__ = ["Encoder", "Precision", "build_network", "load_encoder", "transform_of"]
 
 USUAL_TILE_PX = 256
-"""Size of tile for which an encoder of any tile size is prepared."""
+"""Tile size for which an encoder of any tile size is compiled."""
 
 RESIZED_AT_ONCE = 64
-"""Tiles resized together, so that memory stays bounded."""
+"""Tiles per batch of resizing, to bound memory."""
 
 
 class Encoder:
-    """A frozen network, ready to encode tiles on this machine.
+    """A frozen network that encodes tiles on this machine.
 
     Attributes:
-        card: what the encoder is, and its terms.
-        transform: what is done to a tile before the network, as JSON; the same text means the
-            same transform. Written into feature files and compared at prediction.
+        card: description and licence of the encoder.
+        transform: preprocessing of tiles as JSON; written into feature files and compared at
+            prediction.
         weights_sha256: of the file of the weights.
-        runtime: by what the network is run, for example `openvino f32`.
-        notes: faster ways that could not be used, and why.
+        runtime: name of the runtime, for example `openvino f32`.
+        notes: faster runtimes that could not be used, and why.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Encoder:
         precision: Precision,
         device: torch.device,
     ) -> None:
-        """Choose and check the way to run the network on this machine."""
+        """Select and check the runtime on this machine."""
         self.card = card
         self.transform = transform_of(card, precision)
         self.weights_sha256 = weights_sha256
@@ -61,13 +61,11 @@ class Encoder:
 
     @property
     def runtime(self) -> str:
-        """By what the network is run."""
+        """Name of the runtime."""
         return self._runtime.name
 
     def encode(self, tiles: np.ndarray) -> np.ndarray:
-        """Return the features of tiles; those of one tile do not depend on the others.
-
-        May be called from several threads.
+        """Return the features of tiles, each independent of the others. Thread-safe.
 
         Args:
             tiles: uint8 (n, size, size, 3), red, green, blue; any n, also 0.
@@ -109,26 +107,26 @@ def load_encoder(
         weights: safetensors or `.pth` file; None: from the Hugging Face hub or its local cache.
         precision: `fp32`, or `reduced` for 16-bit numbers (cosine to float32 at least 0.99).
         device: `auto` (a CUDA GPU if torch sees one), `cpu`, `cuda` or `cuda:1`.
-        normalisation: `none` leaves colours between 0 and 1, as the published code did.
+        normalisation: `none` leaves colours between 0 and 1, as in the published code.
 
     Raises:
         ConfigError: there is no encoder of that name.
-        EncoderError: weights are missing, damaged or another network's; no connection; no
-            consent given to a licence; no such device.
+        EncoderError: weights are missing, damaged or another network's; no connection; a licence
+            not accepted; no such device.
     """
     card = encoder_card(name)
     if normalisation == "none":
         card = replace(card, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-    chosen = _device(device)
+    torch_device = _device(device)
     path = download_weights(card) if weights is None else weights
-    filling = as_timm(read_weights(path))
+    state = as_timm(read_weights(path))
     network = build_network(card)
-    fill(network.network, filling, f"{card.name} from {path.name}")
-    return Encoder(card, network, sha256_of(path), precision, chosen)
+    fill(network.network, state, f"{card.name} from {path.name}")
+    return Encoder(card, network, sha256_of(path), precision, torch_device)
 
 
 def transform_of(card: EncoderCard, precision: Precision) -> str:
-    """Return what is done to a tile, as JSON with sorted keys."""
+    """Return the preprocessing of tiles, as JSON with sorted keys."""
     content = {
         "resize_px": card.resize_px,
         "centre_crop_px": card.input_px,
@@ -156,7 +154,7 @@ def build_network(card: EncoderCard) -> TileNetwork:
 
 
 class ConvolutionalStem(torch.nn.Module):
-    """CTransPath's way into Swin-T: three convolutions instead of one (Wang et al. 2022)."""
+    """CTransPath's patch embedding of Swin-T: three convolutions (Wang et al. 2022)."""
 
     def __init__(self, width: int = 96) -> None:
         super().__init__()
@@ -174,7 +172,7 @@ class ConvolutionalStem(torch.nn.Module):
 
 
 def fitted_tiles(tiles: torch.Tensor, card: EncoderCard) -> torch.Tensor:
-    """Return tiles (n, size, size, 3) resized, and cut to their centre, as the card wants them."""
+    """Return tiles (n, size, size, 3) resized and centre-cropped, as in the card."""
     if card.resize_px is None or card.input_px is None:
         return tiles
     if tiles.shape[1] != card.resize_px:
@@ -187,7 +185,7 @@ def fitted_tiles(tiles: torch.Tensor, card: EncoderCard) -> torch.Tensor:
 
 
 def _resized(tiles: torch.Tensor, size_px: int, interpolation: str) -> torch.Tensor:
-    """Return uint8 tiles of `size_px`, smoothed before shrinking and rounded as Pillow does."""
+    """Return uint8 tiles of `size_px`, with antialiasing and rounding as in Pillow."""
     image = tiles.permute(0, 3, 1, 2)
     resized = torch.nn.functional.interpolate(
         image, (size_px, size_px), mode=interpolation, align_corners=False, antialias=True
@@ -196,7 +194,7 @@ def _resized(tiles: torch.Tensor, size_px: int, interpolation: str) -> torch.Ten
 
 
 def _device(device: str) -> torch.device:
-    """Return the device that is meant, if it is there."""
+    """Return the torch device; raise EncoderError if it is not available."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind = device.partition(":")[0]

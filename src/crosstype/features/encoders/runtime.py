@@ -1,9 +1,7 @@
-"""The fastest way to run a network on this machine, chosen openly and checked.
+"""Runtimes of encoders: selection of the fastest one on this machine whose features agree.
 
-Ways are tried in order. One is taken if nothing hinders it and its features of test tiles point
-the same way as those of plain float32 torch. Why another was passed over is kept as a note.
-
-A network from the bytes of tiles to features, whatever it is run by.
+Runtimes are tried in order. The first is selected that is available and whose features of test
+tiles have a high cosine similarity with those of float32 torch. Notes report the others.
 """
 
 from __future__ import annotations
@@ -24,14 +22,14 @@ import torch
 
 
 class TileNetwork(torch.nn.Module):
-    """A network from bytes to features: normalisation, the network itself, pooling.
+    """A network from uint8 tiles to features: normalisation, network, pooling.
 
     Args:
         network: takes float (n, 3, size, size); gives (n, n_features), or tokens (n, 1 + n_prefix
             + n_patches, width) where the pooling is `cls+mean`.
         mean: per channel, of values between 0 and 1.
         std: the same.
-        pools_tokens: whether the class token and the mean patch token are to be joined.
+        pools_tokens: whether to concatenate the class token and the mean patch token.
     """
 
     def __init__(
@@ -54,7 +52,7 @@ class TileNetwork(torch.nn.Module):
 
     def forward(self, tiles: torch.Tensor) -> torch.Tensor:
         """Return (n, n_features) of uint8 (n, size, size, 3) tiles."""
-        # The permutation alone makes a channels_last image: nothing is copied for it.
+        # The permutation alone makes a channels_last image, without a copy.
         image = (tiles.permute(0, 3, 1, 2).to(torch.float32) - self.shift) * self.scale
         output: torch.Tensor = self.network(image.to(self.dtype))
         if not self.pools_tokens:
@@ -72,8 +70,8 @@ class TileNetwork(torch.nn.Module):
 def folded(network: TileNetwork) -> TileNetwork:
     """Return the network with each batch norm folded into the convolution registered before it.
 
-    That they follow one another in use, too, is for the check of the runtime to confirm.
-    A network without batch norms is returned itself.
+    The check of the runtime confirms that they also follow one another in use. A network without
+    batch norms is returned unchanged.
     """
     if not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules()):
         return network
@@ -90,17 +88,17 @@ def folded(network: TileNetwork) -> TileNetwork:
 Precision = Literal["fp32", "reduced"]
 
 LEAST_COSINE: dict[Precision, float] = {"fp32": 0.99999, "reduced": 0.99}
-"""Least cosine, for every test tile, between a way's features and plain float32 torch's."""
+"""Lowest cosine similarity, over test tiles, of a runtime's features and those of float32 torch."""
 
 CPU_BATCH = 16
-"""Tiles that torch takes at once on a CPU; more is not faster and takes memory."""
+"""Batch size of torch on a CPU; more is not faster and takes memory."""
 
 CUDA_BATCH = 256
-"""Tiles tried at once on a GPU; halved as often as its memory asks for it."""
+"""Initial batch size on a GPU; halved until it fits into memory."""
 
 
 class Runtime(Protocol):
-    """A way to run a network."""
+    """Interface of runtimes."""
 
     name: str
 
@@ -110,7 +108,7 @@ class Runtime(Protocol):
 
 
 class TorchRuntime:
-    """The network in torch, on a CPU."""
+    """Runtime by torch on a CPU."""
 
     def __init__(self, network: TileNetwork, name: str) -> None:
         self.name = name
@@ -124,9 +122,9 @@ class TorchRuntime:
 
 
 class OpenVinoRuntime:
-    """The network in OpenVINO, one tile per request and as many requests at once as it likes.
+    """Runtime by OpenVINO, with one tile per asynchronous request.
 
-    Single tiles are as fast as batches, and a tile's features then depend on that tile alone.
+    Single tiles are as fast as batches, and a tile's features do not depend on other tiles.
     """
 
     def __init__(self, network: TileNetwork, name: str, precision: str, size_px: int) -> None:
@@ -161,7 +159,7 @@ class OpenVinoRuntime:
         return torch.from_numpy(np.concatenate(rows))
 
     def _queue(self, size_px: int) -> Any:
-        """Return the requests for tiles of one size, compiled when first asked for."""
+        """Return the queue for tiles of one size, compiled at first use."""
         if size_px not in self._queues:
             model = self._model.clone()
             model.reshape([1, size_px, size_px, 3])
@@ -172,14 +170,14 @@ class OpenVinoRuntime:
         return self._queues[size_px]
 
 
-def _keep(request: Any, place: tuple[list[Any], int]) -> None:
-    """Keep a finished request's features in their row."""
-    rows, row = place
+def _keep(request: Any, target: tuple[list[Any], int]) -> None:
+    """Store a finished request's features in their row."""
+    rows, row = target
     rows[row] = request.get_output_tensor(0).data.astype(np.float32)
 
 
 class CudaRuntime:  # pragma: no cover  needs a GPU
-    """The network on a GPU, with copies pinned and overlapped, and a batch size that fits."""
+    """Runtime by torch on a GPU, with pinned, overlapped copies and an adaptive batch size."""
 
     def __init__(self, network: TileNetwork, name: str, dtype: torch.dtype) -> None:
         self.name = name
@@ -223,7 +221,7 @@ class CudaRuntime:  # pragma: no cover  needs a GPU
 
 
 def import_openvino() -> ModuleType:
-    """Import OpenVINO without its telemetry, which else reports the import to its makers.
+    """Import OpenVINO with its telemetry disabled.
 
     Raises:
         ImportError: OpenVINO is not installed.
@@ -235,13 +233,13 @@ def import_openvino() -> ModuleType:
 
 @dataclass(frozen=True)
 class Way:
-    """One way to run a network.
+    """A candidate runtime.
 
     Attributes:
-        name: as `Encoder.runtime` says it.
-        precision: what it is good for.
-        hindrance: says why it cannot be used here; empty if it can.
-        build: makes it, given the network, the name and the size of tiles.
+        name: as in `Encoder.runtime`.
+        precision: of its computation.
+        hindrance: returns why it is not available; empty if it is.
+        build: makes it from the network, the name and the tile size.
     """
 
     name: str
@@ -307,23 +305,23 @@ CUDA_WAYS = (
     Way("cuda float32, channels_last", "fp32", _nothing, _cuda(torch.float32)),
 )
 EAGER = "torch float32, eager"
-"""What always works, on the CPU."""
+"""Fallback on the CPU."""
 
 
 def build_runtime(
     network: TileNetwork, size_px: int, precision: Precision, device: torch.device
 ) -> tuple[Runtime, tuple[str, ...]]:
-    """Return the fastest way that computes what plain torch computes, and what was passed over.
+    """Return the fastest runtime whose features agree with float32 torch, and notes.
 
     Args:
         network: in float32, on the device.
-        size_px: width and height of the tiles it will see most.
-        precision: `fp32`, or `reduced` for 16-bit numbers where the machine is faster with them;
-            where no 16-bit way can be used, a float32 one is taken and the notes say so.
-        device: where to compute.
+        size_px: usual width and height of tiles.
+        precision: `fp32`, or `reduced` for 16-bit numbers if they are faster; float32 with a note
+            if no 16-bit runtime can be used.
+        device: of the computation.
 
     Returns:
-        The runtime, and a note on each faster way that could not be used.
+        The runtime, and a note on each faster runtime that could not be used.
     """
     network = network.eval().requires_grad_(requires_grad=False)
     tiles = check_tiles(size_px)
@@ -349,7 +347,7 @@ def build_runtime(
 
 
 def check_tiles(size_px: int) -> torch.Tensor:
-    """Return two tiles to check a runtime with, uint8 (2, size, size, 3): noise, and a slope."""
+    """Return two test tiles, uint8 (2, size, size, 3): noise and a gradient."""
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (size_px, size_px, 3), dtype=np.uint8)
     slope = np.linspace(0, 255, size_px)[:, None, None] * np.array([1.0, 0.5, 0.8])
@@ -358,7 +356,7 @@ def check_tiles(size_px: int) -> torch.Tensor:
 
 
 def least_cosine(found: torch.Tensor, expected: torch.Tensor) -> float:
-    """Return the least cosine between rows of (n, n_features); -1 if a number is not finite."""
+    """Return the lowest cosine similarity of rows of (n, n_features); -1 if any is not finite."""
     if not bool(torch.isfinite(found).all()):
         return -1.0
     cosines = torch.nn.functional.cosine_similarity(found.double(), expected.double(), dim=1)

@@ -1,13 +1,9 @@
-"""Weights of encoders: read from a file, downloaded, renamed to timm's names, put into a network.
+"""Weights of encoders: reading, download, conversion to timm's names, loading into a network.
 
-Weights that are downloaded and weights that are given are the same files, read the same way, so
-the same weights have the same sha256 wherever they came from.
-
-Importing torchvision and timm beside a torch they were not built for.
-
-A torchvision built for CUDA beside a CPU-only torch fails on import, since its two compiled
-operators for box suppression are not registered. No encoder needs them: their schemas alone let
-the rest of torchvision, and timm, be imported.
+Downloaded files and files of the user are read in the same way, so that the same weights have the
+same SHA-256. timm is imported with a workaround: a torchvision built for CUDA fails on import with
+a CPU-only torch, since its two compiled operators for box suppression are not registered. Encoders
+do not need them; declaring their schemas lets torchvision and timm be imported.
 """
 
 from __future__ import annotations
@@ -34,15 +30,15 @@ Weights = dict[str, torch.Tensor]
 
 PICKLED = (".pth", ".pt", ".bin")
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
-"""What weights are called on the hub, the better format first."""
+"""Names of files of weights on the hub, the preferred format first."""
 
 WRAPPERS = ("state_dict", "model", "teacher")
-"""Keys under which training frameworks keep the weights inside a checkpoint."""
+"""Keys of the weights in checkpoints of training frameworks."""
 
 UNUSED = re.compile(
     r"^(fc|head|classifier)\.|(^|\.)mask_token$|attn_mask$|relative_position_index$"
 )
-"""Classifier heads, which give no features, and buffers that the network makes itself."""
+"""Classifier heads, which are not used for features, and buffers that the network computes."""
 
 HF_DINOV2 = (
     (r"^(dinov2|model)\.", ""),
@@ -57,11 +53,11 @@ HF_DINOV2 = (
     (r"\.mlp\.weights_out\.", ".mlp.fc2."),
     (r"^layernorm\.", "norm."),
 )
-"""Names of DINOv2 in the transformers library, and what timm calls the same."""
+"""Names of DINOv2 in the transformers library, and the names in timm."""
 
 
 def read_weights(path: Path) -> Weights:
-    """Read weights as float32; nothing in the file is ever run.
+    """Read weights as float32; no code in the file is executed.
 
     Args:
         path: `.safetensors`, or `.pth`, `.pt`, `.bin` as torch saves them, in any float precision.
@@ -99,7 +95,7 @@ def _read_safetensors(path: Path) -> object:
 
 
 def _read_pickled(path: Path) -> object:
-    # What torch's unpickler is known to raise on bytes that are no tensor file.
+    # Exceptions of torch's unpickler for files that are not tensors.
     corruption = (pickle.UnpicklingError, struct.error, LookupError, TypeError, ValueError)
     try:
         with warnings.catch_warnings():
@@ -129,8 +125,8 @@ def _unwrapped(content: object) -> Weights:
 def as_timm(weights: Weights) -> Weights:
     """Return weights under timm's names, without classifier heads.
 
-    Understands timm's and torchvision's own names, the original Swin's (a stage's downsampling
-    counted to the stage before) and those of DINOv2 in the transformers library.
+    Accepts names of timm and torchvision, of the original Swin (with a stage's downsampling in the
+    stage before) and of DINOv2 in the transformers library.
     """
     if any(name.endswith("embeddings.cls_token") for name in weights):
         weights = _from_transformers(weights)
@@ -160,14 +156,14 @@ def _from_transformers(weights: Weights) -> Weights:
         found = [part for part in parts if part is not None]
         renamed[name.replace("attention.attention.query", "attn.qkv")] = torch.cat(found)
     if {"reg_token", "pos_embed", "cls_token"} <= set(renamed):
-        # Registers have no position; timm then adds the class token's position beforehand.
+        # Registers have no position; in timm the class token includes its position.
         renamed["cls_token"] = renamed["cls_token"] + renamed["pos_embed"][:, :1]
         renamed["pos_embed"] = renamed["pos_embed"][:, 1:]
     return renamed
 
 
 def fill(network: torch.nn.Module, weights: Weights, where: str) -> None:
-    """Put weights into a network, all of them and no others.
+    """Load weights into a network; names and shapes must match exactly.
 
     Raises:
         EncoderError: a name is missing or unknown, or an array has another shape.
@@ -186,12 +182,12 @@ def fill(network: torch.nn.Module, weights: Weights, where: str) -> None:
                 f"{where}: {name} has shape {tuple(value.shape)}, expected "
                 f"{tuple(expected[name].shape)}. These are another network's weights."
             )
-    # Assigned, not copied, so that a large network is not held twice.
+    # Assigned, not copied, so that a large network is not in memory twice.
     network.load_state_dict(weights, strict=False, assign=True)
 
 
 def _some(names: list[str], most: int = 3) -> str:
-    """Return the first names, and how many more there are."""
+    """Return the first names and the number of others, as text."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
@@ -201,7 +197,7 @@ def download_weights(card: EncoderCard) -> Path:
 
     Raises:
         EncoderError: no connection and nothing cached, or the hub asks for consent and a token,
-            or it has no such file. Says how to give a file instead.
+            or it has no such file.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (
@@ -220,9 +216,9 @@ def download_weights(card: EncoderCard) -> Path:
             continue
         except (GatedRepoError, RepositoryNotFoundError) as error:
             raise EncoderError(
-                f"{card.name}: the hub does not hand out {card.source} as things stand. Accept its "
-                f"licence ({card.licence}) at https://huggingface.co/{card.source} and set "
-                f"HF_TOKEN to your token, {instead}."
+                f"{card.name}: access to {card.source} on the hub is denied. Accept its licence "
+                f"({card.licence}) at https://huggingface.co/{card.source} and set HF_TOKEN to "
+                f"your token, {instead}."
             ) from error
         except LocalEntryNotFoundError as error:
             raise EncoderError(
@@ -243,7 +239,7 @@ def download_weights(card: EncoderCard) -> Path:
 
 @contextmanager
 def _quiet(name: str) -> Iterator[None]:
-    """Keep a library's warnings off the terminal: its failure becomes our one line."""
+    """Suppress a library's warnings; its failure is reported as one error."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -254,19 +250,19 @@ def _quiet(name: str) -> Iterator[None]:
 
 
 MISSING_OPERATOR = "operator torchvision::nms does not exist"
-"""The one error that is mended; any other passes through."""
+"""The error that the workaround handles; others are raised."""
 
 SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 OPERATORS = ("nms", "qnms")
 
 _kept_libraries: list[Any] = []
-"""Registered schemas live as long as the library object that registered them."""
+"""Registered schemas exist as long as their library object."""
 
 
 def import_torchvision() -> ModuleType:
-    """Import torchvision, declaring its missing operators first if that is what it fails on.
+    """Import torchvision; if its compiled operators are missing, declare them first.
 
-    `torchvision.ops.nms` and `torchvision.io` stay unusable after the mending.
+    `torchvision.ops.nms` and `torchvision.io` remain unusable then.
 
     Raises:
         ImportError: torchvision is not installed.
@@ -284,7 +280,7 @@ def import_torchvision() -> ModuleType:
 
 
 def import_timm() -> ModuleType:
-    """Import timm, with torchvision mended before it where that is needed.
+    """Import timm, after `import_torchvision`.
 
     Raises:
         ImportError: timm or torchvision is not installed.

@@ -1,9 +1,7 @@
-"""One slide's features as TRIDENT, CLAM, STAMP or crosstype store them, read and written.
+"""Conversion of feature files between the layouts of TRIDENT, CLAM, STAMP and crosstype.
 
-TRIDENT and CLAM place tiles in level-0 pixels, STAMP in micrometres. Between them stands the
-slide's real mpp; a magnification is only nominal and is never used for it.
-
-Feature files from one tool's layout into another's: a file, or a folder of them.
+Tile positions are in level-0 pixels in TRIDENT and CLAM, in micrometres in STAMP. They are
+converted with the slide's mpp, never with a nominal magnification.
 """
 
 from __future__ import annotations
@@ -34,28 +32,28 @@ from crosstype.types import file_name_of, identifier_of
 
 Layout = Literal["trident", "clam", "stamp", "crosstype"]
 MppOf = Callable[[str, float | None], float | None]
-"""Gives a slide's mpp from its id and what its file states; None if nobody knows."""
+"""Function from a slide's id and the mpp in its file to its mpp; None if unknown."""
 
 GIVE_MPP = "Give it as --mpp, or in the column MPP of --slides-table."
-NO_MPP = "nobody states the slide's micrometres per pixel (mpp), needed to turn"
+NO_MPP = "the slide's micrometres per pixel (mpp) are unknown, needed to convert"
 STAMP_VERSION = "2.0.0"
-"""STAMP refuses files that a later version than itself has written."""
+"""STAMP rejects files of later versions than its own."""
 MISSING = "None"
-"""What TRIDENT writes where it does not know."""
+"""TRIDENT's string for unknown values."""
 MAGNIFICATIONS = ((0.16, 80), (0.2, 60), (0.3, 40), (0.6, 20), (1.2, 10), (2.4, 5))
-"""Nominal magnifications as TRIDENT derives them: of slides finer than so many um per pixel."""
+"""Nominal magnifications of TRIDENT, by upper limit of um per pixel."""
 KEPT = {
     "features", "feats", "coords", "tile_xy_px", "format", "version", "slide_id", "name", "mpp",
     "savetodir", "encoder", "extractor", "tile_size_px", "patch_size", "patch_size_level0",
     "level0_magnification", "target_magnification", "overlap", "overlap_px", "slide_mpp",
     "footprint_px", "unit", "feat_type", "tile_size", "tile_size_um", "stamp_version",
 }  # fmt: skip
-"""What every layout has a place for, or what follows from that."""
+"""Fields that every layout has, or that follow from them."""
 
 
 @dataclass(frozen=True)
 class SlideFeatures:
-    """Features of one slide, and what layouts say of its tiles; None is what nobody says.
+    """Features of one slide, and metadata of its tiles; None if unknown.
 
     Attributes:
         slide_id: the slide.
@@ -63,10 +61,10 @@ class SlideFeatures:
         tile_xy_px: (n_tiles, 2) float64, level-0 top-left corners.
         slide_mpp: micrometres per level-0 pixel.
         footprint_px: width and height of a tile in level-0 pixels.
-        tile_size_px: width and height of a tile as the encoder got it.
+        tile_size_px: width and height of the encoder's input tile.
         overlap_px: tile pixels that neighbours share.
-        encoder: what made the features.
-        notes: what of the file is not among these, or was changed.
+        encoder: name of the encoder.
+        notes: fields of the file that are not kept, and changes.
     """
 
     slide_id: str
@@ -81,10 +79,10 @@ class SlideFeatures:
 
 
 def read_slide(path: Path, mpp_of: MppOf) -> SlideFeatures:
-    """Read one slide's features in whichever of the four layouts.
+    """Read one slide's features in any of the four layouts.
 
     Raises:
-        FeatureFileError: the file is damaged, or its micrometres cannot be turned into pixels.
+        FeatureFileError: the file is damaged, or mpp is needed and unknown.
     """
     with open_features(path) as opened:
         rows = np.asarray(opened.rows[:])
@@ -92,7 +90,7 @@ def read_slide(path: Path, mpp_of: MppOf) -> SlideFeatures:
         one = SlideFeatures(identifier_of(path.stem), rows.astype(np.float32), notes=notes)
         one = replace(one, encoder=opened.encoder)
         if path.suffix != ".pt":
-            one = _placed(path, one, opened.rows.file, mpp_of)
+            one = _with_metadata(path, one, opened.rows.file, mpp_of)
         else:
             one = replace(one, slide_mpp=mpp_of(one.slide_id, None))
     if not np.isfinite(one.features).all():
@@ -100,8 +98,8 @@ def read_slide(path: Path, mpp_of: MppOf) -> SlideFeatures:
     return one
 
 
-def _placed(path: Path, one: SlideFeatures, file: h5py.File, mpp_of: MppOf) -> SlideFeatures:
-    """Add what an HDF5 file says of its tiles."""
+def _with_metadata(path: Path, one: SlideFeatures, file: h5py.File, mpp_of: MppOf) -> SlideFeatures:
+    """Return the features with the metadata of an HDF5 file's tiles."""
     name = next((key for key in ("tile_xy_px", "coords") if key in file), None)
     about = read_attributes(file.attrs)
     xy = None
@@ -122,7 +120,7 @@ def _placed(path: Path, one: SlideFeatures, file: h5py.File, mpp_of: MppOf) -> S
         if footprint_px is None and mpp and tile_mpp and size_px:
             footprint_px = size_px * tile_mpp / mpp
     lost = sorted({*file, *about} - KEPT)
-    notes = (f"not carried over, as the layouts share no place for it: {', '.join(lost)}",)
+    notes = (f"not carried over, since layouts have no field for it: {', '.join(lost)}",)
     overlap_px = first_number(about, "overlap_px", "overlap")
     return replace(
         one,
@@ -152,18 +150,18 @@ def _from_micrometres(
 
 
 def write_slide(folder: Path, one: SlideFeatures, layout: Layout) -> list[str]:
-    """Write one slide's features into a folder; return what could not be carried over.
+    """Write one slide's features into a folder; return notes on what was not carried over.
 
     Raises:
-        FeatureFileError: the layout needs an mpp or coordinates that are not known.
-        OSError: the place cannot be written.
+        FeatureFileError: the layout needs an mpp or coordinates that are unknown.
+        OSError: the folder cannot be written.
     """
     return [*one.notes, *_WRITERS[layout](folder, one)]
 
 
 def _write_crosstype(folder: Path, one: SlideFeatures) -> list[str]:
     """Write OUT/<slide>.h5."""
-    xy, notes = _whole_places(one)
+    xy, notes = _rounded_xy(one)
     tile_mpp = None
     if one.slide_mpp and one.footprint_px and one.tile_size_px:
         tile_mpp = one.slide_mpp * one.footprint_px / one.tile_size_px
@@ -188,25 +186,25 @@ def _write_clam(folder: Path, one: SlideFeatures) -> list[str]:
     """Write OUT/h5_files/<slide>.h5 and OUT/pt_files/<slide>.pt."""
     import torch
 
-    xy, notes = _whole_places(one)
+    xy, notes = _rounded_xy(one)
     name = file_name_of(one.slide_id)
     with replacing(folder / "pt_files" / f"{name}.pt") as temporary:
         torch.save(torch.from_numpy(one.features), temporary)
     with creating_hdf5(folder / "h5_files" / f"{name}.h5") as file:
         file.create_dataset("features", data=one.features, chunks=True)
         file.create_dataset("coords", data=xy, chunks=True)
-    return [*notes, "CLAM has no place for encoder, mpp and tile size"]
+    return [*notes, "CLAM has no field for encoder, mpp and tile size"]
 
 
 def _write_trident(folder: Path, one: SlideFeatures) -> list[str]:
     """Write OUT/features_<encoder>/<slide>.h5 and OUT/patches/<slide>_patches.h5."""
     mpp = _needed_mpp(one, "the size of its tiles into TRIDENT's magnifications")
-    xy, notes = _whole_places(one)
+    xy, notes = _rounded_xy(one)
     encoder = one.encoder or "unknown"
     tile_mpp = None
     if one.footprint_px and one.tile_size_px:
         tile_mpp = mpp * one.footprint_px / one.tile_size_px
-    places = folder / f"features_{file_name_of(encoder)}", folder / "patches"
+    folders = folder / f"features_{file_name_of(encoder)}", folder / "patches"
     about = {
         "patch_size": one.tile_size_px,
         "patch_size_level0": None if one.footprint_px is None else round(one.footprint_px),
@@ -220,13 +218,13 @@ def _write_trident(folder: Path, one: SlideFeatures) -> list[str]:
     unknown = [key for key, value in about.items() if value is None]
     about = {key: MISSING if value is None else value for key, value in about.items()}
     name = file_name_of(one.slide_id)
-    for place, file_name in zip(places, (f"{name}.h5", f"{name}_patches.h5"), strict=True):
-        with creating_hdf5(place / file_name) as file:
+    for target, file_name in zip(folders, (f"{name}.h5", f"{name}_patches.h5"), strict=True):
+        with creating_hdf5(target / file_name) as file:
             coords = file.create_dataset("coords", data=xy.astype(np.int64), chunks=True)
-            coords.attrs.update({**about, "savetodir": place.name})
-            if place == places[0]:
+            coords.attrs.update({**about, "savetodir": target.name})
+            if target == folders[0]:
                 features = file.create_dataset("features", data=one.features, chunks=True)
-                named = {"name": one.slide_id, "savetodir": place.name, "encoder": encoder}
+                named = {"name": one.slide_id, "savetodir": target.name, "encoder": encoder}
                 features.attrs.update(named)
                 file.attrs.update({"slide_mpp": mpp, "footprint_px": one.footprint_px or np.nan})
     return [*notes, f"not known, 'None' as TRIDENT writes it: {', '.join(unknown)}"]
@@ -235,7 +233,7 @@ def _write_trident(folder: Path, one: SlideFeatures) -> list[str]:
 def _write_stamp(folder: Path, one: SlideFeatures) -> list[str]:
     """Write OUT/<slide>.h5."""
     mpp = _needed_mpp(one, "its pixels into STAMP's micrometres")
-    xy = _needed_places(one)
+    xy = _needed_xy(one)
     notes = []
     with np.errstate(over="ignore"):
         half = one.features.astype(np.float16)
@@ -270,16 +268,16 @@ def _needed_mpp(one: SlideFeatures, what: str) -> float:
     return one.slide_mpp
 
 
-def _needed_places(one: SlideFeatures) -> np.ndarray:
+def _needed_xy(one: SlideFeatures) -> np.ndarray:
     if one.tile_xy_px is None:
         found = "the file holds no coordinates of its tiles"
         raise FeatureFileError(Fault(one.slide_id, found, "Convert the .h5 file instead."))
     return one.tile_xy_px
 
 
-def _whole_places(one: SlideFeatures) -> tuple[np.ndarray, list[str]]:
-    """Return coordinates as whole level-0 pixels, and a note if that moved tiles."""
-    xy = _needed_places(one)
+def _rounded_xy(one: SlideFeatures) -> tuple[np.ndarray, list[str]]:
+    """Return coordinates rounded to level-0 pixels, and a note if that moved tiles."""
+    xy = _needed_xy(one)
     whole = np.round(xy)
     moved = float(np.abs(whole - xy).max())
     note = "coordinates are rounded to whole level-0 pixels, by at most half a pixel"
@@ -287,7 +285,7 @@ def _whole_places(one: SlideFeatures) -> tuple[np.ndarray, list[str]]:
 
 
 def _magnification(mpp: float) -> int | str:
-    """Return the nominal magnification that TRIDENT gives to an mpp."""
+    """Return TRIDENT's nominal magnification of an mpp."""
     return next((power for limit, power in MAGNIFICATIONS if mpp < limit), MISSING)
 
 
@@ -303,12 +301,12 @@ LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 @dataclass(frozen=True)
 class Conversion:
-    """What became of the files.
+    """Result of a conversion.
 
     Attributes:
-        n_files: how many were converted.
-        notes: what was not carried over, a line each, with the number of files.
-        faults: why files were not converted, a line each.
+        n_files: number of converted files.
+        notes: what was not carried over, with the number of files.
+        faults: one for each file that was not converted.
     """
 
     n_files: int
@@ -317,10 +315,10 @@ class Conversion:
 
 
 def layout_named(name: str) -> Layout:
-    """Return the layout that a user means.
+    """Return the layout of a name.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is no such layout.
     """
     for layout in LAYOUTS:
         if layout == name:
@@ -335,24 +333,24 @@ def convert_features(
     mpp: float | None = None,
     slides_table: Path | None = None,
 ) -> Conversion:
-    """Convert one feature file, or every one of a folder; what fails is listed, the rest goes on.
+    """Convert one feature file, or all files of a folder; files that fail are listed.
 
     Args:
         source: a file, or a folder of TRIDENT, CLAM, STAMP or crosstype features.
-        out: folder that receives the files.
-        layout: that of `out`.
-        mpp: micrometres per level-0 pixel of slides whose files state none.
-        slides_table: table with FILENAME and MPP, which goes before what files state.
+        out: folder of the converted files.
+        layout: of the converted files.
+        mpp: micrometres per level-0 pixel of slides whose files have none.
+        slides_table: table with FILENAME and MPP, which overrides the files' mpp.
 
     Raises:
-        UsageError: source and out are the same place.
-        FeatureFileError: nothing there is a feature file.
-        SlideError: an mpp that cannot be.
+        UsageError: source and out are the same folder.
+        FeatureFileError: there is no feature file.
+        SlideError: an implausible mpp.
         OSError: `out` cannot be written.
     """
     files = _files_of(source)
     if out.resolve() in {path.parent.resolve() for path in files}:
-        raise UsageError(f"{out}: holds the files to convert. Name another folder.")
+        raise UsageError(f"{out}: contains the files to convert. Name another folder.")
     mpp_of = _known_mpps(mpp, slides_table)
     notes: Counter[str] = Counter()
     faults: list[str] = []
@@ -366,14 +364,14 @@ def convert_features(
 
 
 def _files_of(source: Path) -> list[Path]:
-    """Return the feature files of a folder, also of the one TRIDENT folder in it, or the file."""
+    """Return the file, or the feature files of a folder or of the only TRIDENT folder in it."""
     if source.is_file():
         if source.suffix in SUFFIXES:
             return [source]
         fault = Fault(str(source), "not a .h5 or .pt file", "Give a file or folder of features.")
         raise FeatureFileError(fault)
     if not source.is_dir():
-        raise FeatureFileError(Fault(str(source), "is not there", "Check the path."))
+        raise FeatureFileError(Fault(str(source), "does not exist", "Check the path."))
     found = feature_files_in(source)
     inside = [path for path in sorted(source.glob("features_*")) if path.is_dir()]
     if not found and len(inside) > 1:
@@ -387,7 +385,7 @@ def _files_of(source: Path) -> list[Path]:
 
 
 def _known_mpps(default: float | None, slides_table: Path | None) -> MppOf:
-    """Return who knows mpps: the slides table, then the file, then the default."""
+    """Return the function for a slide's mpp: of the slides table, then the file, then default."""
     stated = {} if slides_table is None else table_mpps(slides_table)
     if default is not None:
         check_mpp("--mpp", default)

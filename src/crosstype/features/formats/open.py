@@ -1,4 +1,4 @@
-"""Feature files of crosstype, TRIDENT, CLAM and STAMP, opened so that rows are read lazily."""
+"""Lazy reading of feature files of crosstype, TRIDENT, CLAM and STAMP, and writing of ours."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class OpenFeatures:
 
     Attributes:
         rows: array-like (n_tiles, n_features); slicing it reads only those rows.
-        encoder: name of the encoder, if the file says it.
+        encoder: name of the encoder, if the file has it.
     """
 
     rows: Any
@@ -47,8 +47,8 @@ def open_features(path: Path) -> Iterator[OpenFeatures]:
     """Open a feature file: HDF5 `features` or STAMP's `feats`, or CLAM's `.pt` tensor.
 
     Raises:
-        FeatureFileError: the file is not there, is damaged, holds no features, or not one row of
-            numbers per tile; also if reading fails while it is open.
+        FeatureFileError: the file is missing, damaged, or has no features with one row of numbers
+            per tile; also if reading fails while it is open.
     """
     if not path.is_file():
         raise FeatureFileError(Fault(path.name, "there is no such file", "Put it there."))
@@ -68,10 +68,10 @@ def open_features(path: Path) -> Iterator[OpenFeatures]:
 
 
 def stored_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return attributes whose texts have a fixed length.
+    """Return attributes with strings of fixed length.
 
-    HDF5's checksums guard those. Texts of any length lie in a heap without checksum, where a
-    flipped bit is silent, or has HDF5 read on for ever.
+    Those are covered by HDF5's checksums. Strings of variable length are in a heap without
+    checksum, where a flipped bit is not detected, or sends HDF5 into an endless loop.
     """
     return {key: _fixed(one) if isinstance(one, str) else one for key, one in attributes.items()}
 
@@ -82,7 +82,7 @@ def _fixed(text: str) -> np.ndarray:
 
 
 def read_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return attributes with their texts as str, in whichever way they are stored."""
+    """Return attributes with strings as str, of fixed or variable length."""
     return {
         key: one.decode("utf-8", "replace") if isinstance(one, bytes) else one
         for key, one in attributes.items()
@@ -124,13 +124,13 @@ def _encoder_of(file: Any, dataset: Any) -> str | None:
 
 
 def _load_tensor(path: Path) -> np.ndarray:
-    """Return the tensor of a `.pt` file; nothing in the file is ever run."""
+    """Return the tensor of a `.pt` file; no code in the file is executed."""
     import pickle
     import struct
 
     import torch
 
-    # What torch's unpickler is known to raise on bytes that are no tensor file.
+    # Exceptions of torch's unpickler for files that are not tensors.
     corruption = (pickle.UnpicklingError, struct.error, LookupError, TypeError, ValueError)
 
     try:
@@ -173,7 +173,7 @@ def write_features(
     tile_xy_px: np.ndarray | None = None,
     attributes: Mapping[str, str | int | float] | None = None,
 ) -> None:
-    """Write one slide's features in crosstype's layout, whole or not at all, with checksums.
+    """Write one slide's features in crosstype's layout, atomically and with checksums.
 
     Args:
         path: the `.h5` file.

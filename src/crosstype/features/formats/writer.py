@@ -1,4 +1,4 @@
-"""One slide's features, written while they are made: the file is there whole or not at all."""
+"""Incremental, atomic writing of one slide's features."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from crosstype.io.files import replacing
 
 CHUNK_TILES = 256
 LIBRARY = "v110"
-"""From HDF5 1.10 on everything besides the values has checksums too, attributes among it."""
+"""From HDF5 1.10 on metadata have checksums too, attributes included."""
 DAMAGED = "damaged_tile_xy_px"
-"""Dataset with the places of tiles that were left out because they are damaged."""
+"""Dataset with the positions of damaged tiles, which are left out."""
 CACHE_BYTES = 64 << 20
-"""HDF5 keeps chunks that are not full yet in memory, so that each is written once."""
+"""Chunk cache of HDF5, so that each chunk is written once."""
 
 
 class FeatureWriter:
-    """Receives batches of features in tile order; memory stays that of one batch."""
+    """Writer of batches of features in tile order, in the memory of one batch."""
 
     def __init__(self, file: h5py.File, name: str, most_tiles: int) -> None:
-        """Write at most so many tiles into this open file, which is to be called `name`."""
+        """Write at most `most_tiles` tiles into an open file; `name` is for messages."""
         self._file = file
         self._chunk_tiles = max(1, min(CHUNK_TILES, most_tiles))
         self._name = name
@@ -61,14 +61,14 @@ class FeatureWriter:
         self.n_tiles = end
 
     def leave_out(self, tile_xy_px: np.ndarray) -> None:
-        """Note where the damaged tiles are that are not among the features; (n, 2) int32."""
+        """Write the positions of damaged tiles, which have no features; (n, 2) int32."""
         if len(tile_xy_px):
             self._file.create_dataset(
                 DAMAGED, data=tile_xy_px, dtype="i4", chunks=True, fletcher32=True
             )
 
     def _check(self, tile_xy_px: np.ndarray, features: np.ndarray, what: str) -> None:
-        """Raise if a feature is no number, naming its tile."""
+        """Raise if a feature is not finite, with its tile."""
         bad = ~np.isfinite(features).all(axis=1)
         if bad.any():
             x, y = tile_xy_px[int(np.argmax(bad))]
@@ -77,7 +77,7 @@ class FeatureWriter:
             raise FeatureFileError(Fault(self._name, found, remedy))
 
     def _longer(self, name: str, sides: tuple[int, ...], kind: str, end: int) -> h5py.Dataset:
-        """Return a dataset with room for `end` tiles; views have their number before the tiles."""
+        """Return a dataset resized to `end` tiles; the first axis of views is the view."""
         shape, limit = ((*sides[:-1], n, sides[-1]) for n in (0, None))
         if name not in self._file:
             chunks = (*(1 for _ in sides[:-1]), self._chunk_tiles, sides[-1])
@@ -93,15 +93,15 @@ class FeatureWriter:
 def writing_features(
     path: Path, attributes: Mapping[str, str | int | float], most_tiles: int
 ) -> Iterator[FeatureWriter]:
-    """Give a writer; on success the file is closed, synced and renamed to `path`.
+    """Yield a writer; on success the file is closed, synced and renamed to `path`.
 
     Args:
         path: the `.h5` file.
         attributes: slide_id, slide_sha256, encoder, weights_sha256, transform, spec_hash, ...
-        most_tiles: how many there will be at most; small slides get small files.
+        most_tiles: largest number of tiles; small slides get small files.
 
     Raises:
-        OSError: the disk is full or cannot be written; `path` is as it was.
+        OSError: the disk is full or cannot be written; `path` is unchanged.
     """
     with creating_hdf5(path) as file:
         about = {"format": FORMAT, "version": VERSION, **attributes}
@@ -111,10 +111,10 @@ def writing_features(
 
 @contextmanager
 def creating_hdf5(path: Path) -> Iterator[h5py.File]:
-    """Give a new HDF5 file; on success it is closed, synced and renamed to `path`.
+    """Yield a new HDF5 file; on success it is closed, synced and renamed to `path`.
 
     Raises:
-        OSError: the disk is full or cannot be written; `path` is as it was.
+        OSError: the disk is full or cannot be written; `path` is unchanged.
     """
     _remove_abandoned(path)
     with replacing(path) as temporary, temporary.open("wb+", buffering=0) as raw:
@@ -123,16 +123,16 @@ def creating_hdf5(path: Path) -> Iterator[h5py.File]:
             with h5py.File(disk, "w", libver=LIBRARY, rdcc_nbytes=CACHE_BYTES) as file:
                 yield file
         except (OSError, RuntimeError):
-            disk.check(path)  # HDF5 may have stumbled over what was not written
+            disk.check(path)  # HDF5's error may follow from a failed write
             raise
         disk.check(path)
 
 
 class _Disk(io.RawIOBase):
-    """A file that keeps the first failure to write for later.
+    """A file that defers the first failure to write.
 
-    HDF5 cannot close a file whose last writes failed: it then crashes the whole program when it
-    ends. So it is told that all went well, and the failure is raised once the file is closed.
+    HDF5 cannot close a file whose last writes failed, and crashes the program at exit. So writes
+    report success to HDF5, and the failure is raised once the file is closed.
     """
 
     def __init__(self, raw: io.FileIO) -> None:
@@ -140,23 +140,23 @@ class _Disk(io.RawIOBase):
         self._failure: OSError | None = None
 
     def check(self, path: Path) -> None:
-        """Raise the failure that was kept, if any."""
+        """Raise the deferred failure, if any."""
         if self._failure is not None:
             raise OSError(self._failure.errno, self._failure.strerror, str(path))
 
     def write(self, data: Any, /) -> int:
-        """Write all of it, or keep the failure."""
-        left = memoryview(data).cast("B")
-        n_bytes = len(left)
+        """Write all data, or defer the failure."""
+        rest = memoryview(data).cast("B")
+        n_bytes = len(rest)
         try:
-            while len(left):
-                left = left[self._raw.write(left) :]
+            while len(rest):
+                rest = rest[self._raw.write(rest) :]
         except OSError as error:
             self._failure = self._failure or error
         return n_bytes
 
     def truncate(self, size: int | None = None, /) -> int:
-        """Change the length, or keep the failure."""
+        """Change the length, or defer the failure."""
         try:
             return self._raw.truncate(size)
         except OSError as error:
@@ -164,23 +164,23 @@ class _Disk(io.RawIOBase):
             return size or 0
 
     def readinto(self, buffer: Any, /) -> int:
-        """Read; what was never written is zeros."""
+        """Read; data beyond the end are zeros."""
         view = memoryview(buffer).cast("B")
         n_read = self._raw.readinto(view) or 0
         view[n_read:] = bytes(len(view) - n_read)
         return len(view)
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Go to a place."""
+        """Set the position."""
         return self._raw.seek(offset, whence)
 
     def tell(self) -> int:
-        """Return the place."""
+        """Return the position."""
         return self._raw.tell()
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove what killed processes left of this file, so that kills do not fill the disk."""
+    """Remove temporary files of killed processes."""
     if sys.platform == "win32":
         return
     for one in path.parent.glob(f".{path.name}.*.tmp"):
