@@ -9,7 +9,7 @@ training mean.
 A line taken apart: what each gene and the image adds to a patient's logits, exactly.
 
 Where all genes were measured a line is a sum of weight times input. Where some were not, the line
-says what it is expected to say given the others (`training/linear_start.py`); for a given pattern
+says what it is expected to say given the others (`training/linear/base_model.py`); for a given pattern
 of missing genes that too is a sum of weight times input, with weights of its own.
 """
 
