@@ -129,7 +129,7 @@ def test_counts_are_refused_by_a_plain_model(fit: Fit, real_data: Path) -> None:
 
     # Stated as another unit they are told by their level.
     stated = PredictionInputs(expression=counts, reading=ExpressionSpec(unit="linear"))
-    with pytest.raises(CohortError, match="training standard deviations off"):
+    with pytest.raises(CohortError, match="training standard deviations from"):
         predict(artefact, stated, NoProgress())
 
 

@@ -160,7 +160,7 @@ def demo(
         bool, typer.Option("--inputs-only", help="Write the inputs to OUT/input and stop.")
     ] = False,
 ) -> None:
-    """Run all stages on a small synthetic cohort with a known answer."""
+    """Run all stages on a synthetic cohort with a known answer."""
     from crosstype.demo.cohort import write_demo
 
     config = write_demo(out / "input")

@@ -86,7 +86,7 @@ External = Annotated[
 
 
 def fit(config: Config, out: OutModel = None, work: Work = None) -> None:
-    """Fit one model on all patients; write it with its model card."""
+    """Fit one model on all patients. The artefact is one file, with a model card."""
     from crosstype.cli.progress_bars import Bars
     from crosstype.config.read import read_config
     from crosstype.deploy.fit import fit_artefact

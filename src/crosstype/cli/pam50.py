@@ -72,7 +72,7 @@ def pam50(
     gene_names: GeneNames = None,
     seed: Seed = 0,
 ) -> None:
-    """Call PAM50 subtypes from expression, with confidence and correlations."""
+    """Call PAM50 subtypes from expression. OUT has confidence and correlations too."""
     from crosstype.expression.spec import ExpressionSpec
     from crosstype.pam50.centring import write_reference as store
     from crosstype.pam50.classify import CohortCentring, write_calls

@@ -42,7 +42,7 @@ def ablate(
 def replay(
     config: Config, out: Annotated[Path | None, _out("_replay.")] = None, workers: Workers = 0
 ) -> None:
-    """Replay the published protocol, and correct its faults one by one. OUT/replay.csv and .html.
+    """Replay the published protocol, correcting fault by fault. OUT/replay.csv, replay.html.
 
     Estimates the effect of each fault on your patients. Repeats and seed are the config's; its
     models and protocol are not used.
