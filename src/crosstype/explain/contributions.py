@@ -8,9 +8,9 @@ training mean.
 
 A line taken apart: what each gene and the image adds to a patient's logits, exactly.
 
-Where all genes were measured a line is a sum of weight times input. Where some were not, the line
-says what it is expected to say given the others (`training/linear/base_model.py`); for a given pattern
-of missing genes that too is a sum of weight times input, with weights of its own.
+Where all genes were measured, the ridge base model is a sum of weight times input. Where some were
+not, its logit is the expected one given the others (`training/linear/base_model.py`), which for a
+given pattern of missing genes is a sum of weight times input too, with weights of its own.
 """
 
 from __future__ import annotations

@@ -329,7 +329,7 @@ def pretraining_note(encoder: str, patient_ids: Sequence[str]) -> str:
     shared = ", ".join(f"{n} of {len(patient_ids)} patients are {p}'s" for p, n in overlap.items())
     return (
         f"{WARNING}encoder {encoder!r} was trained, without labels, on slides of "
-        f"{', '.join(overlap)}, and {shared}. Image results may flatter it; this cohort is not "
+        f"{', '.join(overlap)}, and {shared}. Its results may be too high; this cohort is not "
         "external to it."
     )
 
