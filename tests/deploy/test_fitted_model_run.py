@@ -319,7 +319,7 @@ def test_the_only_model_needs_no_fit_section_and_covariates_are_refused(
 
 
 def test_patients_with_one_modality_teach(tiny: Any, call: Call) -> None:
-    add(tiny.config, '\none_modality = "train"', after="[cohort]")
+    add(tiny.config, '\nsingle_modality = "train"', after="[cohort]")
     (tiny.folder / "features" / "TCGA-A1-0001 slide.h5").unlink()
     path = fitted(tiny, call, "logistic_genes")
     taught = load_artefact(path).taught

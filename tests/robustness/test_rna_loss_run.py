@@ -109,7 +109,7 @@ def study(
     """Set the tiny cohort's config to a study of lost expression."""
     how: dict[str, Any] = {"n_shuffles": 0, "max_epochs": 1, "more": NO_MAPS}
     tiny.change(models=models, protocol=protocol, **how)
-    text = f"[evaluation]\nrna_loss = true\nn_losses = 2\n{more}"
+    text = f"[evaluation]\nrna_loss = true\nn_perturbations = 2\n{more}"
     tiny.config.write_text(tiny.config.read_text().replace("[evaluation]\n", text))
 
 

@@ -22,7 +22,7 @@ def take_away(tiny: Any) -> tuple[str, str]:
 
 def with_setting(config: Path, value: str) -> None:
     text = config.read_text()
-    config.write_text(text.replace("[cohort]\n", f'[cohort]\none_modality = "{value}"\n', 1))
+    config.write_text(text.replace("[cohort]\n", f'[cohort]\nsingle_modality = "{value}"\n', 1))
 
 
 @pytest.mark.parametrize("protocol", ["strict", "site"])
