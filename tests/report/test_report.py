@@ -13,6 +13,7 @@ import pytest
 from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 
 from crosstype.errors import TableError
+from crosstype.models.catalog import MODELS
 from crosstype.report.curves import confusion_counts, curves_of, losses_of
 from crosstype.report.formatting import best_model_sentence, number, p_value
 from crosstype.report.report import write_report

@@ -92,7 +92,7 @@ def _context(run: RunTables) -> dict[str, Any]:
         "centres": _centres(run),
         "performance": _performance(run),
         "by_site": _by_site(run),
-        "site_only": "" if site_only.is_empty() else number(site_only["value"].item()),
+        "site_auroc": "" if site_only.is_empty() else number(site_only["value"].item()),
     }
 
 
