@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -137,7 +136,7 @@ def _read_quickly(path: Path, text_columns: TextColumns) -> NumberTable | None:
     )
 
 
-UNUSUAL: tuple[Any, ...] = (*(OSError, EOFError, zlib.error, UnicodeDecodeError, PolarsError),)
+UNUSUAL = (OSError, EOFError, zlib.error, UnicodeDecodeError, PolarsError)
 """Errors after which `tables` reads the file, and states what is wrong."""
 
 

@@ -45,7 +45,7 @@ def judge(
     pairs = [(one.name, one.against) for one in study.shown if one.against]
     swaps = draw_swaps(len(predictions.labels), seed)
     tests = pair_tests(predictions.labels, predictions.classes, judged, pairs, swaps)
-    unlabelled: Found = {
+    differences: Found = {
         (one.model_a, one.metric): {
             "difference": one.difference,
             "difference_low": one.low,
@@ -63,14 +63,14 @@ def judge(
     rows = [
         row | {"protocol": study.mark_of(one)}
         for one in study.contrasts
-        for row in _rows(one, values, unlabelled)
+        for row in _rows(one, values, differences)
     ]
     table = _adjusted(STUDY.frame(rows))
     STUDY.write_as(path, table)
     return table
 
 
-def _rows(contrast: Contrast, values: Found, unlabelled: Found) -> list[dict[str, Any]]:
+def _rows(contrast: Contrast, values: Found, differences: Found) -> list[dict[str, Any]]:
     """Return a row per metric; one row without numbers if the contrast could not be run."""
     about = {
         "row": contrast.name,
@@ -85,7 +85,7 @@ def _rows(contrast: Contrast, values: Found, unlabelled: Found) -> list[dict[str
         about
         | {"metric": metric}
         | values[contrast.name, metric]
-        | unlabelled.get((contrast.name, metric), {})
+        | differences.get((contrast.name, metric), {})
         for metric in METRICS
     ]
 

@@ -183,17 +183,15 @@ def auroc_difference(first: Auroc, second: Auroc, confidence: float) -> AurocDif
     Where every placement differs by the same number DeLong's variance is 0: without a difference
     p is 1; with one, the variance is that of two independent AUROCs by Newcombe's rule.
     """
-    unlabelled = first.value - second.value
+    gap = first.value - second.value
     variance = float(((first.influence - second.influence) ** 2).sum())
     if variance < 1e-24:
-        if abs(unlabelled) < 1e-12:
+        if abs(gap) < 1e-12:
             return AurocDifference(0.0, Interval(0.0, 0.0), 0.0, 1.0)
         inner = [1 / (a * b + 1) for one in (first, second) for a, b in one.sizes]
         middle = min(max((first.value + second.value) / 2, min(inner)), 1 - min(inner))
         variance = sum(newcombe_variance(middle, one.sizes) for one in (first, second))
     error = math.sqrt(variance)
     reach = float(ndtri(1 - (1 - confidence) / 2)) * error
-    ends = Interval(max(-1.0, unlabelled - reach), min(1.0, unlabelled + reach))
-    return AurocDifference(
-        unlabelled, ends, unlabelled / error, 2 * float(ndtr(-abs(unlabelled) / error))
-    )
+    ends = Interval(max(-1.0, gap - reach), min(1.0, gap + reach))
+    return AurocDifference(gap, ends, gap / error, 2 * float(ndtr(-abs(gap) / error)))

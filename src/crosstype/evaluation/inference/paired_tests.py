@@ -154,7 +154,7 @@ def swapped_differences(
         )
         for name in PERMUTED:
             found[name].append(one[places[name]] - other[places[name]])
-        unlabelled = [
+        pr_auc_differences = [
             _swapped_precision(
                 labels == index,
                 (models[0].probability[repeat, :, index], models[1].probability[repeat, :, index]),
@@ -162,7 +162,7 @@ def swapped_differences(
             )
             for index in indices
         ]
-        found["pr_auc"].append(np.mean(unlabelled, axis=0))
+        found["pr_auc"].append(np.mean(pr_auc_differences, axis=0))
     return {name: np.mean(values, axis=0) for name, values in found.items()}
 
 
@@ -172,10 +172,10 @@ def _swapped_matrices(
     n_classes: int,
     swaps: Swaps,
 ) -> tuple[Float[np.ndarray, "n_permutations c c"], Float[np.ndarray, "n_permutations c c"]]:
-    unlabelled = np.flatnonzero(calls[0] != calls[1])
-    moved = swaps[unlabelled].astype(np.float64)
+    discordant = np.flatnonzero(calls[0] != calls[1])
+    moved = swaps[discordant].astype(np.float64)
     taken, given = (
-        confusion_matrix(labels[unlabelled], one[unlabelled], n_classes, moved) for one in calls
+        confusion_matrix(labels[discordant], one[discordant], n_classes, moved) for one in calls
     )
     first, second = (confusion_matrix(labels, one, n_classes) for one in calls)
     return first - taken + given, second + taken - given
@@ -324,8 +324,8 @@ def _tests_of(
     one, other = pair
     swapped = swapped_differences(labels, (one.predictions, other.predictions), classes, swaps)
     for metric in COMPARED:
-        unlabelled = one.headlines[metric] - other.headlines[metric]
-        difference = float(unlabelled[0])
+        resampled_differences = one.headlines[metric] - other.headlines[metric]
+        difference = float(resampled_differences[0])
         if metric == "auroc":
             delong = auroc_difference(one.auroc, other.auroc, 0.95)
             yield metric, "delong", TestResult(delong.statistic, delong.p)
@@ -334,7 +334,7 @@ def _tests_of(
             yield metric, "mcnemar", mcnemar(*right)
         if metric in swapped:
             yield metric, "permutation", TestResult(difference, permutation_p(swapped[metric]))
-        yield metric, "bootstrap", TestResult(difference, bootstrap_p(unlabelled))
+        yield metric, "bootstrap", TestResult(difference, bootstrap_p(resampled_differences))
         resampled_t = _over_folds(metric, classes, pair)
         if resampled_t is not None:
             yield metric, "nadeau_bengio", resampled_t
@@ -347,10 +347,10 @@ def _over_folds(
     if not np.array_equal(one.predictions.fold, other.predictions.fold):
         return None
     key = headline_key(metric, classes)
-    unlabelled = [
+    fold_differences = [
         values[key] - other.folds[fold][key] for fold, values in one.folds.items() if key in values
     ]
     n_folds_each = len(one.folds) / len(one.predictions.fold)
     if n_folds_each < 2:
         return None
-    return corrected_resampled_t(np.array(unlabelled), 1 / (n_folds_each - 1))
+    return corrected_resampled_t(np.array(fold_differences), 1 / (n_folds_each - 1))
