@@ -26,7 +26,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	# Compiled here, on two cores where pip uses one: where Python may not write bytecode, as in most
 	# container images, every process would compile torch anew, 7 seconds each. Some packages carry
 	# templates that are no Python; that they do not compile is no fault.
-	$(BIN)/python -m compileall -q -j 2 $(VENV)/lib >/dev/null || true
+	$(BIN)/python -m compileall -q -j 2 $(VENV)/lib src >/dev/null || true
 	touch $@
 
 demo: $(INSTALLED)

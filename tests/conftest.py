@@ -152,10 +152,20 @@ class Tiny:
         """Write a larger cohort in place of this one."""
         write_tiny(self.folder, n_patients, **settings)
 
-    def run(self, out: Path, last: str = "evaluate", n_workers: int = 1) -> Run:
-        """Run into `out`; training is in this process unless there are several workers."""
+    def run(
+        self, out: Path, last: str = "evaluate", n_workers: int = 1, *, shapes: bool = False
+    ) -> Run:
+        """Run into `out`; training is in this process unless there are several workers.
+
+        Shapes are checked in unit tests and in the finished run that tests share; in every run they
+        would take a third of the time.
+        """
         one = Run(read_config(self.config), out, n_workers)
-        run(one, last)
+        jaxtyping.config.update("jaxtyping_disable", not shapes)
+        try:
+            run(one, last)
+        finally:
+            jaxtyping.config.update("jaxtyping_disable", False)
         return one
 
 
@@ -215,7 +225,7 @@ def finished(once: Once) -> tuple[Tiny, Path]:
 
     def make(folder: Path) -> None:
         made = Tiny(write_tiny(folder / "input", figure_page="true"))
-        made.run(folder / "out", last="report")
+        made.run(folder / "out", last="report", shapes=True)
 
     folder = once("finished", make)
     return Tiny(folder / "input" / "tiny.toml"), folder / "out"

@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -148,8 +148,7 @@ def start_worker(plan: Plan) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _WORKER["threads"] = one_thread()
-    _WORKER["threads"].__enter__()  # until the process ends
+    use_one_thread()
     _WORKER["data"] = WorkerData(plan)
 
 
@@ -159,9 +158,12 @@ def _end_with(parent: Any) -> None:
     os._exit(1)
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Train with one thread, so that the same patients give the same numbers; then as before."""
+def use_one_thread() -> Callable[[], None]:
+    """Let torch and numpy compute with one thread, so that the same patients give the same numbers.
+
+    Returns:
+        What undoes it.
+    """
     import torch
     from threadpoolctl import threadpool_limits
 
@@ -171,16 +173,28 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(mode=True)
     os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
+    limits = threadpool_limits(1)
+
+    def undo() -> None:
+        limits.restore_original_limits()
         torch.set_num_threads(n_threads)
         torch.use_deterministic_algorithms(mode=exact)
         if known is None:
             del os.environ["OMP_NUM_THREADS"]
         else:
             os.environ["OMP_NUM_THREADS"] = known
+
+    return undo
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread inside, and as before after it."""
+    undo = use_one_thread()
+    try:
+        yield
+    finally:
+        undo()
 
 
 _WORKER: dict[str, Any] = {}

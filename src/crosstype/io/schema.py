@@ -62,6 +62,11 @@ class TableSchema:
     is_marked: bool = False
     folder: str = ""
 
+    @property
+    def path(self) -> str:
+        """Return the place of its file in OUT."""
+        return f"{self.folder}/{self.name}".lstrip("/")
+
     def polars(self, classes: Sequence[str] = ()) -> dict[str, Kind]:
         """Return the type of each column, in order.
 

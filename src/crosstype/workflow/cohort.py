@@ -33,7 +33,7 @@ from crosstype.folds.external_splits import split_files, split_outputs, write_sp
 from crosstype.folds.folds import fold_cohort
 from crosstype.io.files import HashMemory
 from crosstype.io.tables import write_table
-from crosstype.workflow.stage import Stage, mark
+from crosstype.workflow.stage import Stage
 
 OUTPUTS = (
     "cohort.csv",
@@ -94,11 +94,11 @@ class JoinCohort(Stage):
         write_splits(out / "splits", folds, cohort, spec.folds.write)
         _write(cohort, spec, out)
         notes = _covariates(spec.cohort, cohort.patient_ids, out / COVARIATES)
-        mark(self.of, ("folds.csv",))
+        sizes = [f"{cohort.labels.count(name)} {name}" for name in self.of.classes]
         return {
             "notes": [*_provenance_notes(cohort, rows), *cohort.notes, *fold_notes, *notes],
             "provenance": cohort.provenance,
-            "counts": [cohort.labels.count(name) for name in self.of.classes],
+            "summary": f"{len(cohort.labels)} patients ({', '.join(sizes)})",
         }
 
 

@@ -9,13 +9,14 @@ from typing import Any
 
 from crosstype.cohort.subgroups import SUBGROUPS
 from crosstype.evaluation.evaluate import evaluate
-from crosstype.workflow.stage import Stage, mark
-from crosstype.workflow.train import MARKED, PERTURBED
+from crosstype.io import schema
+from crosstype.workflow.stage import Stage
+from crosstype.workflow.train import PERTURBED
 
-ROBUSTNESS = ("rna_loss.csv", "rna_loss_comparisons.csv")
+ROBUSTNESS = (schema.RNA_LOSS, schema.RNA_LOSS_COMPARISONS)
 EVALUATED = (
-    *("metrics.csv", "comparisons.csv", "tests.csv", "modality_use.csv", "coverage.csv"),
-    *("calibration_curve.csv", "decision_curve.csv", "subgroups.csv"),
+    *(schema.METRICS, schema.COMPARISONS, schema.TESTS, schema.MODALITY_USE, schema.COVERAGE),
+    *(schema.CALIBRATION_CURVE, schema.DECISION_CURVE, schema.SUBGROUPS),
 )
 
 
@@ -34,18 +35,19 @@ class Evaluate(Stage):
 
     def inputs(self) -> dict[str, Path]:
         """Return the tables of predictions that are there."""
-        names = (*MARKED[:2], PERTURBED, SUBGROUPS)
+        predictions = (schema.PREDICTIONS.name, schema.STRESSED_PREDICTIONS.name)
+        names = (*predictions, PERTURBED, SUBGROUPS)
         return {name: self.of.out / name for name in names if (self.of.out / name).exists()}
 
     def outputs(self) -> list[str]:
         """Return the tables of metrics."""
-        return [*EVALUATED, *(ROBUSTNESS if self.of.spec.evaluation.rna_loss else ())]
+        study = ROBUSTNESS if self.of.spec.evaluation.rna_loss else ()
+        return [table.name for table in (*EVALUATED, *study)]
 
     def run(self) -> Mapping[str, Any]:
         """Write the tables."""
         spec, out = self.of.spec, self.of.out
-        for name in ROBUSTNESS:  # of an earlier run that made the study
-            (out / name).unlink(missing_ok=True)
+        for table in ROBUSTNESS:  # of an earlier run that made the study
+            (out / table.name).unlink(missing_ok=True)
         evaluate(out, spec.evaluation, self.of.classes, spec.folds.seed)
-        mark(self.of, (*EVALUATED, *ROBUSTNESS))
-        return {}
+        return {"summary": "metrics, comparisons, modality use"}

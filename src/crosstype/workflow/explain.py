@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from crosstype.config.run_spec import RunSpec
 from crosstype.explain.spec import models_to_explain
-from crosstype.workflow.stage import Stage, mark
+from crosstype.io.schema import TABLES
+from crosstype.workflow.stage import Stage
 
 if TYPE_CHECKING:
     from crosstype.explain.tile_locations import TileLocations
@@ -18,13 +19,7 @@ if TYPE_CHECKING:
 
 
 FOLDER = "explanation"
-TABLES = (
-    *("attention.csv", "gene_set_attention.csv", "attributions.csv", "gene_sets.csv"),
-    *("patients.csv", "drawn.csv"),
-    *("architecture.csv", "vector_maps.csv", "examples.csv"),
-    *("sample_profile.csv", "expression_spread.csv", "expression_steps.csv"),
-)
-PICTURES = ("examples/slide.jpg", "examples/tiles.png")
+PICTURES = (f"{FOLDER}/examples/slide.jpg", f"{FOLDER}/examples/tiles.png")
 READ = ("cohort.csv", "folds.csv", "expression.npz", "features.csv")
 
 
@@ -32,6 +27,7 @@ class Explain(Stage):
     """Where models attend and which genes their predictions rest on: explanation/."""
 
     name = "explain"
+    counts_pieces = True
     modules = ("crosstype.explain.explain", "crosstype.explain.figures.examples")
 
     @property
@@ -60,7 +56,7 @@ class Explain(Stage):
 
     def outputs(self) -> list[str]:
         """Return the tables and the pictures of examples; maps are named in the tables."""
-        return [f"{FOLDER}/{name}" for name in (*TABLES, *PICTURES)]
+        return [*(table.path for table in TABLES if table.folder == FOLDER), *PICTURES]
 
     def run(self) -> Mapping[str, Any]:
         """Explain every patient out of fold; torch and captum are imported here."""
@@ -79,7 +75,6 @@ class Explain(Stage):
         tiles = TileExamples(_recipe(spec), sources, locations, spec.training.views)
         for line in write_examples(worker_data, self.models, out / FOLDER, tiles):
             progress.say(line)
-        mark(self.of, [f"{FOLDER}/{name}" for name in TABLES])
         return notes
 
 

@@ -61,11 +61,13 @@ class Features(Stage):
         """Write features.csv: one row per slide asked for."""
         rows = self.make_rows()
         write_feature_rows(self.of.out / "features.csv", rows)
+        missing = [row.slide_id for row in rows if row.fault == NO_FILE]
+        count = f"{len(missing)} slides asked for are not there"
         return {
             "checks": slide_checks(self.of.spec, self.of.out, rows),
-            "n_slides": len(rows),
             "faults": [row.fault for row in rows if row.fault and row.fault != NO_FILE],
-            "missing": [row.slide_id for row in rows if row.fault == NO_FILE],
+            "summary": f"{len(rows)} slides",
+            "messages": [f"{count}, first {missing[0]}."] if missing else [],
         }
 
     @abstractmethod
@@ -106,6 +108,7 @@ class ExtractedFeatures(Features):
     """Extract features; slides extracted with the same settings and weights stay as they are."""
 
     modules = ("crosstype.features.extract",)
+    counts_pieces = True
 
     @cached_property
     def sources(self) -> list[Source]:

@@ -32,7 +32,10 @@ class Ledger:
             stage: the stage.
             force: run it although its result is there.
         """
-        key, record = self._key(stage), self._record(stage.name)
+        inputs = {name: self.hashes.sha256_of(path) for name, path in stage.inputs().items()}
+        code = code_version(*stage.modules)
+        key = hash_of([code, stage.name, stage.settings(), inputs])
+        record = self._record(stage.name)
         if force:
             stage.discard()
         elif record.get("hash") == key and record.get("outputs") == self._outputs(stage):
@@ -40,24 +43,18 @@ class Ledger:
         self._path(stage.name).unlink(missing_ok=True)
         began = time.monotonic()
         notes = dict(stage.run())
+        stage.mark()
         record = {
             "hash": key,
             "seconds": round(time.monotonic() - began, 2),
             "peak_memory_mb": _peak_memory_mib(),
-            "inputs": self._inputs(stage),
+            "inputs": inputs,
             "notes": notes,
             "outputs": self._outputs(stage),
         }
         write_text(self._path(stage.name), json.dumps(record, indent=1, ensure_ascii=False))
         self.hashes.save()
         return record
-
-    def _key(self, stage: Stage) -> str:
-        code = code_version(*stage.modules)
-        return hash_of([code, stage.name, stage.settings(), self._inputs(stage)])
-
-    def _inputs(self, stage: Stage) -> dict[str, str]:
-        return {name: self.hashes.sha256_of(path) for name, path in stage.inputs().items()}
 
     def _outputs(self, stage: Stage) -> dict[str, str | None]:
         paths = {name: self.out / name for name in stage.outputs()}

@@ -71,32 +71,17 @@ def make_stage(run: Run, ledger: Ledger, name: str) -> Stage:
 
 def _do(run: Run, ledger: Ledger, name: str, *, force: bool) -> dict[str, Any]:
     """Run a stage unless it is finished, and show what it came to."""
-    extracts = name == "features" and run.spec.slides.folder is not None
-    if not extracts and name not in ("train", "explain"):  # these count their own pieces
+    stage = make_stage(run, ledger, name)
+    if not stage.counts_pieces:
         run.progress.start(name, 1)
-    record = ledger.do(make_stage(run, ledger, name), force=force)
+    record = ledger.do(stage, force=force)
     notes = record["notes"]
-    if name == "features":
-        _tell_features(run, notes)
-    elif name == "cohort":
-        sizes = zip(notes["counts"], run.classes, strict=True)
-        shown = ", ".join(f"{n} {of}" for n, of in sizes)
-        run.progress.step(f"{sum(notes['counts'])} patients ({shown})")
-    elif name == "evaluate":
-        run.progress.step("metrics, comparisons, modality use")
-    elif name == "report":
-        run.progress.step(str(run.out / "report.html"))
+    if not stage.counts_pieces:
+        run.progress.step(notes["summary"])
+    for message in notes.get("messages", ()):
+        run.progress.say(message)
+    run.faults += notes.get("faults", ())
     return record
-
-
-def _tell_features(run: Run, notes: Mapping[str, Any]) -> None:
-    """Show how many slides there are, and which are missing or damaged."""
-    if run.spec.slides.folder is None:
-        run.progress.step(f"{notes['n_slides']} slides")
-    run.faults += notes["faults"]
-    if notes["missing"]:
-        count, first = len(notes["missing"]), notes["missing"][0]
-        run.progress.say(f"{count} slides asked for are not there, first {first}.")
 
 
 def _look_ahead(run: Run, ledger: Ledger) -> None:

@@ -6,24 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from crosstype.cohort.unlabelled import UNLABELLED
+from crosstype.io.schema import TABLES
 from crosstype.report.pages.patient import patient_page_names
 from crosstype.report.pages.tripod import TRIPOD, write_tripod
 from crosstype.report.paper.page import FIGURES, write_figures
 from crosstype.report.report import write_report
-from crosstype.workflow.evaluate import EVALUATED, ROBUSTNESS
-from crosstype.workflow.explain import FOLDER, PICTURES, TABLES
+from crosstype.workflow.explain import PICTURES
 from crosstype.workflow.stage import Stage
-from crosstype.workflow.train import MARKED, SITE_PROBE, UNLABELLED_PREDICTIONS
 
-READ = (
-    *MARKED,
-    *EVALUATED,
-    *ROBUSTNESS,
-    *("cohort.csv", "left_out.csv", "folds.csv", "features.csv", "outliers.csv"),
-    *("run.json", "config.toml", SITE_PROBE, UNLABELLED, UNLABELLED_PREDICTIONS),
-    *(f"{FOLDER}/{name}" for name in (*TABLES, *PICTURES)),
-)
+READ = (*(table.path for table in TABLES), "run.json", "config.toml", *PICTURES)
 
 
 class Report(Stage):
@@ -54,4 +45,4 @@ class Report(Stage):
         """Write the pages."""
         for write in (write_report, write_figures, write_tripod):
             write(self.of.out, self.of.spec.report)
-        return {}
+        return {"summary": str(self.of.out / "report.html")}

@@ -12,9 +12,12 @@ import polars as pl
 
 from crosstype.config.run_spec import RunSpec
 from crosstype.io.files import HashMemory
+from crosstype.io.schema import MARK, TABLES
 from crosstype.io.tables import read_table, write_table
 from crosstype.progress import NoProgress, Progress
 from crosstype.protocol import Protocol, protocol_named
+
+MARKED = {table.path for table in TABLES if table.is_marked}
 
 
 @dataclass
@@ -62,12 +65,14 @@ class Stage(ABC):
     Attributes:
         name: as the user knows it.
         modules: where its code begins; what they import counts too.
+        counts_pieces: whether it shows its progress piece by piece itself.
         of: the run it belongs to.
         hashes: fingerprints of files.
     """
 
     name: ClassVar[str]
     modules: ClassVar[tuple[str, ...]]
+    counts_pieces: ClassVar[bool] = False
 
     def __init__(self, of: Run, hashes: HashMemory) -> None:
         """Make the stage of a run."""
@@ -88,20 +93,24 @@ class Stage(ABC):
 
     @abstractmethod
     def run(self) -> Mapping[str, Any]:
-        """Make the outputs; return notes that JSON can hold, which are kept with the stage."""
+        """Make the outputs; return notes that JSON can hold, which are kept with the stage.
+
+        Of these the terminal shows `summary`, a line on what the stage came to unless it counts
+        its pieces, and `messages`, lines that the user must read; `faults` lists damaged inputs.
+        """
+
+    def mark(self) -> None:
+        """Write into every marked table made under a leaking protocol that it was."""
+        protocol = self.of.protocol
+        if not protocol.leaks:
+            return
+        words = f"{protocol.name}: {'; '.join(protocol.leaks)}"
+        for name in MARKED.intersection(self.outputs()):
+            path = self.of.out / name
+            if path.exists() and not pl.read_csv(path, n_rows=1).is_empty():
+                write_table(path, read_table(path).with_columns(pl.lit(words).alias(MARK)))
 
     def discard(self) -> None:
         """Remove what an earlier run of the stage left, so that all of it is made again."""
         for name in self.outputs():
             (self.of.out / name).unlink(missing_ok=True)
-
-
-def mark(run: Run, names: Sequence[str]) -> None:
-    """Write into every table made under a leaking protocol that it was."""
-    if not run.protocol.leaks:
-        return
-    words = f"{run.protocol.name}: {'; '.join(run.protocol.leaks)}"
-    for name in names:
-        path = run.out / name
-        if path.exists() and not pl.read_csv(path, n_rows=1).is_empty():
-            write_table(path, read_table(path).with_columns(protocol=pl.lit(words)))

@@ -11,22 +11,19 @@ from typing import TYPE_CHECKING, Any
 from crosstype.cohort.covariates import COVARIATES
 from crosstype.cohort.unlabelled import UNLABELLED, UNLABELLED_EXPRESSION, read_unlabelled
 from crosstype.config.run_spec import RunSpec
+from crosstype.io import schema
 from crosstype.io.files import HashMemory, code_version, hash_of
-from crosstype.io.tables import write_table
 from crosstype.models.catalog import NETWORKS
 from crosstype.protocol import Protocol
 from crosstype.workflow.cohort import of_genes, unplaced_expression
-from crosstype.workflow.stage import Stage, mark
+from crosstype.workflow.stage import Stage
 
 if TYPE_CHECKING:
     from crosstype.crossval.plan import Plan
     from crosstype.robustness.study import RobustnessStudy
 
 
-MARKED = ("predictions.csv", "stressed_predictions.csv", "training.csv", "calibration.csv")
 PERTURBED = "rna_loss.npz"
-SITE_PROBE = "site_probe.csv"
-UNLABELLED_PREDICTIONS = "unlabelled_predictions.csv"
 NORMAL_LIKE = "normal_like.npz"
 READ = (
     "cohort.csv",
@@ -44,6 +41,7 @@ class Train(Stage):
     """Cross-validate every model: models/, predictions.csv and its companions."""
 
     name = "train"
+    counts_pieces = True
     modules = (
         "crosstype.crossval.run",
         *(f"crosstype.models.{card.network.split(':')[0]}" for card in NETWORKS.values()),
@@ -81,9 +79,13 @@ class Train(Stage):
     def outputs(self) -> list[str]:
         """Return the tables of predictions; each job keeps its own files."""
         evaluation = self.of.spec.evaluation
-        names = [name for name in MARKED if evaluation.n_shuffles or "stressed" not in name]
+        tables = (
+            *(schema.SITE_PROBE, schema.UNLABELLED_PREDICTIONS, schema.PREDICTIONS),
+            *[schema.STRESSED_PREDICTIONS] * bool(evaluation.n_shuffles),
+            *(schema.TRAINING, schema.CALIBRATION),
+        )
         lost = [PERTURBED] if _n_perturbations(self.of.spec) else []
-        return [SITE_PROBE, UNLABELLED_PREDICTIONS, *names, *lost]
+        return [*(table.name for table in tables), *lost]
 
     def run(self) -> Mapping[str, Any]:
         """Run every job that is not done, and write what they add up to."""
@@ -95,15 +97,18 @@ class Train(Stage):
         run, out = self.of, self.of.out
         plan, notes = make_plan(run.spec, run.protocol, out, self.hashes)
         jobs = cross_validate(plan, run.n_workers, run.progress)
-        for name in ("stressed_predictions.csv", "search.csv", PERTURBED):  # of an earlier run
+        for name in (
+            schema.STRESSED_PREDICTIONS.name,
+            schema.SEARCH.name,
+            PERTURBED,
+        ):  # of an earlier run
             (out / name).unlink(missing_ok=True)
         records = records_of(plan, jobs)
         write_predictions(plan, records)
         if plan.study:
             write_perturbed(plan, records, out / PERTURBED)
-        write_unlabelled_predictions(plan, records, out / UNLABELLED_PREDICTIONS)
-        write_table(out / SITE_PROBE, probe_sites(plan))
-        mark(run, (*MARKED, UNLABELLED_PREDICTIONS))
+        write_unlabelled_predictions(plan, records, out / schema.UNLABELLED_PREDICTIONS.name)
+        schema.SITE_PROBE.write(out, probe_sites(plan))
         return {"jobs": len(jobs), "notes": notes}
 
     def discard(self) -> None:
