@@ -224,7 +224,7 @@ def test_lines_instead_of_bars_where_there_is_no_terminal(
         bars.start("train", 200)
         for number in range(200):
             bars.step(f"job {number}")
-        bars.say("a [word]")
+        bars.message("a [word]")
     lines = capsys.readouterr().err.splitlines()
     assert 15 < len(lines) < 30
     assert lines[-2:] == ["train 200/200: job 199", "a [word]"]

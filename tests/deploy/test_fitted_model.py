@@ -116,7 +116,7 @@ def test_the_file_holds_no_patient(written: Path, make_patients: Callable[..., P
     patients = make_patients(12, n_genes=N_GENES)
     assert not any(patient.encode() in data for patient in patients.ids)
     assert not any("inner_logits" in name for name in load_file(written))
-    taught = load_artefact(written).taught
+    taught = load_artefact(written).training
     assert taught.among(["P003", "nobody", "P001"]) == ["P001", "P003"]
 
 

@@ -322,7 +322,7 @@ def test_patients_with_one_modality_teach(tiny: Any, call: Call) -> None:
     add(tiny.config, '\nsingle_modality = "train"', after="[cohort]")
     (tiny.folder / "features" / "TCGA-A1-0001 slide.h5").unlink()
     path = fitted(tiny, call, "logistic_genes")
-    taught = load_artefact(path).taught
+    taught = load_artefact(path).training
     assert (taught.n_patients, dict(taught.single_modality)) == (15, {"image": 0, "genes": 1})
     assert taught.among(["TCGA-A1-0001"])
     assert sum(taught.classes.values()) == sum(taught.sites.values()) == 16

@@ -62,7 +62,7 @@ class Listener:
     def step(self, piece: str) -> None:
         self.said.append(piece)
 
-    say = step
+    message = step
 
 
 def stored(out: Path, slide: str = "A slide", encoder: str = "fake") -> dict[str, Any]:

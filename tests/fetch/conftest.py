@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from crosstype.cli.app import main
-from crosstype.fetch.http import Patience, Web
+from crosstype.fetch.http import RetryPolicy, Web
 
 TIMEOUT_S = 0.4
 STATUSES = {"403": 403, "404": 404, "416": 416, "500": 500, "502": 502, "503": 503, "504": 504}
@@ -272,8 +272,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Nobody waits in a test: the waits are noted here."""
     noted: list[float] = []
-    quick = Patience(n_tries=4, timeout_s=TIMEOUT_S, sleep=noted.append)
-    monkeypatch.setattr("crosstype.fetch.http.PATIENCE", quick)
+    quick = RetryPolicy(n_tries=4, timeout_s=TIMEOUT_S, sleep=noted.append)
+    monkeypatch.setattr("crosstype.fetch.http.RETRY_POLICY", quick)
     return noted
 
 

@@ -21,7 +21,7 @@ from crosstype.evaluation.robustness import (
 )
 from crosstype.evaluation.spec import EvaluationSpec
 from crosstype.expression.matrix import load_expression
-from crosstype.robustness.study import MIXED, NOISE, PATTERNS, SHARES, WITHHELD
+from crosstype.robustness.study import EXCLUDED, MIXED, NOISE, PATTERNS, SHARES
 
 CLASSES = ("Luminal", "Basal/Her2")
 
@@ -124,7 +124,7 @@ def test_a_study_of_the_tiny_cohort(tiny: Any, tmp_path: Path) -> None:
         "same": set(SHARES),
         "noise": set(NOISE),
         "panel": {1.0},
-        "pam50_withheld": set(WITHHELD),
+        "pam50_withheld": set(EXCLUDED),
         "other_assay": {1.0},
         "other_assay_scaled": {1.0},
     }

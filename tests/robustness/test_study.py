@@ -11,7 +11,7 @@ import pytest
 from crosstype.expression.genes.panels import PAM50_GENES, PANEL_GENES, panel_among
 from crosstype.expression.matrix import AlignedExpression
 from crosstype.expression.units import Unit
-from crosstype.robustness.perturbations import ORDER, Known, Perturbation, PerturbationTables
+from crosstype.robustness.perturbations import ORDER, FoldData, Perturbation, PerturbationTables
 from crosstype.robustness.study import PATTERNS, SHARES, RobustnessStudy, lose, make_study
 from crosstype.training.patients import Patients
 
@@ -49,7 +49,7 @@ def tables(patients: Patients) -> PerturbationTables:
 
 def known_of(patients: Patients, tables: PerturbationTables) -> Known:
     """Return what is known in a fold that trains on all but the first eight."""
-    return Known(patients.take(np.arange(8, len(patients))), tables)
+    return FoldData(patients.take(np.arange(8, len(patients))), tables)
 
 
 def in_unit(patients: Patients, unit: Unit, offset: float = 1.0) -> Patients:
@@ -201,7 +201,7 @@ def test_the_panel_is_that_of_the_paper() -> None:
 def test_a_stand_in_for_the_panel_is_drawn_and_said_to_be_one(make_patients: Any) -> None:
     patients = make_patients(6, n_genes=60)
     tables = PerturbationTables(names_of((), 60), "linear")
-    known = Known(patients, tables)
+    known = FoldData(patients, tables)
     first, second = (
         np.isnan(lose(patients, Perturbation("panel", 1.0, draw), known, SEED).genes)
         for draw in (0, 1)

@@ -274,7 +274,7 @@ def test_everybody_who_watches_hears_of_every_stage(tiny: Any, tmp_path: Path) -
         def step(self, piece: str) -> None:
             assert piece
 
-        def say(self, line: str) -> None: ...
+        def message(self, line: str) -> None: ...
 
     tiny.change(models=("gene_only",), more=NO_MAPS)
     tiny.run(tmp_path / "out", last="report")

@@ -38,7 +38,7 @@ def test_they_teach_and_are_never_tested(
     def splits(worker_data: WorkerData, fold: Any) -> Any:
         found = plain(worker_data, fold)
         for one in found:
-            beside = frozenset(one.beside.ids) if one.beside else frozenset()
+            beside = frozenset(one.single_modality.ids) if one.single_modality else frozenset()
             taught.append((frozenset(one.train.ids), beside, frozenset(fold.test)))
         return found
 

@@ -235,7 +235,7 @@ def _left_out(
         if patient in labels.left_out:
             step, reason = labels.left_out[patient]
             found.append(LeftOut(patient, _step(step), reason))
-        elif patient not in labels.class_of and labels.called:
+        elif patient not in labels.class_of and labels.labelled_from_expression:
             reason = reasons[1].get(patient, "not in the expression table")
             found.append(
                 LeftOut(patient, "labels", f"no expression to call a label from: {reason}")

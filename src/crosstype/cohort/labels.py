@@ -103,7 +103,7 @@ class Labels:
         site_of: tissue source site of every patient of the table, empty where unknown.
         left_out: (step, reason) of every patient of the table without class, or of another site.
         provenance: where the labels come from, as far as they show it.
-        called: whether they were called from expression by this run.
+        labelled_from_expression: whether they were called from expression by this run.
         notes: what was found while calling them.
         normal_like: patients whose label says normal-like, whether or not a class has it.
     """
@@ -112,7 +112,7 @@ class Labels:
     site_of: dict[str, str]
     left_out: dict[str, tuple[str, str]]
     provenance: str
-    called: bool = False
+    labelled_from_expression: bool = False
     notes: tuple[str, ...] = ()
     normal_like: frozenset[str] = frozenset()
 

@@ -68,9 +68,9 @@ def labels_from_calls(
     kept = {patient: name for patient, name in class_of.items() if patient not in left_out}
     counts = ", ".join(f"{name or 'no call'} {n}" for name, n in found.counts().items() if n)
     notes = (*found.notes, f"labels called from {file_name} (PAM50, {centring}): {counts}")
-    said = Labels(kept, sites, left_out, _provenance(centring), called=True, notes=notes)
-    calls = dict(zip(patients, found.calls, strict=True))
-    return replace(said, normal_like=normal_like_among(calls))
+    made = Labels(kept, sites, left_out, _provenance(centring), notes=notes)
+    calls = normal_like_among(dict(zip(patients, found.calls, strict=True)))
+    return replace(made, labelled_from_expression=True, normal_like=calls)
 
 
 def _class_of_each_call(spec: CohortSpec) -> dict[str, str]:

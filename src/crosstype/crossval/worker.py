@@ -30,10 +30,14 @@ from crosstype.io import schema
 from crosstype.io.files import write_text
 from crosstype.models.catalog import MODELS, NETWORKS, UNIMODAL
 from crosstype.robustness.modality_shuffle import shuffled_conditions
-from crosstype.robustness.perturbations import Known, PerturbationTables, read_perturbation_tables
+from crosstype.robustness.perturbations import (
+    FoldData,
+    PerturbationTables,
+    read_perturbation_tables,
+)
 from crosstype.robustness.study import predict_perturbed, save_perturbed
 from crosstype.training.checkpoint import load_classifier, make_classifier, save_classifier
-from crosstype.training.classifier import Classifier, Split, TrainingRecipe, together
+from crosstype.training.classifier import Classifier, Split, TrainingRecipe, concatenate
 from crosstype.training.late_fusion import LateClassifier
 from crosstype.training.network_classifier import NetworkClassifier
 from crosstype.training.patients import Bags, Patients
@@ -58,7 +62,7 @@ class WorkerData:
         return self._patients(table, load_expression(self.plan.out / "expression.npz"))
 
     @cached_property
-    def beside(self) -> tuple[Patients, Mapping[str, str]]:
+    def single_modality(self) -> tuple[Patients, Mapping[str, str]]:
         """Return the patients with one modality, who only ever teach, and the site of each."""
         table = schema.SINGLE_MODALITY.read(self.plan.out)
         patients = self._patients(table, load_expression(self.plan.out / "single_modality.npz"))
@@ -124,11 +128,11 @@ class WorkerData:
         """Return the tables that losses of expression draw on."""
         return read_perturbation_tables(self.plan.out, self.plan.expression)
 
-    def known(self, fold: Fold) -> Known:
+    def known(self, fold: Fold) -> FoldData:
         """Return what losses of expression may know in this fold: nothing of test patients."""
         inner = tuple(patient for part in fold.inner for patient in part)
         train = fold.train if self.plan.protocol.validation_is_test or not inner else inner
-        return Known(self.patients.select(sorted(train)), self.perturbation_tables)
+        return FoldData(self.patients.select(sorted(train)), self.perturbation_tables)
 
     def recipe(self, job: Job) -> TrainingRecipe:
         """Return the settings and the seed of a job."""
@@ -156,7 +160,7 @@ class WorkerData:
                     beside.take(np.flatnonzero(is_out == (inner == number)))
                     for is_out in (False, True)
                 )
-                splits.append(Split(together(own[0], teachers), own[1], beside=out))
+                splits.append(Split(concatenate(own[0], teachers), own[1], single_modality=out))
             else:
                 splits.append(Split(*own))
         # The published notebook trains one network, whoever validates it.
@@ -164,7 +168,7 @@ class WorkerData:
 
     def _single_modality_training(self, fold: Fold) -> Patients:
         """Return who of the patients with one modality may teach in a fold."""
-        patients, site_of = self.beside
+        patients, site_of = self.single_modality
         if not self.plan.protocol.grouped_by_site or not len(patients):
             return patients
         sites = schema.COHORT.read(self.plan.out)

@@ -93,9 +93,9 @@ def rna_loss(
         there = _there(found, rows)
         labels = found.labels[there]
         own = weights if there.all() else draw_weights(labels, weights.shape[1] - 1, seed)
-        judge = _Judge(labels, own, classes, (seed, number))
+        evaluator = _Evaluator(labels, own, classes, (seed, number))
         values = {
-            model: judge.values(probabilities[rows][:, :, there])
+            model: evaluator.values(probabilities[rows][:, :, there])
             for model, probabilities in found.of_model.items()
         }
         about = (len(labels), found.notes.get(pattern, ""))
@@ -119,7 +119,7 @@ def _there(found: PerturbedPredictions, rows: Sequence[int]) -> Bool[np.ndarray,
 
 
 @dataclass(frozen=True)
-class _Judge:
+class _Evaluator:
     """Patients and their resamples, on which all models are measured.
 
     Attributes:
@@ -175,7 +175,7 @@ USE_METRICS = ("auroc", "pr_auc", "f1", "mcc")
 UNDER_LOSS = "_genes_lost"
 """End of the name of a condition under which genes were lost as well."""
 
-Known = tuple[ModelPredictions, Float[np.ndarray, "n_repeats n_metrics n_resamples"] | None]
+Compared = tuple[ModelPredictions, Float[np.ndarray, "n_repeats n_metrics n_resamples"] | None]
 """Predictions, and their metrics if they are known."""
 
 
@@ -249,8 +249,8 @@ def _before(
     stress: ConditionKey,
     model: str,
     stressed: Mapping[ConditionKey, Mapping[str, ModelPredictions]],
-    whole: Known,
-) -> Known:
+    whole: Compared,
+) -> Compared:
     """Return what disturbed predictions are compared with: the same, less the one disturbance.
 
     Where genes were lost as well, that is the loss of those genes alone.
@@ -264,7 +264,7 @@ def _before(
 
 def _drop(
     undisturbed: Predictions,
-    before: Known,
+    before: Compared,
     other: ModelPredictions,
     weight_blocks: Sequence[Float[np.ndarray, "n_patients _"]],
 ) -> Float[np.ndarray, "n_metrics n_resamples"]:

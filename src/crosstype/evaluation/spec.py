@@ -11,7 +11,7 @@ from crosstype.types import Between
 
 @dataclass(frozen=True)
 class EvaluationSpec:
-    """How predictions are judged."""
+    """How predictions are evaluated."""
 
     n_bootstrap: Annotated[int, Between(100, 1_000_000)] = 2000
     """Number of bootstrap resamples of the patients behind each interval."""

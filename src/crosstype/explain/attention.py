@@ -96,7 +96,7 @@ class Attention:
         classifier, patients = held.classifier, held.patients
         prepared = Prepared(patients, classifier.preparation, imputed=classifier.imputed)
         shown = np.flatnonzero([one is not None for one in patients.bag_of])
-        for rows in prepared.parted(shown, AT_ONCE_BYTES):
+        for rows in prepared.batches(shown, AT_ONCE_BYTES):
             batch = prepared.batch(rows)
             with torch.no_grad():
                 outputs = [network(batch) for network in classifier.networks]

@@ -68,7 +68,7 @@ class Attributions:
         )
         for column, one in enumerate(totals):
             self._parts[rows, column] += self._towards(one[:, :, None], rows)[:, 0]
-        if not held.classifier.sees_genes:
+        if not held.classifier.uses_genes:
             return
         self.has_genes = True
         centred = self._centred(parts.genes)

@@ -86,7 +86,7 @@ def base_model_contributions(
         columns *= CLINICAL_WEIGHT / preparation.covariates.spread
         rest = np.einsum("plc,pc->pl", others, columns)
     lacking = np.flatnonzero(np.isnan(genes).any(axis=1))
-    if line.programs is not None and len(lacking):
+    if line.gene_factors is not None and len(lacking):
         found = _inferred(line, genes[lacking], images[lacking])
         weight[lacking, :, : n_genes + n_images], bias[lacking], shrinkage = found
         rest[lacking] *= shrinkage
@@ -108,7 +108,7 @@ def _inferred(
     images: Float[np.ndarray, "patients columns"],
 ) -> tuple[Float[np.ndarray, "patients logits inputs"], Logits, Logits]:
     """Return weights, bias and shrinkage of a line for patients with missing genes."""
-    programs = line.programs
+    programs = line.gene_factors
     assert programs is not None
     n_genes, n_images = genes.shape[1], images.shape[1]
     over_genes, over_images = line.weight[:, :n_genes], line.weight[:, n_genes:][:, :n_images]
@@ -229,17 +229,17 @@ class Contributions:
 def predicted_logits(classifier: NetworkClassifier, patients: Patients) -> PredictedLogits:
     """Return what a classifier says of patients, and how far its networks say it."""
     prepared = Prepared(patients, classifier.preparation, imputed=classifier.imputed)
-    if classifier.start is None:
+    if classifier.base_model is None:
         logits = classifier.logits(patients).numpy().astype(np.float64)
         return PredictedLogits(logits, np.ones(len(patients)), None)
     residual_weight = np.array(
         [classifier.residual_weights[one] for one in classifier.pattern_of(prepared)]
     )
-    line = base_model_contributions(classifier.start, patients, classifier.preparation)
+    line = base_model_contributions(classifier.base_model, patients, classifier.preparation)
     if residual_weight.any():
         logits = classifier.logits(patients).numpy().astype(np.float64)
     else:  # the same in double precision
-        logits = classifier.start.logits(patients, classifier.preparation)
+        logits = classifier.base_model.logits(patients, classifier.preparation)
     return PredictedLogits(logits, residual_weight, line)
 
 
@@ -267,16 +267,16 @@ def _of_networks(
 ) -> tuple[Logits, PerGene, Logits, Logits]:
     """Return baseline, genes, image and rest of the networks' mean, for these patients."""
     n_logits = classifier.networks[0].sizes.n_logits
-    sees_genes = Modality.GENES in MODELS[classifier.name].uses
+    uses_genes = Modality.GENES in MODELS[classifier.name].uses
     genes = np.zeros((len(rows), n_logits, prepared.genes.shape[1]))
     base, image, rest = (np.zeros((len(rows), n_logits)) for _ in range(3))
     at = {row: place for place, row in enumerate(rows.tolist())}
-    for part in prepared.parted(rows, BATCH_BYTES):
+    for part in prepared.batches(rows, BATCH_BYTES):
         places = [at[row] for row in part.tolist()]
         batch = prepared.batch(part)
         for network in classifier.networks:
             share = 1 / len(classifier.networks)
-            if sees_genes:
+            if uses_genes:
                 genes[places] += share * integrated_gradients(network, batch)
             for held, added in zip((base, image, rest), _others(network, batch), strict=True):
                 held[places] += share * added

@@ -60,7 +60,7 @@ def explain(
             )
     progress.step(f"{len(pictures.drawn)} pictures")
     for line in notes:
-        progress.say(line)
+        progress.message(line)
     return {"models": list(models), "notes": notes, "n_pictures": len(pictures.drawn)}
 
 

@@ -92,8 +92,8 @@ def _moved(
     """Return by how much each patient's logits move for each gene that is permuted."""
     columns = np.arange(len(chosen))
     moved = np.zeros((len(prepared), said.logits.shape[1], len(chosen)))
-    if said.line is not None and held.classifier.start is not None:
-        start = held.classifier.start
+    if said.line is not None and held.classifier.base_model is not None:
+        start = held.classifier.base_model
         inputs, _ = base_model_inputs(held.patients, held.classifier.preparation, start.uses)
         inputs = np.nan_to_num(inputs[:, chosen])
         away = inputs[donors, columns] - inputs
@@ -101,7 +101,7 @@ def _moved(
     trusted = np.flatnonzero(said.residual_weight > 0)
     if len(trusted):
         values = np.nan_to_num(prepared.genes[:, chosen])[donors, columns]
-        for rows in prepared.parted(trusted, BATCH_BYTES):
+        for rows in prepared.batches(trusted, BATCH_BYTES):
             by_networks = _network_moves(held, prepared.batch(rows), chosen, values[rows])
             moved[rows] += said.residual_weight[rows][:, None, None] * by_networks
     return moved

@@ -102,7 +102,7 @@ def _changes(given: RunSpec, spec: RunSpec, whole: Path) -> Changes:
         "PAM50 withheld": (
             "no model sees a PAM50 gene",
             replace(spec, expression=replace(expression, exclude_pam50=True)),
-            _why_not_withheld(spec, held.genes),
+            _why_not_excluded(spec, held.genes),
         ),
     }
 
@@ -128,7 +128,7 @@ def _directions(spec: RunSpec) -> Changes:
     }
 
 
-def _why_not_withheld(spec: RunSpec, genes: Sequence[str]) -> str:
+def _why_not_excluded(spec: RunSpec, genes: Sequence[str]) -> str:
     if spec.expression.exclude_pam50:
         return "they are withheld already"
     return "" if pam50_among(genes) else "the table holds none of the PAM50 genes"

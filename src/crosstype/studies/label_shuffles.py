@@ -49,7 +49,7 @@ def run_label_shuffles(
     for number in range(n_shuffles + 1):
         own = replace(found, cohort=replace(found.cohort, shuffle_labels=number))
         folder = out / FOLDER / ("real" if number == REAL else f"shuffle_{number}")
-        progress.say("the labels as they are" if number == REAL else f"shuffle {number}")
+        progress.message("the labels as they are" if number == REAL else f"shuffle {number}")
         run_pipeline(Run(own, folder, n_workers, progress), last="train")
         classes = tuple(one.name for one in own.cohort.classes)
         rows += [(model, number, auroc) for model, auroc in _aurocs(folder, classes)]

@@ -109,7 +109,7 @@ def run_variants(study: Study, n_workers: int, progress: Progress) -> Path:
     parts: list[pl.DataFrame] = []
     for variant in asked:
         own = [one for one in study.shown if one.variant == variant.name]
-        progress.say(f"{variant.name}: {', '.join(dict.fromkeys(one.model for one in own))}")
+        progress.message(f"{variant.name}: {', '.join(dict.fromkeys(one.model for one in own))}")
         found = _predictions(study, variant, own, (n_workers, progress))
         parts += found
         _check_same_patients((found[0], variant), (parts[0], asked[0]))

@@ -31,7 +31,7 @@ from crosstype.features.encoders.catalog import pretraining_note
 from crosstype.features.store import FeatureRow, read_feature_rows
 from crosstype.folds.external_splits import split_files, split_outputs, write_splits
 from crosstype.folds.folds import fold_cohort
-from crosstype.io.files import HashMemory
+from crosstype.io.files import HashCache
 from crosstype.io.tables import write_table
 from crosstype.workflow.stage import Stage, mark
 
@@ -102,9 +102,7 @@ class JoinCohort(Stage):
         }
 
 
-def check_tables(
-    spec: RunSpec, slides: Sequence[FeatureRow], out: Path, hashes: HashMemory
-) -> None:
+def check_tables(spec: RunSpec, slides: Sequence[FeatureRow], out: Path, hashes: HashCache) -> None:
     """Raise what is wrong with the tables, as far as it shows before any slide is read.
 
     Args:

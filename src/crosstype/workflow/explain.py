@@ -78,7 +78,7 @@ class Explain(Stage):
         notes = explain(worker_data, self.models, locations, pictures, progress)
         tiles = TileExamples(_recipe(spec), sources, locations, spec.training.views)
         for line in write_examples(worker_data, self.models, out / FOLDER, tiles):
-            progress.say(line)
+            progress.message(line)
         mark(self.of, [f"{FOLDER}/{name}" for name in TABLES])
         return notes
 

@@ -17,7 +17,7 @@ from crosstype.features.store import (
     inspect_slides,
     write_feature_rows,
 )
-from crosstype.io.files import HashMemory
+from crosstype.io.files import HashCache
 from crosstype.types import file_name_of
 from crosstype.workflow.stage import Run, Stage
 
@@ -149,7 +149,7 @@ class ExtractedFeatures(Features):
         return extract_slides(self.sources, recipe, encoder, out, sha256_of, progress)
 
 
-def features_stage(of: Run, hashes: HashMemory) -> Features:
+def features_stage(of: Run, hashes: HashCache) -> Features:
     """Return the stage for slides if a folder of them is given, else for existing features."""
     kind = ExistingFeatures if of.spec.slides.folder is None else ExtractedFeatures
     return kind(of, hashes)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from crosstype.io.files import HashMemory, code_version, hash_of, write_text
+from crosstype.io.files import HashCache, code_version, hash_of, write_text
 from crosstype.workflow.stage import Stage
 
 MAXRSS_PER_MIB = 1024 if sys.platform == "linux" else 1024**2  # Linux counts in KiB
@@ -21,7 +21,7 @@ class Ledger:
         """Open or begin the ledger of this OUT."""
         self.out = out
         self._folder = out / ".stages"
-        self.hashes = HashMemory(self._folder / "sha256.json")
+        self.hashes = HashCache(self._folder / "sha256.json")
 
     def do(self, stage: Stage, *, force: bool = False) -> dict[str, Any]:
         """Run the stage unless its result is in OUT already; return its record.

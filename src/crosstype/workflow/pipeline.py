@@ -44,7 +44,7 @@ def run(run: Run, last: str = "report") -> dict[str, dict[str, Any]]:
     check_ready(run.spec, needs_labels=last != "features")
     if run.protocol.published_training:
         run.spec = replace(run.spec, training=published(run.spec.training))
-        run.progress.say("protocol paper: [training] is as published, whatever the config says")
+        run.progress.message("protocol paper: [training] is as published, whatever the config says")
     run.out.mkdir(parents=True, exist_ok=True)
     write_text(run.out / "config.toml", resolved_toml(run.spec))
     ledger = Ledger(run.out)
@@ -96,7 +96,7 @@ def _tell_features(run: Run, notes: Mapping[str, Any]) -> None:
     run.faults += notes["faults"]
     if notes["missing"]:
         count, first = len(notes["missing"]), notes["missing"][0]
-        run.progress.say(f"{count} slides asked for are not there, first {first}.")
+        run.progress.message(f"{count} slides asked for are not there, first {first}.")
 
 
 def _look_ahead(run: Run, ledger: Ledger) -> None:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import polars as pl
 
 from crosstype.config.run_spec import RunSpec
-from crosstype.io.files import HashMemory
+from crosstype.io.files import HashCache
 from crosstype.io.tables import read_table, write_table
 from crosstype.progress import NoProgress, Progress
 from crosstype.protocol import Protocol, protocol_named
@@ -69,7 +69,7 @@ class Stage(ABC):
     name: ClassVar[str]
     modules: ClassVar[tuple[str, ...]]
 
-    def __init__(self, of: Run, hashes: HashMemory) -> None:
+    def __init__(self, of: Run, hashes: HashCache) -> None:
         """Make the stage of a run."""
         self.of = of
         self.hashes = hashes

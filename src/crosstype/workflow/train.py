@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from crosstype.cohort.covariates import COVARIATES
 from crosstype.cohort.unlabelled import UNLABELLED, UNLABELLED_EXPRESSION, read_unlabelled
 from crosstype.config.run_spec import RunSpec
-from crosstype.io.files import HashMemory, code_version, hash_of
+from crosstype.io.files import HashCache, code_version, hash_of
 from crosstype.io.tables import write_table
 from crosstype.models.catalog import NETWORKS
 from crosstype.protocol import Protocol
@@ -120,7 +120,7 @@ def _images_alone(out: Path) -> set[str]:
     return {p for p, has in table.select("patient_id", "modality").iter_rows() if has == "image"}
 
 
-def _study(spec: RunSpec, out: Path, hashes: HashMemory, notes: list[str]) -> RobustnessStudy:
+def _study(spec: RunSpec, out: Path, hashes: HashCache, notes: list[str]) -> RobustnessStudy:
     """Return the losses of expression to be made; what cannot be made is noted.
 
     Reads the other assay's table, if one is given, into OUT.
@@ -139,7 +139,7 @@ def _study(spec: RunSpec, out: Path, hashes: HashMemory, notes: list[str]) -> Ro
     return study
 
 
-def _write_other_assay(spec: RunSpec, out: Path, hashes: HashMemory, path: Path) -> str:
+def _write_other_assay(spec: RunSpec, out: Path, hashes: HashCache, path: Path) -> str:
     """Write the cohort's patients as the other assay measured them; return a note."""
     from crosstype.cohort.second_assay import read_other_assay
     from crosstype.expression.cache import ExpressionCache
@@ -168,7 +168,7 @@ def _n_perturbations(spec: RunSpec) -> int:
 
 
 def make_plan(
-    spec: RunSpec, protocol: Protocol, out: Path, hashes: HashMemory
+    spec: RunSpec, protocol: Protocol, out: Path, hashes: HashCache
 ) -> tuple[Plan, list[str]]:
     """Return what the training jobs need to know, and what was found of the gene sets."""
     from crosstype.crossval.plan import Plan

@@ -266,7 +266,7 @@ class PairTest:
 def pair_tests(
     labels: Int[np.ndarray, " n_patients"],
     classes: Sequence[str],
-    judged: Mapping[str, ResampledModel],
+    evaluated: Mapping[str, ResampledModel],
     pairs: Sequence[tuple[str, str]],
     swaps: Swaps,
 ) -> list[PairTest]:
@@ -275,7 +275,7 @@ def pair_tests(
     Args:
         labels: index of each patient's class.
         classes: class names; of two, the second is the positive one.
-        judged: all models, by name.
+        evaluated: all models, by name.
         pairs: model and reference.
         swaps: whose outputs are swapped in each permutation.
 
@@ -287,7 +287,7 @@ def pair_tests(
         PairTest(*pair, metric, test, found.statistic, found.p, 1.0, len(labels))
         for pair in pairs
         for metric, test, found in _tests_of(
-            labels, classes, (judged[pair[0]], judged[pair[1]]), swaps
+            labels, classes, (evaluated[pair[0]], evaluated[pair[1]]), swaps
         )
     ]
     families: dict[tuple[str, str, str], list[int]] = {}

@@ -64,7 +64,7 @@ def vectors_of(classifier: NetworkClassifier, patients: Patients) -> dict[str, V
     what its head sees of both. A model of one modality has that one's only.
     """
     prepared = Prepared(patients, classifier.preparation, imputed=classifier.imputed)
-    parts = prepared.parted(np.arange(len(patients)), BATCH_BYTES)
+    parts = prepared.batches(np.arange(len(patients)), BATCH_BYTES)
     found: dict[str, list[list[np.ndarray]]] = {}
     uses = MODELS[classifier.name].uses
     with torch.no_grad():
