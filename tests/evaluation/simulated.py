@@ -28,7 +28,7 @@ from crosstype.evaluation.inference.paired_tests import (
     pair_tests,
 )
 from crosstype.evaluation.metrics.metrics import MetricKey, headline_key, measure
-from crosstype.evaluation.metrics.probability import BIASED_UPWARDS, honest_error
+from crosstype.evaluation.metrics.probability import BIASED_UPWARDS, calibrated_error
 from crosstype.evaluation.predictions import ModelPredictions, Predictions
 
 CLASSES = ("other", "case")
@@ -84,7 +84,7 @@ def bootstrap_coverage(
         for place, metric in enumerate(metrics):
             if metric in BIASED_UPWARDS:
                 low, high = reflected_interval(values[place], 0.95)
-                if metric == "ece" and values[place, 0] <= honest_error(said[None], 0.95):
+                if metric == "ece" and values[place, 0] <= calibrated_error(said[None], 0.95):
                     low = 0.0
             else:
                 low, high = percentile_interval(values[place, 1:], 0.95)

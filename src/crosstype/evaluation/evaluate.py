@@ -41,7 +41,7 @@ from crosstype.io.schema import TableSchema
 
 
 def evaluate(out: Path, spec: EvaluationSpec, classes: Sequence[str], seed: int) -> None:
-    """Judge every model from its predictions alone; write the tables of numbers.
+    """Evaluate every model from its predictions alone; write the tables of numbers.
 
     Reads predictions.csv and, if there, stressed_predictions.csv and subgroups_of.csv; writes the
     tables of `evaluation_tables`, modality_use.csv and subgroups.csv; with `rna_loss` also

@@ -21,7 +21,7 @@ class Comparison:
         model_b: the reference.
         metric: the metric's bare name; higher is better for all of them.
         difference: value of `model_a` minus value of `model_b`.
-        low: lower end of the paired interval: DeLong's for AUROC (unless the bootstrap was asked
+        low: lower end of the paired interval: DeLong's for AUROC (unless the bootstrap was set
             for), the bootstrap's for all others.
         high: upper end.
         p: two-sided p of no difference, by `test`.

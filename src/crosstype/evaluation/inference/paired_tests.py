@@ -52,7 +52,7 @@ def majority_right(
     """
     n_classes = model.probability.shape[2]
     votes = np.eye(n_classes)[model.predicted].sum(axis=0)
-    # Mean probabilities lie within 0 and 1: half of them never outweighs a vote.
+    # Mean probabilities are within 0 and 1: half of them never outweighs a vote.
     called = (votes + model.probability.mean(axis=0) / 2).argmax(axis=1)
     return np.asarray(called == labels)
 
@@ -115,14 +115,14 @@ Swaps = Float32[np.ndarray, "n_patients n_permutations"]
 
 
 def draw_swaps(n_patients: int, seed: int, n_permutations: int = N_PERMUTATIONS) -> Swaps:
-    """Draw whose outputs are swapped (1) in each permutation; in the first nobody's are."""
+    """Draw the patients whose outputs are swapped (1) in each permutation; none in the first."""
     drawn = np.random.default_rng([seed, 7]).random((n_patients, n_permutations + 1)) < 0.5
     drawn[:, 0] = False
     return drawn.astype(np.float32)
 
 
 def permutation_p(differences: Float[np.ndarray, " n_permutations"]) -> float:
-    """Return the share of permutations that differ as much as the first, which swaps nobody.
+    """Return the share of permutations that differ as much as the first, without swaps.
 
     (k + 1) / (n + 1) over the others, both sides together (Davison & Hinkley 1997).
     """
@@ -183,24 +183,24 @@ def _swapped_matrices(
 
 def _swapped_precision(
     positive: Bool[np.ndarray, " n_patients"],
-    said: tuple[Float[np.ndarray, " n_patients"], Float[np.ndarray, " n_patients"]],
+    outputs: tuple[Float[np.ndarray, " n_patients"], Float[np.ndarray, " n_patients"]],
     swaps: Swaps,
 ) -> Float[np.ndarray, " n_permutations"]:
     """Return the difference in average precision in each permutation."""
-    ranks = np.stack([rankdata(one) for one in said])
+    ranks = np.stack([rankdata(one) for one in outputs])
     if np.array_equal(*ranks):
         return np.zeros(swaps.shape[1])
     limits = np.concatenate(ranks[:, positive])
     n_cases = int(positive.sum())
     reached = (ranks[:, None] >= limits[:, None]).astype(np.float32)
     moved = reached[1] - reached[0]
-    # Who reaches each case's rank: what the first model called less what swaps took and gave.
+    # Patients at or above each case's rank: the first model's, corrected for the swaps.
     shifts = [moved @ swaps, moved[:, positive] @ swaps[positive]]
     whole = [reached.sum(axis=2), reached[:, :, positive].sum(axis=2)]
     precisions = []
     for model, sign in ((0, 1), (1, -1)):
         called, hits = (a[model][:, None] + sign * b for a, b in zip(whole, shifts, strict=True))
-        # Where nobody is called, nobody is counted below either.
+        # Without predicted patients the numerator is 0 too.
         precisions.append(hits / np.maximum(called, 1))
     swapped = np.concatenate([swaps[positive], 1 - swaps[positive]])
     # A case stands at its first rank with the first model unless it was swapped.
@@ -221,10 +221,10 @@ SHOWN = {
 
 @dataclass(frozen=True)
 class ResampledModel:
-    """What is known of a model before it is compared.
+    """Resampled metrics of a model, for comparisons.
 
     Attributes:
-        predictions: what it said.
+        predictions: of the model.
         headlines: by metric of `COMPARED`, the headline value and then its resamples.
         auroc: the headline AUROC with each patient's influence.
         folds: metrics by repeat and fold.
