@@ -92,8 +92,8 @@ def test_a_run_leaves_the_page_and_the_report_leads_to_it(finished: tuple[Any, P
     assert inside <= ids
     outside = {one for one in outline.references if not one.startswith(("#", "data:"))}
     assert outside == {"report.html"}
-    assert "ready-made features: no tile was seen" in page
-    assert "no slide was at hand" in page
+    assert "given features: no tile was read" in page
+    assert "features only, without the slide" in page
     assert 'href="figures.html"' in (out / "report.html").read_text(encoding="utf-8")
     record = json.loads((out / ".stages" / "report.json").read_text())
     assert record["outputs"]["figures.html"]

@@ -120,25 +120,25 @@ def test_the_figure_shows_the_best_model_and_at_most_thirty_groups(out: Path) ->
     assert "The 30 largest of 40 groups." in page_of(out)
 
 
-def test_the_site_in_plain_words(out: Path) -> None:
+def test_sentences_on_the_site(out: Path) -> None:
     add_groups(out)
     content = read_run_tables(out)
     said = " ".join(probe_sentences(content))
-    assert "The site can be told from image features: balanced accuracy 0.800" in said
-    assert "guessing would give 0.250" in said
-    assert "That the site can be told from expression is not shown" in said
+    assert "The site can be predicted from image features: balanced accuracy 0.800" in said
+    assert "chance level 0.250" in said
+    assert "That the site can be predicted from expression is not shown" in said
     assert "use protocol site" in said
     assert site_only_sentence(content) == ""
     renamed = pl.col("model").replace({"majority": "site_only"})
     for name in ("metrics.csv", "predictions.csv"):
         pl.read_csv(out / name).with_columns(renamed).write_csv(out / name)
-    assert "site_only, which knows nothing but the site, has an AUROC of 0.500" in page_of(out)
+    assert "site_only, which uses the site alone, has an AUROC of 0.500" in page_of(out)
     run = json.loads((out / "run.json").read_text())
     run["protocol"] = {"name": "site", "leaks": []}
     (out / "run.json").write_text(json.dumps(run))
     page = page_of(out)
     assert "This run uses protocol site" in page
-    assert "has seen no patient of the site" in page
+    assert "no training patient is of the site" in page
 
 
 def test_patients_apart_are_counted_and_listed(out: Path) -> None:
@@ -203,7 +203,7 @@ def test_the_checklist_has_every_item_of_the_statement(out: Path) -> None:
     assert len(said) == 52
     for number in ("2", "3a", "5b", "6c", "8c", "17", "18a", "18d", "19", "25"):
         assert said[number][1] == BY_AUTHORS
-    assert "cannot fill what it does not know" in " ".join((out / TRIPOD).read_text().split())
+    assert "are left to the authors" in " ".join((out / TRIPOD).read_text().split())
 
 
 def test_the_checklist_says_what_the_tables_say(out: Path) -> None:
@@ -282,8 +282,8 @@ def test_the_checklist_of_an_honest_run_names_training_patients(tmp_path: Path) 
 def test_the_checklist_follows_the_settings(out: Path) -> None:
     add_groups(out)
     bare = said_under(out, CONFIG)
-    assert "Age, stage and treatment are not known" in bare["20b"]
-    assert "everybody else is listed in left\\_out.csv" in bare["6b"]
+    assert "The run has no age, stage or treatment" in bare["20b"]
+    assert "all others are listed in left\\_out.csv" in bare["6b"]
     assert "training patients" not in bare["6b"] + bare["11"].partition("Missing")[0]
     asked = 'single_modality = "train"\nsubgroups = ["age|y"]\ncovariates = ["stage"]\n'
     config = CONFIG.replace("[cohort]\n", f"[cohort]\n{asked}")
@@ -291,7 +291,6 @@ def test_the_checklist_follows_the_settings(out: Path) -> None:
     assert "DeLong" not in said["12e"]
     assert "2000 resamples" in said["12e"]
     assert r"stage, age\|y" in said["20b"]
-    assert "not known to the run." in bare["20b"]
     assert "are training patients only" in said["6b"]
     assert "for the modality that they have" in said["11"]
 

@@ -144,9 +144,9 @@ class _Evaluator:
         drawn: Values = np.take_along_axis(each, chosen[:, None], axis=0).mean(axis=0)
         return drawn
 
-    def _measured(self, found: Float32[np.ndarray, "patients classes"]) -> Values:
+    def _measured(self, probabilities: Float32[np.ndarray, "patients classes"]) -> Values:
         places = [headline_key(metric, self.classes).among(self.classes) for metric in METRICS]
-        exact = found.astype(np.float64)
+        exact = probabilities.astype(np.float64)
         found: Values = measure(self.labels, exact.argmax(axis=1), exact, self.weights, places)
         return found
 

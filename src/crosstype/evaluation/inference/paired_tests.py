@@ -32,7 +32,7 @@ from scipy.stats import binom, rankdata
 from crosstype.evaluation.inference.bootstrap import FoldValues, bootstrap_p
 from crosstype.evaluation.inference.delong import Auroc, auroc_difference
 from crosstype.evaluation.metrics.confusion import confusion_matrix
-from crosstype.evaluation.metrics.metrics import call_metrics, headline_key
+from crosstype.evaluation.metrics.metrics import headline_key, prediction_metrics
 from crosstype.evaluation.predictions import ModelPredictions
 
 
@@ -150,7 +150,7 @@ def swapped_differences(
     for repeat in range(len(models[0].predicted)):
         calls = (models[0].predicted[repeat], models[1].predicted[repeat])
         one, other = (
-            call_metrics(m) for m in _swapped_matrices(labels, calls, len(classes), swaps)
+            prediction_metrics(m) for m in _swapped_matrices(labels, calls, len(classes), swaps)
         )
         for name in PERMUTED:
             found[name].append(one[places[name]] - other[places[name]])
