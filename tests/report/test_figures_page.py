@@ -122,7 +122,7 @@ def test_without_explanations_the_page_says_so(finished: tuple[Any, Path], tmp_p
     for anchor in ("sample", "standardised", "outliers", "networks", "maps"):
         assert parts[anchor].notes == (figures_page.NOT_MADE,)
         assert not parts[anchor].figures
-    assert "is not known" in parts["augmentation"].notes[0]
+    assert "is unknown" in parts["augmentation"].notes[0]
     assert len(parts["folds"].figures) == 2
     (tmp_path / "figures.html").write_text("old")
     assert write_figures(tmp_path, ReportSpec(figure_page=False)) is None

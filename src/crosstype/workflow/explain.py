@@ -1,4 +1,4 @@
-"""The explain stage: where models look and which genes they go by, in OUT/explanation."""
+"""The explain stage: attention and attributions, in OUT/explanation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ READ = ("cohort.csv", "folds.csv", "expression.npz", "features.csv")
 
 
 class Explain(Stage):
-    """Where models attend and which genes their predictions rest on: explanation/."""
+    """Attention over tiles and attributions of genes: explanation/."""
 
     name = "explain"
     modules = ("crosstype.explain.explain", "crosstype.explain.figures.examples")

@@ -1,4 +1,4 @@
-"""How a finished stage is recognised: by its settings, inputs, code and what it left behind."""
+"""Cache of finished stages, by settings, inputs, code and outputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAXRSS_PER_MIB = 1024 if sys.platform == "linux" else 1024**2  # Linux counts in
 
 
 class Ledger:
-    """The stages that OUT remembers, each with its hash, its outputs and what it cost."""
+    """The finished stages of OUT, each with its hash, outputs, seconds and memory."""
 
     def __init__(self, out: Path) -> None:
         """Open or begin the ledger of this OUT."""

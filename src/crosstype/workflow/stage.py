@@ -1,4 +1,4 @@
-"""What a run is asked to do, and what every stage of it is: settings, inputs, outputs and `run`."""
+"""A run, and the interface of its stages: settings, inputs, outputs and `run`."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Run:
             process.
         progress: receives how far each stage is.
         command: how it was called, for run.json.
-        faults: damaged inputs that were listed and passed over; if any, the exit code is 1.
+        faults: damaged inputs that were listed and skipped; if any, the exit code is 1.
         mended: a protocol that no config can name, in place of the config's; of a study.
-        force: whether the last stage asked for is run again although its result is there.
+        force: whether the last requested stage is run again although its result is there.
     """
 
     spec: RunSpec
@@ -97,7 +97,7 @@ class Stage(ABC):
 
 
 def mark(run: Run, names: Sequence[str]) -> None:
-    """Write into every table made under a leaking protocol that it was."""
+    """Mark every table made under a leaking protocol."""
     if not run.protocol.leaks:
         return
     words = f"{run.protocol.name}: {'; '.join(run.protocol.leaks)}"
