@@ -15,6 +15,7 @@ import polars as pl
 from jaxtyping import Bool, Float, Int
 
 from crosstype.crossval.plan import Job, Plan
+from crosstype.crossval.prediction_table import prediction_rows
 from crosstype.crossval.worker import WorkerData
 from crosstype.folds.folds import Fold, folds_of
 from crosstype.io import schema
