@@ -68,9 +68,9 @@ def explained(
     for held in held_out(patients, make_recipe, make_splits, how):
         parts = contributions_of(held.classifier, held.patients)
         attributions.add(held, parts)
-        attention.add(held, parts.said)
+        attention.add(held, parts.predicted)
         every = np.arange(N_GENES)
-        found = permuted(held, parts.said, every, 2, np.random.default_rng(0))
+        found = permuted(held, parts.predicted, every, 2, np.random.default_rng(0))
         attributions.add_permuted(held, every, found)
     return attributions, attention
 

@@ -1,4 +1,4 @@
-"""Where each tile of a patient lies: slide by slide, in level-0 pixels where files say it."""
+"""Tile locations of a patient, slide by slide, in level-0 pixels if the files have them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SlideTiles:
 
 @dataclass(frozen=True)
 class TileLocations:
-    """Knows the feature files of the cohort.
+    """Tile locations, from the cohort's feature files.
 
     Attributes:
         files: feature files of each patient.
