@@ -230,7 +230,7 @@ def test_lines_instead_of_bars_where_there_is_no_terminal(
     assert lines[-2:] == ["train 200/200: job 199", "a [word]"]
 
 
-def test_a_fault_of_ours_is_one_line_unless_asked_for_more() -> None:
+def test_an_internal_error_is_one_line_without_debug() -> None:
     code = (
         "import sys, crosstype.cli.app as a; sys.argv = ['crosstype', 'doctor']\n"
         "import crosstype.cli.setup as d; d.platform = None\n"
@@ -256,7 +256,7 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "loaded []"
 
 
-def test_numbers_are_judged_and_reported_without_torch(copied: tuple[Any, Path]) -> None:
+def test_evaluation_and_report_run_without_torch(copied: tuple[Any, Path]) -> None:
     _, out = copied
     code = (
         "import sys; from pathlib import Path\n"

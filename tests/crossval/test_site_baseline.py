@@ -72,7 +72,7 @@ def test_each_fold_learns_from_those_it_does_not_test(
     assert rows[POSITIVE].to_list() == pytest.approx(expected, abs=1e-12)
 
 
-def test_a_test_patients_label_never_moves_his_own_row(tiny: Any, tmp_path: Path) -> None:
+def test_a_test_patients_label_never_changes_their_own_row(tiny: Any, tmp_path: Path) -> None:
     tiny.grow(24)
     tiny.run(tmp_path, "cohort")
     before = rows_of(tmp_path)

@@ -86,7 +86,7 @@ def written(
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_it_says_what_the_model_in_memory_says(
+def test_it_predicts_as_the_model_in_memory(
     make_artefact: Callable[[str], Artefact],
     make_patients: Callable[..., Patients],
     tmp_path: Path,
@@ -172,7 +172,7 @@ def test_other_files_are_refused(
         load_artefact(tmp_path / "absent.safetensors")
 
 
-def test_shift_is_what_numpy_says(
+def test_shift_equals_numpy(
     make_artefact: Callable[[str], Artefact], make_patients: Callable[..., Patients]
 ) -> None:
     artefact = make_artefact("cross_attention")

@@ -142,7 +142,7 @@ def test_holm_holds_among_models_of_one_reference_metric_and_test():
         assert [row.p_adjusted for row in family] == pytest.approx(expected, abs=1e-12)
 
 
-def test_the_interval_of_auroc_is_the_one_asked_for():
+def test_the_interval_of_auroc_is_the_configured_one():
     plain = EvaluationSpec(auroc_interval="bootstrap")
     evaluated, _, rows = compared({"gene_only": 1.5, "late": 0.5}, plain)
     unlabelled = evaluated["late"].headlines["auroc"] - evaluated["gene_only"].headlines["auroc"]

@@ -192,7 +192,7 @@ def test_the_default_interval_of_auroc_is_not_the_bootstraps_and_others_are_the_
     assert (default["value"] <= default["high"]).all()
 
 
-def test_one_model_one_repeat_and_one_fold_are_judged_too(out):
+def test_one_model_one_repeat_and_one_fold_are_evaluated_too(out):
     path = out / "predictions.csv"
     frame = pl.read_csv(path).filter((pl.col("model") == "late") & (pl.col("repeat") == 0))
     frame.with_columns(fold=0).write_csv(path)

@@ -85,7 +85,7 @@ def test_missing_genes_leave_the_ranking_of_their_sample_only() -> None:
         assert found.values[2, found.genes.index(name)] == value
 
 
-def test_small_sets_are_dropped_and_said() -> None:
+def test_small_sets_are_dropped_with_a_note() -> None:
     gene_sets = make_sets()
     tiny = GeneSets("made.gmt", (*gene_sets.names, "TINY"), (*gene_sets.genes, GENES[:3]))
     found, notes = spectrum_of(make_expression(), tiny, 5)

@@ -243,7 +243,7 @@ def test_openvino_is_imported_without_its_telemetry():
     assert done.stdout.splitlines() == ["['openvino_telemetry']", "None"]
 
 
-def test_openvino_says_whether_the_processor_has_bfloat16(monkeypatch):
+def test_openvino_reports_whether_the_processor_has_bfloat16(monkeypatch):
     if CPU_CANDIDATES[2].hindrance():
         pytest.skip("openvino is not installed")
     openvino = import_openvino()

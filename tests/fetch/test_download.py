@@ -153,7 +153,7 @@ def test_retry_after_is_honoured(
     assert waits[2] < 11
 
 
-def test_a_server_that_asks_for_hours_is_given_up(server: Server, web: Web, tmp_path: Path) -> None:
+def test_a_requested_wait_of_hours_is_an_error(server: Server, web: Web, tmp_path: Path) -> None:
     wanted = wanted_at(server, tmp_path)
     server.faults["/a.bin"] = ["429 7200"]
     with pytest.raises(FetchError, match=r"a\.bin: .* 429 .*asks to wait 7200 s\. By hand: do it"):
@@ -192,7 +192,7 @@ def test_faults_that_stay_are_one_line_and_no_file(
     assert n_asked in (None, server.n_asked("/a.bin"))
 
 
-def test_a_refusal_says_what_it_means(server: Server, web: Web, tmp_path: Path) -> None:
+def test_a_refusal_has_its_meaning(server: Server, web: Web, tmp_path: Path) -> None:
     server.always["/a.bin"] = "403"
     one = RemoteFile(
         tmp_path / "a.bin", (f"{server.base}/a.bin",), 1, "0" * 32, {403: "Controlled."}
@@ -278,7 +278,7 @@ def test_a_query_that_moved_is_sent_whole_or_not_at_all() -> None:
         assert "moved to https://a.org/y. Name it with --base" in line
 
 
-def test_no_connection_says_what_was_tried(waits: list[float]) -> None:
+def test_no_connection_names_the_address(waits: list[float]) -> None:
     with Web("http://127.0.0.1:9", "By hand: do it.") as web, pytest.raises(FetchError) as caught:
         web.get_json("/articles/1")
     line = str(caught.value)
@@ -288,7 +288,7 @@ def test_no_connection_says_what_was_tried(waits: list[float]) -> None:
     assert len(waits) == 3
 
 
-def test_malformed_json_is_asked_for_again_then_named(server: Server, web: Web) -> None:
+def test_malformed_json_is_requested_again_then_an_error(server: Server, web: Web) -> None:
     server.answers["/list"] = lambda _: {"key": "value"}
     server.faults["/list"] = ["junk", "500"]
     assert web.get_json("/list") == {"key": "value"}
@@ -311,7 +311,7 @@ def many(server: Server, folder: Path, n: int = 7) -> tuple[list[RemoteFile], li
     ], datas
 
 
-def test_many_files_and_a_second_run_asks_for_nothing(
+def test_many_files_and_a_second_run_requests_nothing(
     server: Server, web: Web, tmp_path: Path
 ) -> None:
     wanted, datas = many(server, tmp_path)
@@ -371,7 +371,7 @@ def test_two_files_of_one_name(server: Server, web: Web, tmp_path: Path) -> None
         download_all(web, twice, tmp_path, NoProgress())
 
 
-def test_a_disk_without_room_is_said_before_anything_is_asked(
+def test_a_disk_without_room_is_an_error_before_any_request(
     server: Server, web: Web, tmp_path: Path
 ) -> None:
     one = RemoteFile(tmp_path / "a.bin", (f"{server.base}/a.bin",), 10**18, "0" * 32)

@@ -212,7 +212,7 @@ def test_an_article_that_cannot_be_had_is_one_line(
     assert "--local" in err
 
 
-def test_what_lacks_is_said_and_a_bad_slides_table_is_not_used(
+def test_missing_files_are_noted_and_a_bad_slides_table_is_not_used(
     call: Call, server: Server, tmp_path: Path
 ) -> None:
     files = archive_files()
@@ -342,7 +342,7 @@ def test_help_has_a_sentence_an_example_and_the_address(call: Call, command: str
     assert "--url" in out if command == "hallmark" else "--base" in out
 
 
-def test_the_commands_ask_the_public_servers_unless_told_otherwise(call: Call) -> None:
+def test_the_commands_use_the_public_servers_by_default(call: Call) -> None:
     assert figshare.BASE in call("fetch", "figshare", "--help")[1]
     assert gdc.BASE in call("fetch", "gdc", "--help")[1]
     for one in (figshare.BASE, gdc.BASE, hallmark.URL):

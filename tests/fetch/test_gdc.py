@@ -261,7 +261,7 @@ def make_features() -> Callable[[Path], None]:
     return make
 
 
-def test_names_that_lead_astray_are_said(call: Call, server: Server, tmp_path: Path) -> None:
+def test_unsafe_names_are_reported(call: Call, server: Server, tmp_path: Path) -> None:
     slide, data = slide_of("TCGA-A9-0003")
     serve(server, ({**slide, "file_name": "../evil.svs"}, data))
     code, _, err = fetch(call, server, tmp_path / "out", "--slides")
@@ -283,7 +283,7 @@ def test_without_any_expression_file_the_config_names_none(
     assert files
 
 
-def test_controlled_files_are_said_and_not_fetched(
+def test_controlled_files_are_reported_and_not_fetched(
     call: Call, server: Server, tmp_path: Path
 ) -> None:
     secret, data = expression_of("TCGA-A9-SECR", "01A", 70)
@@ -323,7 +323,7 @@ def test_an_answer_of_another_shape_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_project_that_nobody_knows(call: Call, server: Server, tmp_path: Path) -> None:
+def test_an_unknown_project(call: Call, server: Server, tmp_path: Path) -> None:
     serve(server)
     code, _, err = fetch(call, server, tmp_path, "--project", "TCGA-BRAC")
     assert code == 1

@@ -123,7 +123,7 @@ def test_a_class_of_one_site_is_refused() -> None:
 
 
 @pytest.mark.parametrize("failing", [(False,), (False, True)])
-def test_a_solver_that_fails_is_asked_again_the_other_way(
+def test_a_failed_solver_runs_again_the_other_way(
     failing: tuple[bool, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     true = solver.milp

@@ -35,7 +35,7 @@ def schema_of(path: Path, out: Path) -> TableSchema:
     return found[0]
 
 
-def test_every_table_of_a_run_is_as_its_schema_says(finished: tuple[Any, Path]) -> None:
+def test_every_table_of_a_run_matches_its_schema(finished: tuple[Any, Path]) -> None:
     out = finished[1]
     paths = sorted(out.rglob("*.csv"))
     assert len(paths) > 25

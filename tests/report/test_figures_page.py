@@ -116,7 +116,9 @@ def test_names_are_text_and_marks_stand(changed: Path) -> None:
     assert "explanation/%24x%24%20%3Cscript%3E" in report
 
 
-def test_without_explanations_the_page_says_so(finished: tuple[Any, Path], tmp_path: Path) -> None:
+def test_without_explanations_the_page_has_a_note(
+    finished: tuple[Any, Path], tmp_path: Path
+) -> None:
     content = few_models(finished[1])
     parts = {part.anchor: part for part in parts_of(content, ExplanationTables(tmp_path))}
     for anchor in ("sample", "standardised", "outliers", "networks", "maps"):
@@ -162,7 +164,7 @@ def test_folds_are_counted_fold_by_fold(finished: tuple[Any, Path]) -> None:
     )
 
 
-def test_boxes_of_a_network_stand_apart_and_below_what_feeds_them(
+def test_boxes_of_a_network_do_not_overlap_and_are_below_their_inputs(
     finished: tuple[Any, Path],
 ) -> None:
     explained = ExplanationTables(finished[1])

@@ -93,7 +93,7 @@ def checklist(out: Path) -> dict[str, list[str]]:
     return {one[1].strip(): [part.strip() for part in one[2:4]] for one in cells}
 
 
-def test_tables_say_what_subgroups_csv_says(out: Path) -> None:
+def test_tables_equal_subgroups_csv(out: Path) -> None:
     add_groups(out)
     content = read_run_tables(out)
     models = shown_models(content)
@@ -141,7 +141,7 @@ def test_sentences_on_the_site(out: Path) -> None:
     assert "no training patient is of the site" in page
 
 
-def test_patients_apart_are_counted_and_listed(out: Path) -> None:
+def test_unlabelled_patients_are_counted_and_listed(out: Path) -> None:
     add_groups(out)
     content = read_run_tables(out)
     table = unlabelled_table(content)
@@ -206,7 +206,7 @@ def test_the_checklist_has_every_item_of_the_statement(out: Path) -> None:
     assert "are left to the authors" in " ".join((out / TRIPOD).read_text().split())
 
 
-def test_the_checklist_says_what_the_tables_say(out: Path) -> None:
+def test_the_checklist_equals_the_tables(out: Path) -> None:
     add_groups(out)
     (out / "config.toml").write_text(CONFIG, encoding="utf-8")
     said = {number: cells[1] for number, cells in checklist(out).items()}
@@ -259,7 +259,9 @@ def test_the_checklist_of_a_leaking_run_claims_no_inner_folds(tmp_path: Path) ->
     assert "tile features as they are" in said["12b"]
 
 
-def test_the_checklist_knows_published_training_under_a_studys_protocol(tmp_path: Path) -> None:
+def test_the_checklist_recognises_published_training_under_a_studys_protocol(
+    tmp_path: Path,
+) -> None:
     out = write_run(tmp_path)
     run = json.loads((out / "run.json").read_text())
     run["protocol"]["name"] = "strict, trained as published"
@@ -295,7 +297,7 @@ def test_the_checklist_follows_the_settings(out: Path) -> None:
     assert "for the modality that they have" in said["11"]
 
 
-def test_the_checklist_names_no_table_that_says_nothing(out: Path) -> None:
+def test_the_checklist_names_no_empty_table(out: Path) -> None:
     add_groups(out)
     assert "subgroups.csv" in said_under(out, CONFIG)["12d"].replace("\\", "")
     for name in ("subgroups.csv", "site_probe.csv", "tests.csv"):

@@ -143,7 +143,7 @@ def test_honest_real_run_carries_no_mark(tmp_path):
     assert "Research use only" in page
 
 
-def test_page_says_what_was_left_out_and_how_repeats_are_averaged(out):
+def test_page_lists_exclusions_and_how_repeats_are_averaged(out):
     page = page_of(out)
     assert "72 patients are in the input tables; 12 were left out; 60 form the cohort." in page
     assert "8 left out at labels: label BRCA.Normal is in no class" in page
@@ -254,7 +254,7 @@ def test_numbers_for_the_eye(value, shown):
     assert number(value) == shown
 
 
-def test_a_chosen_threshold_is_said_and_its_range_shown(out):
+def test_a_fitted_threshold_is_noted_and_its_range_shown(out):
     page = page_of(out)
     assert "thresholds chosen on inner validation patients" in page
     assert "0.30 to 0.40" in page
@@ -293,7 +293,7 @@ def test_calibration_and_decisions_are_shown_and_may_be_absent(out):
     assert "OUT holds no decision_curve.csv." in page
 
 
-def test_decision_table_writes_what_the_table_says(out):
+def test_decision_table_equals_the_csv(out):
     content = read_run_tables(out)
     found = decision_table(content, CLASSES[1])
     assert [row[0].text for row in found.rows] == [*content.models, "all treated"]

@@ -61,7 +61,7 @@ def test_the_curve_is_the_mean_auroc_over_draws_and_repeats(found: PerturbedPred
     assert gap["difference"][0] == pytest.approx(expected)
 
 
-def test_all_models_are_judged_on_the_patients_whom_a_loss_reaches(
+def test_all_models_are_evaluated_on_the_patients_of_a_loss(
     found: PerturbedPredictions,
 ) -> None:
     there = np.arange(60) % 2 == 0

@@ -231,7 +231,7 @@ def test_choice_is_deterministic_rich_and_spread(slide):
     assert 15 <= left <= 30  # both pieces of tissue, by their size (2 : 1)
 
 
-def test_fewer_candidates_than_asked_for_are_all_taken(slide):
+def test_fewer_candidates_than_requested_are_all_taken(slide):
     tissue = find_tissue(slide, TissueSpec())
     every = select_tiles(tissue, slide, SPEC)
     many = select_tiles(tissue, slide, TilesSpec(size_px=32, mpp=4.0, n_tiles=10_000))
@@ -244,14 +244,14 @@ def test_poor_tiles_are_not_chosen_while_rich_ones_are_left():
     assert (spread_choice(tile_xy_px, share, 10, seed=0) < 60).all()
 
 
-def test_a_slide_smaller_than_one_tile_has_none_and_says_so(slide):
+def test_a_slide_smaller_than_one_tile_has_none_with_a_note(slide):
     tissue = find_tissue(slide, TissueSpec())
     tiles = select_tiles(tissue, slide, TilesSpec(size_px=1024, mpp=4.0))
     assert tiles.tile_xy_px.shape == (0, 2)
     assert "smaller than a tile (4096 um)" in tiles.reason
 
 
-def test_a_slide_without_tissue_has_no_tiles_and_says_why(tmp_path):
+def test_a_slide_without_tissue_has_no_tiles_with_a_reason(tmp_path):
     with open_slide(write_png(tmp_path / "p.png", glass(400, 400)), mpp=4.0) as slide:
         tiles = select_tiles(find_tissue(slide, TissueSpec()), slide, SPEC)
     assert not len(tiles.tile_xy_px)

@@ -112,7 +112,7 @@ def test_fewer_training_patients_are_among_more_and_the_same_are_tested(
         assert len(folds[6][fold, "in"]) == 6
 
 
-def test_label_shuffles_are_kept_apart_from_the_true_labels(tiny: Any, tmp_path: Path) -> None:
+def test_label_shuffles_are_separate_from_the_true_labels(tiny: Any, tmp_path: Path) -> None:
     tiny.change(models=("gene_only",))
     spec = read_config(tiny.config)
     summary = run_label_shuffles(spec, tmp_path, 2, HOW)

@@ -95,7 +95,7 @@ def test_one_artefact_predicts_from_either_modality_or_both(
     np.testing.assert_allclose(nothing, np.tile(nothing[:1], (60, 1)), atol=1e-6)
 
 
-def test_without_an_image_fusion_says_what_genes_alone_say(
+def test_without_an_image_fusion_predicts_as_genes_alone(
     make_patients: Any, make_recipe: Any, make_splits: Any
 ) -> None:
     patients = make_patients(40)
@@ -109,7 +109,7 @@ def test_without_an_image_fusion_says_what_genes_alone_say(
 
 
 @pytest.mark.parametrize("name", ["image_only", "gene_only", "late", "cross_attention"])
-def test_patients_with_one_modality_teach(
+def test_single_modality_patients_are_training_patients(
     make_patients: Any, make_recipe: Any, make_splits: Any, name: str
 ) -> None:
     everyone = make_patients(60, signal=1.0)

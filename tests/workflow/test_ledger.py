@@ -123,7 +123,7 @@ def test_an_edited_formula_has_it_run_again(
     assert versions[0] == versions[1] != versions[2]
 
 
-def test_training_knows_the_module_of_every_network() -> None:
+def test_training_depends_on_the_module_of_every_network() -> None:
     known = set(Train.modules)
     assert {f"crosstype.models.{card.network.split(':')[0]}" for card in NETWORKS.values()} <= known
 

@@ -26,7 +26,7 @@ def with_setting(config: Path, value: str) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["strict", "site"])
-def test_they_teach_and_are_never_tested(
+def test_they_are_trained_on_and_never_tested(
     tiny: Any, tmp_path: Path, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blind, bare = take_away(tiny)
