@@ -175,7 +175,7 @@ def test_damaged_input_is_listed_and_exits_1(call: Call, tiny: Any, tmp_path: Pa
     for command in ("features", "cohort"):
         code, _, err = call(command, tiny.config, "--out", tmp_path / "out")
         assert code == 1
-        assert f"Passed over: {files[0].name}" in err
+        assert f"Skipped: {files[0].name}" in err
         assert "1 of the slides" in err
         assert "Traceback" not in err
 

@@ -1,4 +1,4 @@
-"""Clinical covariates: joined by patient, told by kind, and every doubt said in one line."""
+"""Clinical covariates: joined by patient, their kind recognised, every fault one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The baseline site_only in a run: its folds are the models', and no test patient teaches it."""
+"""The baseline site_only in a run: the models' folds, and no test patient in its fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An artefact says what the model in memory says, holds no patient, and is whole or refused."""
+"""An artefact predicts as the model in memory, holds no patient data, and is whole or refused."""
 
 from __future__ import annotations
 

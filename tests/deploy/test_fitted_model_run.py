@@ -259,7 +259,7 @@ def test_features_of_another_encoder_are_refused(tiny: Any, call: Call) -> None:
     write_features(other / "A.h5", np.ones((2, 6), dtype=np.float32), attributes={"encoder": "uni"})
     code, _, err = call("predict", path, "--features", other, "--out", out)
     assert code == 1
-    assert "Passed over: B" in err
+    assert "Skipped: B" in err
     assert set(rows(out)) == {"A"}
 
 

@@ -62,7 +62,7 @@ def test_holm_by_hand():
 
 
 def compared(shifts, spec=EvaluationSpec()):  # noqa: B008
-    """Compare models that say a common number, noise of their own, and a shift for cases."""
+    """Compare models of a common logit, independent noise, and a shift for cases."""
     generator = np.random.default_rng(1)
     labels = np.arange(60) % 2
     common = generator.normal(size=(2, 60))

@@ -93,14 +93,14 @@ def held_out(
 
 
 def shuffled(planted: Planted, seed: int) -> Planted:
-    """Return the same patients with labels dealt anew."""
+    """Return the same patients with permuted labels."""
     order = np.random.default_rng(seed).permutation(len(planted.patients))
     targets = planted.patients.targets[order]
     return replace(planted, patients=replace(planted.patients, targets=targets))
 
 
 def tile_auroc(attention: Attention, planted: Planted, shown: str = "attention") -> float:
-    """Return how well a map tells planted tiles from others: mean over carriers."""
+    """Return the AUROC of a map for planted tiles: mean over carriers."""
     found = [
         roc_auc_score(planted.tiles[patient], getattr(looked, shown))
         for patient, looked in attention.patients()

@@ -1,4 +1,4 @@
-"""Logits taken apart: complete, exact for a line, and equal to a Riemann sum made by hand."""
+"""Contributions to logits: complete, exact for the base model, and equal to a Riemann sum."""
 
 from __future__ import annotations
 

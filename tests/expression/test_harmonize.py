@@ -1,4 +1,4 @@
-"""A new table in the unit of the training table: converted exactly and said, or refused."""
+"""A new table in the unit of the training table: converted exactly with a note, or refused."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def make_expression(n: int = 7, zeros: float = 0.3) -> AlignedExpression:
 
 
 def library(expression: AlignedExpression, gene_sets: GeneSets) -> np.ndarray:
-    """Return what gseapy says of the table itself, patients x sets."""
+    """Return gseapy's scores of the table itself, patients x sets."""
     frame = pd.DataFrame(
         expression.values.T, index=expression.genes, columns=expression.patient_ids
     )

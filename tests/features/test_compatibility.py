@@ -1,4 +1,4 @@
-"""Features of another kind than a model's are told by what the files state."""
+"""Features of another kind than a model's are recognised from their files."""
 
 from __future__ import annotations
 

@@ -242,7 +242,7 @@ def test_command(
     (ours / "broken.h5").write_bytes(b"no")
     code, _, err = call(ours, tmp_path / "out", "--to", "trident")
     assert code == 1
-    assert "Passed over: broken.h5: " in err
+    assert "Skipped: broken.h5: " in err
     code, _, err = call(ours, tmp_path / "out", "--to", "camelyon")
     assert code == 2
     assert err == (

@@ -1,4 +1,4 @@
-"""Encoders give timm's numbers, from weights that are theirs, and say what is missing."""
+"""Encoders equal timm's, check their weights, and report what is missing."""
 
 from __future__ import annotations
 

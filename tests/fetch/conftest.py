@@ -203,7 +203,7 @@ class Handler(BaseHTTPRequestHandler):
         return True
 
     def send_file(self, data: bytes, fault: str) -> None:
-        """Send a file or the range of it that was asked for."""
+        """Send a file or the requested range of it."""
         match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         start = int(match[1]) if match and "no range" not in fault else 0
         if start and start >= len(data):
@@ -226,7 +226,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send(206 if start else 200, body, headers, cut="cut" in fault)
 
     def hold(self, body: bytes) -> None:
-        """Send half of a file and then nothing until the test says so."""
+        """Send half of a file and then nothing until the test continues."""
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

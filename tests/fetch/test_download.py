@@ -30,7 +30,7 @@ DATA = random.Random(5).randbytes(300_000)
 
 
 class Notes(NoProgress):
-    """Keeps what it was told."""
+    """Records progress."""
 
     def __init__(self) -> None:
         self.started: tuple[int, int] = (0, 0)

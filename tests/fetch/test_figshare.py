@@ -127,10 +127,10 @@ def test_everything_in_one_zip_with_a_member_that_leads_out(
     out = tmp_path / "deep" / "out"
     code, _, err = fetch(call, server, out, "--article", 7)
     assert code == 1
-    lines = [line for line in err.splitlines() if line.startswith("Passed over: ")]
+    lines = [line for line in err.splitlines() if line.startswith("Skipped: ")]
     assert lines == [
-        "Passed over: all.zip: member '../evil.csv' leads out of the zip; left out.",
-        "Passed over: all.zip: member '/abs' is an absolute path; left out.",
+        "Skipped: all.zip: member '../evil.csv' leads out of the zip; left out.",
+        "Skipped: all.zip: member '/abs' is an absolute path; left out.",
     ]
     assert not list(tmp_path.rglob("evil.csv"))
     spec = read_config(out / "crosstype.toml")
@@ -165,7 +165,7 @@ def test_one_bad_file_is_one_line_and_the_others_are_done(
     server.serve_figshare(28050083, archive_files(), **odd)
     code, said, err = fetch(call, server, tmp_path)
     assert code == 1
-    faults = [line for line in err.splitlines() if line.startswith("Passed over: ")]
+    faults = [line for line in err.splitlines() if line.startswith("Skipped: ")]
     assert len(faults) == 1
     assert "TCGA-BRCA-A2-CLINI.xlsx" in faults[0]
     assert "twice" in faults[0]

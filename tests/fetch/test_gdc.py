@@ -278,7 +278,7 @@ def test_without_any_expression_file_the_config_names_none(
         server.always[path] = "404"
     code, _, err = fetch(call, server, tmp_path)
     assert code == 1
-    assert err.count("Passed over: ") == N
+    assert err.count("Skipped: ") == N
     assert read_config(tmp_path / "crosstype.toml").cohort.expression is None
     assert files
 
@@ -293,7 +293,7 @@ def test_controlled_files_are_reported_and_not_fetched(
     server.always[f"/data/{file_id}"] = "403"
     code, said, err = fetch(call, server, tmp_path)
     assert code == 1
-    faults = [line for line in err.splitlines() if line.startswith("Passed over: ")]
+    faults = [line for line in err.splitlines() if line.startswith("Skipped: ")]
     assert len(faults) == 2
     assert all("dbGaP" in line for line in faults)
     assert f"{N - 1} files in" in said

@@ -1,4 +1,4 @@
-"""The one schema of tables: what a run writes is what it says, and each table has its place."""
+"""The schema of tables: a run's tables match it, and each table is in its folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fitted on all sites but A2, judged on A2; fitted on RSEM, offered counts."""
+"""Fitted on all sites but A2, evaluated on A2; fitted on RSEM, applied to counts."""
 
 from __future__ import annotations
 

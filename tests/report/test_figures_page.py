@@ -1,4 +1,4 @@
-"""figures.html: every figure of it, escaped and marked, and what is said where there is none."""
+"""figures.html: every figure, escaped and marked, and the notes of missing ones."""
 
 from __future__ import annotations
 

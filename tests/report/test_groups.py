@@ -1,4 +1,4 @@
-"""Sections about groups, the site and patients apart, and the checklist: right, escaped, marked."""
+"""Sections on groups, the site, unlabelled patients, and the checklist: right, escaped, marked."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ search_minutes = 2.0
 
 
 def add_groups(out: Path, n_sites: int = 4, word: str = "s") -> None:
-    """Write the tables of this part: groups, site probe, patients apart, tests."""
+    """Write the tables of this part: groups, site probe, unlabelled patients, tests."""
     rows = []
     for site in range(n_sites):
         for model, strength in STRENGTHS.items():

@@ -1,4 +1,4 @@
-"""The loss curves: their values, who is judged; and a whole study of the tiny cohort."""
+"""The loss curves: their values and patients; and a whole study of the tiny cohort."""
 
 from __future__ import annotations
 

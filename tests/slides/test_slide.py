@@ -1,4 +1,4 @@
-"""Slides of every kind: their mpp, their regions, and what is said when they are broken."""
+"""Slides of every kind: their mpp, their regions, and errors of broken ones."""
 
 from __future__ import annotations
 

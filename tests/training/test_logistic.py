@@ -1,4 +1,4 @@
-"""The image's line and its graded labels."""
+"""The image-only base model and its graded labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damaged and absent modalities: what is done to patients, and what models then say."""
+"""Corrupted and missing modalities: perturbed inputs and predictions."""
 
 from __future__ import annotations
 

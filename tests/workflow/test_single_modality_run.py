@@ -1,4 +1,4 @@
-"""Patients with one modality, from the tables to the models that they teach."""
+"""Single-modality patients, from the tables to the models trained on them."""
 
 from __future__ import annotations
 

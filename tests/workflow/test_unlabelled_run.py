@@ -1,4 +1,4 @@
-"""Patients without a class are predicted by every fold's models and teach none of them."""
+"""Unlabelled patients are predicted by every fold's models and used to train none of them."""
 
 from __future__ import annotations
 

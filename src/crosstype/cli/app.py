@@ -141,7 +141,7 @@ def convert(
     for note in done.notes:
         typer.echo(f"Note: {note}.", err=True)
     for fault in done.faults:
-        typer.echo(f"Passed over: {fault}", err=True)
+        typer.echo(f"Skipped: {fault}", err=True)
     typer.echo(f"{done.n_files} feature files in {out}")
     if done.faults:
         raise typer.Exit(1)
@@ -213,7 +213,7 @@ def _run_until(
     report_skipped(one.faults)
     if one.faults:
         typer.echo(
-            f"{len(one.faults)} of the slides or feature files were passed over; see "
+            f"{len(one.faults)} of the slides or feature files were skipped; see "
             f"{folder / 'features.csv'}.",
             err=True,
         )

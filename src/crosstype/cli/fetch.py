@@ -124,7 +124,7 @@ def _tell(fetched: Fetched, out: Path) -> None:
     for note in fetched.notes:
         typer.echo(f"Note: {note}.", err=True)
     for fault in fetched.faults:
-        typer.echo(f"Passed over: {fault}", err=True)
+        typer.echo(f"Skipped: {fault}", err=True)
     typer.echo(f"{fetched.n_files} {'file' if fetched.n_files == 1 else 'files'} in {out}")
     if fetched.config is not None:
         typer.echo(f"Config: {fetched.config}. Look into it, then: crosstype run {fetched.config}")

@@ -85,7 +85,7 @@ MOST_NAMED = 5
 def report_skipped(faults: Sequence[str]) -> None:
     """Print skipped files; files with the same fault share a line."""
     for line in gather(faults):
-        typer.echo(f"Passed over: {line}", err=True)
+        typer.echo(f"Skipped: {line}", err=True)
 
 
 def gather(faults: Sequence[str]) -> list[str]:

@@ -217,7 +217,7 @@ def training_summary(
     )
 
 
-UNKNOWN_ENCODER = "unknown to crosstype; ask the source of the features"
+UNKNOWN_ENCODER = "unknown to crosstype; see the source of the features"
 
 
 def model_card(artefact: Artefact, path: Path) -> str:

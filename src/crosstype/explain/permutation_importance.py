@@ -1,6 +1,6 @@
 """Permutation importance: the loss if a gene's values are permuted among out-of-fold patients.
 
-The other way to ask which genes a model goes by (Breiman 2001, Random forests). It knows nothing of
+An alternative to attributions (Breiman 2001, Random forests). It does not use
 gradients, so that where both agree, neither is an artefact of its own making.
 """
 

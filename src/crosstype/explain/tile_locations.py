@@ -22,7 +22,7 @@ class SlideTiles:
         slide_id: the slide.
         first: place of its first tile in the bag.
         n_tiles: number of its tiles.
-        tile_xy_px: (n_tiles, 2), top left corners in level-0 pixels; None if nobody says.
+        tile_xy_px: (n_tiles, 2), top left corners in level-0 pixels; None if unknown.
         footprint_px: width and height of a tile in level-0 pixels; 0 without coordinates.
     """
 
@@ -45,7 +45,7 @@ class TileLocations:
     Attributes:
         files: feature files of each patient.
         slide_ids: slide of each file.
-        mpps: micrometres per level-0 pixel of slides whose table says it.
+        mpps: micrometres per level-0 pixel of slides whose table has it.
         faults: slides whose coordinates could not be read, with the reason.
     """
 

@@ -1,6 +1,6 @@
 """Expression before and after each step of one fold's fitted preprocessing.
 
-A patient's slide in small, and some of its tiles with the views that training drew from them.
+A patient's slide in small, and some of its tiles with their augmented views.
 
 Tables and pictures that the paper's figures need, from the user's own data.
 """
