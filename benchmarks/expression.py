@@ -34,8 +34,8 @@ def read(path): return read_expression(Path(path), ExpressionSpec(), [])
     "ours, from the cache": """
 from crosstype.expression.cache import ExpressionCache
 from crosstype.cohort.spec import ExpressionSpec
-from crosstype.io.files import HashMemory
-memory = HashMemory(Path(sys.argv[1]).with_suffix(".hashes"))
+from crosstype.io.files import HashCache
+memory = HashCache(Path(sys.argv[1]).with_suffix(".hashes"))
 cache = ExpressionCache(Path(sys.argv[1]).with_suffix(".cache"), memory.sha256_of)
 def read(path): return cache.read(Path(path), ExpressionSpec(), [])
 read(sys.argv[1])  # kept now, if it was not before

@@ -1,4 +1,4 @@
-"""What README and docs say is what the program does."""
+"""README and docs agree with the program."""
 
 import re
 import shutil

@@ -18,7 +18,7 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """Report the state of unfinished pieces; replaces the previous note."""
 
-    def say(self, line: str) -> None:
+    def message(self, line: str) -> None:
         """Report a message."""
 
 
@@ -34,5 +34,5 @@ class NoProgress:
     def note(self, text: str) -> None:
         """Do nothing."""
 
-    def say(self, line: str) -> None:
+    def message(self, line: str) -> None:
         """Do nothing."""

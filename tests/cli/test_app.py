@@ -175,7 +175,7 @@ def test_damaged_input_is_listed_and_exits_1(call: Call, tiny: Any, tmp_path: Pa
     for command in ("features", "cohort"):
         code, _, err = call(command, tiny.config, "--out", tmp_path / "out")
         assert code == 1
-        assert f"Passed over: {files[0].name}" in err
+        assert f"Skipped: {files[0].name}" in err
         assert "1 of the slides" in err
         assert "Traceback" not in err
 
@@ -224,13 +224,13 @@ def test_lines_instead_of_bars_where_there_is_no_terminal(
         bars.start("train", 200)
         for number in range(200):
             bars.step(f"job {number}")
-        bars.say("a [word]")
+        bars.message("a [word]")
     lines = capsys.readouterr().err.splitlines()
     assert 15 < len(lines) < 30
     assert lines[-2:] == ["train 200/200: job 199", "a [word]"]
 
 
-def test_a_fault_of_ours_is_one_line_unless_asked_for_more() -> None:
+def test_an_internal_error_is_one_line_without_debug() -> None:
     code = (
         "import sys, crosstype.cli.app as a; sys.argv = ['crosstype', 'doctor']\n"
         "import crosstype.cli.setup as d; d.platform = None\n"
@@ -256,7 +256,7 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "loaded []"
 
 
-def test_numbers_are_judged_and_reported_without_torch(copied: tuple[Any, Path]) -> None:
+def test_evaluation_and_report_run_without_torch(copied: tuple[Any, Path]) -> None:
     _, out = copied
     code = (
         "import sys; from pathlib import Path\n"

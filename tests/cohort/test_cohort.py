@@ -80,7 +80,7 @@ def test_samples_and_slides_follow_the_stated_rule(tmp_path: Path) -> None:
         build_cohort(spec, ExpressionSpec(), slides, n_folds=2)
 
 
-def test_nobody_in_common_and_one_class_are_said(tmp_path: Path) -> None:
+def test_no_common_patient_and_one_class_are_errors(tmp_path: Path) -> None:
     spec = spec_of(tmp_path, [barcode(i, "-01") for i in range(8)])
     with pytest.raises(CohortError, match=r"labels.csv 8 \(such as 'TCGA.*usable slides 1"):
         build_cohort(spec, ExpressionSpec(), [Slide("x", "P9")], n_folds=2)

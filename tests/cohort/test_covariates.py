@@ -1,4 +1,4 @@
-"""Clinical covariates: joined by patient, told by kind, and every doubt said in one line."""
+"""Clinical covariates: joined by patient, their kind recognised, every fault one line."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_others_are_not(name: str) -> None:
 def test_notes_list_them_and_warn_of_receptors(tmp_path: Path) -> None:
     ids = ("TCGA-AA-0001", "TCGA-AA-0003", "TCGA-AA-0004")
     age = covariate_notes(read_covariates(spec_of(tmp_path, TABLE, "age"), ids))
-    assert age == ["Clinical covariates beside slides and expression: age (number, 1 missing)."]
+    assert age == ["Clinical covariates besides slides and expression: age (number, 1 missing)."]
     notes = covariate_notes(read_covariates(spec_of(tmp_path, TABLE, "er_status", "stage"), ids))
     assert "er_status (2 categories, 1 missing), stage (rank, 1 missing)" in notes[0]
     assert notes[1].startswith("Warning: covariates that look like hormone receptors, HER2")

@@ -88,7 +88,7 @@ def test_the_label_column_is_the_one_with_the_labels(tmp_path: Path) -> None:
         ("PATIENT,A,B\nP1,LumA,LumA\nP2,Basal,Basal\n", "columns 'A', 'B' hold the same labels"),
     ],
 )
-def test_a_label_column_in_doubt_is_asked_for(tmp_path: Path, text: str, words: str) -> None:
+def test_an_ambiguous_label_column_is_an_error(tmp_path: Path, text: str, words: str) -> None:
     spec = replace(spec_of(tmp_path, text), label_column=None)
     with pytest.raises(TableError, match=words):
         read_labels(spec)
@@ -104,7 +104,7 @@ def test_another_column_than_the_one_named_is_never_taken(tmp_path: Path) -> Non
     ("source", "expected"),
     [("auto", "computed from RNA"), ("ihc", "immunohistochemistry"), ("clinical", "records")],
 )
-def test_the_user_says_where_labels_come_from(tmp_path: Path, source: str, expected: str) -> None:
+def test_the_user_sets_the_label_source(tmp_path: Path, source: str, expected: str) -> None:
     spec = replace(spec_of(tmp_path), label_source=source)
     assert expected in read_labels(spec).provenance
 

@@ -61,7 +61,7 @@ def test_calls_become_labels_and_everyone_else_has_a_reason(tmp_path: Path) -> N
     }
     assert set(cohort.sites) == {"A0", "A1", "A2"}
     assert cohort.provenance.startswith("computed from RNA by this run (PAM50, er-balanced): ")
-    assert "judged by a label made of them" in cohort.provenance
+    assert "evaluated by a label made of them" in cohort.provenance
     assert any(note.startswith("labels called from log2.tsv") for note in cohort.notes)
     reasons = {row.patient_id: (row.step, row.reason) for row in cohort.left_out}
     assert len(reasons) + len(cohort.patient_ids) == 61

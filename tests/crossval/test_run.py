@@ -247,7 +247,7 @@ def dies_at_the_third(submit: Callable[..., Future[Any]]) -> Callable[..., Futur
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 10, 29])
-def test_nobody_keeps_his_place(n: int) -> None:
+def test_no_patient_keeps_their_position(n: int) -> None:
     for seed in range(20):
         order = derangement(n, np.random.default_rng(seed))
         assert sorted(order.tolist()) == list(range(n))

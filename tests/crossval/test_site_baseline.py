@@ -1,4 +1,4 @@
-"""The baseline site_only in a run: its folds are the models', and no test patient teaches it."""
+"""The baseline site_only in a run: the models' folds, and no test patient in its fit."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_each_fold_learns_from_those_it_does_not_test(
     assert rows[POSITIVE].to_list() == pytest.approx(expected, abs=1e-12)
 
 
-def test_a_test_patients_label_never_moves_his_own_row(tiny: Any, tmp_path: Path) -> None:
+def test_a_test_patients_label_never_changes_their_own_row(tiny: Any, tmp_path: Path) -> None:
     tiny.grow(24)
     tiny.run(tmp_path, "cohort")
     before = rows_of(tmp_path)

@@ -14,7 +14,7 @@ from crosstype.demo.cohort import write_demo
 from crosstype.demo.slides import draw_slide, write_slide
 from crosstype.slides.open import open_slide
 from crosstype.slides.spec import TilesSpec, TissueSpec
-from crosstype.slides.tiles import choose_tiles
+from crosstype.slides.tiles import select_tiles
 from crosstype.slides.tissue import find_tissue
 from crosstype.workflow.pipeline import run
 from crosstype.workflow.stage import Run
@@ -79,7 +79,7 @@ def test_the_pattern_can_be_seen_and_the_slide_opened(tmp_path: Path) -> None:
         with open_slide(tmp_path / "slide.tif") as slide:
             assert slide.mpp == pytest.approx(0.5, rel=1e-3)
             assert len(slide.levels) == 3
-            tiles = choose_tiles(find_tissue(slide, TissueSpec()), slide, TilesSpec())
+            tiles = select_tiles(find_tissue(slide, TissueSpec()), slide, TilesSpec())
             assert len(tiles.tile_xy_px) >= 8
     assert dark[True] > 2 * dark[False]
 

@@ -1,4 +1,4 @@
-"""An artefact says what the model in memory says, holds no patient, and is whole or refused."""
+"""An artefact predicts as the model in memory, holds no patient data, and is whole or refused."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def written(
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_it_says_what_the_model_in_memory_says(
+def test_it_predicts_as_the_model_in_memory(
     make_artefact: Callable[[str], Artefact],
     make_patients: Callable[..., Patients],
     tmp_path: Path,
@@ -116,7 +116,7 @@ def test_the_file_holds_no_patient(written: Path, make_patients: Callable[..., P
     patients = make_patients(12, n_genes=N_GENES)
     assert not any(patient.encode() in data for patient in patients.ids)
     assert not any("inner_logits" in name for name in load_file(written))
-    taught = load_artefact(written).taught
+    taught = load_artefact(written).training
     assert taught.among(["P003", "nobody", "P001"]) == ["P001", "P003"]
 
 
@@ -172,7 +172,7 @@ def test_other_files_are_refused(
         load_artefact(tmp_path / "absent.safetensors")
 
 
-def test_shift_is_what_numpy_says(
+def test_shift_equals_numpy(
     make_artefact: Callable[[str], Artefact], make_patients: Callable[..., Patients]
 ) -> None:
     artefact = make_artefact("cross_attention")

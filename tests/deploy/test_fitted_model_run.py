@@ -147,7 +147,7 @@ def test_either_modality_serves(
     assert left_out[thin]["step"] == "expression"
 
 
-def test_few_genes_are_counted_and_said(
+def test_few_genes_are_counted_and_noted(
     tiny: Any, fitted_before: Callable[[str], Path], call: Call
 ) -> None:
     path, out = fitted_before("logistic_genes"), tiny.folder.parent / "p.csv"
@@ -200,7 +200,7 @@ def test_units_are_converted_exactly_or_refused(
     assert "z-scores" in one_error(err)
 
 
-def test_a_scaled_model_takes_counts_and_says_so(tiny: Any, call: Call) -> None:
+def test_a_scaled_model_takes_counts_with_a_note(tiny: Any, call: Call) -> None:
     add(tiny.config, '\n[expression]\nrepresentation = "scaled"\n')
     path, out = fitted(tiny, call, "gene_only"), tiny.folder.parent / "p.csv"
     plain = tiny.folder / "expression.tsv"
@@ -259,7 +259,7 @@ def test_features_of_another_encoder_are_refused(tiny: Any, call: Call) -> None:
     write_features(other / "A.h5", np.ones((2, 6), dtype=np.float32), attributes={"encoder": "uni"})
     code, _, err = call("predict", path, "--features", other, "--out", out)
     assert code == 1
-    assert "Passed over: B" in err
+    assert "Skipped: B" in err
     assert set(rows(out)) == {"A"}
 
 
@@ -318,11 +318,11 @@ def test_the_only_model_needs_no_fit_section_and_covariates_are_refused(
     assert "covariates" in one_error(err)
 
 
-def test_patients_with_one_modality_teach(tiny: Any, call: Call) -> None:
+def test_single_modality_patients_are_training_patients(tiny: Any, call: Call) -> None:
     add(tiny.config, '\nsingle_modality = "train"', after="[cohort]")
     (tiny.folder / "features" / "TCGA-A1-0001 slide.h5").unlink()
     path = fitted(tiny, call, "logistic_genes")
-    taught = load_artefact(path).taught
+    taught = load_artefact(path).training
     assert (taught.n_patients, dict(taught.single_modality)) == (15, {"image": 0, "genes": 1})
     assert taught.among(["TCGA-A1-0001"])
     assert sum(taught.classes.values()) == sum(taught.sites.values()) == 16

@@ -28,7 +28,7 @@ from crosstype.evaluation.inference.paired_tests import (
     pair_tests,
 )
 from crosstype.evaluation.metrics.metrics import MetricKey, headline_key, measure
-from crosstype.evaluation.metrics.probability import BIASED_UPWARDS, honest_error
+from crosstype.evaluation.metrics.probability import BIASED_UPWARDS, calibrated_error
 from crosstype.evaluation.predictions import ModelPredictions, Predictions
 
 CLASSES = ("other", "case")
@@ -84,7 +84,7 @@ def bootstrap_coverage(
         for place, metric in enumerate(metrics):
             if metric in BIASED_UPWARDS:
                 low, high = reflected_interval(values[place], 0.95)
-                if metric == "ece" and values[place, 0] <= honest_error(said[None], 0.95):
+                if metric == "ece" and values[place, 0] <= calibrated_error(said[None], 0.95):
                     low = 0.0
             else:
                 low, high = percentile_interval(values[place, 1:], 0.95)
@@ -123,16 +123,16 @@ def two_models(
 
 def evaluated_models(predictions: Predictions, weights: np.ndarray) -> dict[str, ResampledModel]:
     """Return what the tests of pairs need of each model."""
-    judged = {}
+    evaluated = {}
     for name, model in predictions.of_model.items():
         resampled = resampled_metrics(predictions, model, [weights])
-        judged[name] = ResampledModel(
+        evaluated[name] = ResampledModel(
             model,
             {metric: resampled[headline_key(metric, CLASSES)] for metric in COMPARED},
             class_auroc(predictions.labels == 1, np.ascontiguousarray(model.probability[:, :, 1])),
             fold_values(predictions, model),
         )
-    return judged
+    return evaluated
 
 
 def type_one_errors(
@@ -147,10 +147,10 @@ def type_one_errors(
     found: dict[tuple[str, str], int] = {}
     for cohort in range(n_cohorts):
         predictions = two_models(generator, auroc, sizes, n_repeats)
-        judged = evaluated_models(predictions, draw_weights(predictions.labels, n_drawn, cohort))
+        evaluated = evaluated_models(predictions, draw_weights(predictions.labels, n_drawn, cohort))
         swaps = draw_swaps(len(predictions.labels), cohort, n_drawn)
-        pairs = compared_pairs(judged)
-        for row in pair_tests(predictions.labels, CLASSES, judged, pairs, swaps):
+        pairs = compared_pairs(evaluated)
+        for row in pair_tests(predictions.labels, CLASSES, evaluated, pairs, swaps):
             key = (row.metric, row.test)
             found[key] = found.get(key, 0) + (row.p <= 0.05)
     return {key: count / n_cohorts for key, count in found.items()}

@@ -62,7 +62,7 @@ def test_holm_by_hand():
 
 
 def compared(shifts, spec=EvaluationSpec()):  # noqa: B008
-    """Compare models that say a common number, noise of their own, and a shift for cases."""
+    """Compare models of a common logit, independent noise, and a shift for cases."""
     generator = np.random.default_rng(1)
     labels = np.arange(60) % 2
     common = generator.normal(size=(2, 60))
@@ -75,10 +75,10 @@ def compared(shifts, spec=EvaluationSpec()):  # noqa: B008
         of_model[name] = ModelPredictions(fold, both.argmax(axis=2), both)
     ids = tuple(f"P{index:02d}" for index in range(60))
     predictions = Predictions(("other", "case"), ids, (0, 1), labels, of_model)
-    judged = evaluated_models(predictions, draw_weights(labels, 200, 0))
-    pairs = compared_pairs(judged)
-    tests = pair_tests(labels, predictions.classes, judged, pairs, draw_swaps(60, 0, 200))
-    return judged, tests, compare_models(judged, tests, spec)
+    evaluated = evaluated_models(predictions, draw_weights(labels, 200, 0))
+    pairs = compared_pairs(evaluated)
+    tests = pair_tests(labels, predictions.classes, evaluated, pairs, draw_swaps(60, 0, 200))
+    return evaluated, tests, compare_models(evaluated, tests, spec)
 
 
 def test_identical_models_differ_by_exactly_zero():
@@ -93,12 +93,12 @@ def test_identical_models_differ_by_exactly_zero():
 
 
 def test_references_are_gene_only_and_the_best_baseline():
-    judged, _, rows = compared({"gene_only": 1.5, "logistic_image": 0.3, "best_gene": 0.9})
-    assert best_baseline(judged) == "best_gene"
+    evaluated, _, rows = compared({"gene_only": 1.5, "logistic_image": 0.3, "best_gene": 0.9})
+    assert best_baseline(evaluated) == "best_gene"
     assert {row.model_b for row in rows} == {"gene_only", "best_gene"}
     assert all(row.model_a != row.model_b for row in rows)
     for row in rows:
-        values = [judged[name].headlines[row.metric][0] for name in (row.model_a, row.model_b)]
+        values = [evaluated[name].headlines[row.metric][0] for name in (row.model_a, row.model_b)]
         assert row.difference == pytest.approx(values[0] - values[1])
         assert row.low <= row.difference <= row.high
         assert row.p <= row.p_adjusted
@@ -142,10 +142,10 @@ def test_holm_holds_among_models_of_one_reference_metric_and_test():
         assert [row.p_adjusted for row in family] == pytest.approx(expected, abs=1e-12)
 
 
-def test_the_interval_of_auroc_is_the_one_asked_for():
+def test_the_interval_of_auroc_is_the_configured_one():
     plain = EvaluationSpec(auroc_interval="bootstrap")
-    judged, _, rows = compared({"gene_only": 1.5, "late": 0.5}, plain)
-    unlabelled = judged["late"].headlines["auroc"] - judged["gene_only"].headlines["auroc"]
+    evaluated, _, rows = compared({"gene_only": 1.5, "late": 0.5}, plain)
+    unlabelled = evaluated["late"].headlines["auroc"] - evaluated["gene_only"].headlines["auroc"]
     assert (rows[0].low, rows[0].high) == percentile_interval(unlabelled[1:], 0.95)
     assert rows[0].test == "delong"
 

@@ -14,7 +14,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from crosstype.evaluation.curves import calibration_rows, decision_rows, wilson_interval
 from crosstype.evaluation.inference.bootstrap import draw_weights
-from crosstype.evaluation.metrics.probability import binned_metrics, honest_error
+from crosstype.evaluation.metrics.probability import binned_metrics, calibrated_error
 from crosstype.evaluation.predictions import ModelPredictions, Predictions
 
 REFERENCE = Path(__file__).parent / "reference" / "paired.npz"
@@ -94,9 +94,9 @@ def test_net_benefit_over_repeats_is_the_mean_and_resamples_are_repeated_patient
     np.testing.assert_allclose((tables[0] + tables[1]) / 2, tables[2], atol=1e-12)
 
 
-def test_honest_error_is_what_drawn_outcomes_show():
+def test_calibrated_error_is_what_drawn_outcomes_show():
     said = np.load(REFERENCE)["a"]
     generator = np.random.default_rng(0)
     ones = np.ones((91, 1))
     drawn = [binned_metrics(generator.random(91) < said, said, ones)["ece"][0] for _ in range(2000)]
-    assert honest_error(said[None], 0.95) == pytest.approx(np.quantile(drawn, 0.975), rel=0.06)
+    assert calibrated_error(said[None], 0.95) == pytest.approx(np.quantile(drawn, 0.975), rel=0.06)

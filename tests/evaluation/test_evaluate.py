@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
 from crosstype.errors import TableError
-from crosstype.evaluation.evaluate import evaluate, judge
+from crosstype.evaluation.evaluate import evaluate, evaluation_tables
 from crosstype.evaluation.metrics.metrics import metric_keys
 from crosstype.evaluation.predictions import read_predictions, read_stressed_predictions
 from crosstype.evaluation.spec import EvaluationSpec
@@ -192,11 +192,11 @@ def test_the_default_interval_of_auroc_is_not_the_bootstraps_and_others_are_the_
     assert (default["value"] <= default["high"]).all()
 
 
-def test_one_model_one_repeat_and_one_fold_are_judged_too(out):
+def test_one_model_one_repeat_and_one_fold_are_evaluated_too(out):
     path = out / "predictions.csv"
     frame = pl.read_csv(path).filter((pl.col("model") == "late") & (pl.col("repeat") == 0))
     frame.with_columns(fold=0).write_csv(path)
-    tables = judge(read_predictions(path, CLASSES), SPEC, seed=1)
+    tables = evaluation_tables(read_predictions(path, CLASSES), SPEC, seed=1)
     assert tables[schema.TESTS].is_empty()
     assert tables[schema.COMPARISONS].is_empty()
     assert tables[schema.METRICS].height == len(metric_keys(CLASSES))

@@ -61,6 +61,6 @@ def test_bootstrap_intervals_hold_what_the_docs_say(sizes):
 
 @pytest.mark.long
 @pytest.mark.parametrize(("auroc", "sizes", "n_repeats"), NULLS)
-def test_no_test_sees_what_is_not_there_too_often(auroc, sizes, n_repeats):
+def test_type_i_errors_are_at_most_nominal(auroc, sizes, n_repeats):
     found = type_one_errors(auroc, sizes, MANY, n_repeats)
     assert all(share <= 0.065 for share in found.values()), found

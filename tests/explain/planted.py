@@ -68,9 +68,9 @@ def explained(
     for held in held_out(patients, make_recipe, make_splits, how):
         parts = contributions_of(held.classifier, held.patients)
         attributions.add(held, parts)
-        attention.add(held, parts.said)
+        attention.add(held, parts.predicted)
         every = np.arange(N_GENES)
-        found = permuted(held, parts.said, every, 2, np.random.default_rng(0))
+        found = permuted(held, parts.predicted, every, 2, np.random.default_rng(0))
         attributions.add_permuted(held, every, found)
     return attributions, attention
 
@@ -93,14 +93,14 @@ def held_out(
 
 
 def shuffled(planted: Planted, seed: int) -> Planted:
-    """Return the same patients with labels dealt anew."""
+    """Return the same patients with permuted labels."""
     order = np.random.default_rng(seed).permutation(len(planted.patients))
     targets = planted.patients.targets[order]
     return replace(planted, patients=replace(planted.patients, targets=targets))
 
 
 def tile_auroc(attention: Attention, planted: Planted, shown: str = "attention") -> float:
-    """Return how well a map tells planted tiles from others: mean over carriers."""
+    """Return the AUROC of a map for planted tiles: mean over carriers."""
     found = [
         roc_auc_score(planted.tiles[patient], getattr(looked, shown))
         for patient, looked in attention.patients()

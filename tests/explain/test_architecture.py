@@ -1,4 +1,4 @@
-"""Networks as built: every parameter counted, and what feeds what as gradients say it."""
+"""Networks as built: every parameter counted, and connections equal to those of gradients."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def reached(parts: pl.DataFrame) -> set[str]:
 
 
 def taught(network: Network) -> set[str]:
-    """Return the names of the parameters on which the logits depend, as torch's gradients say."""
+    """Return the names of the parameters on which the logits depend, by torch's gradients."""
     named = dict(network.named_parameters())
     logits = network(make_batch()).logits.sum()
     slopes = torch.autograd.grad(logits, list(named.values()), allow_unused=True)

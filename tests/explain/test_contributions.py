@@ -1,4 +1,4 @@
-"""Logits taken apart: complete, exact for a line, and equal to a Riemann sum made by hand."""
+"""Contributions to logits: complete, exact for the base model, and equal to a Riemann sum."""
 
 from __future__ import annotations
 
@@ -102,7 +102,9 @@ def test_the_parts_of_a_classifier_are_complete(
         shown = one if name != "image_only" else one.take(np.arange(2, 20))
         parts = contributions_of(classifier, shown)
         assert parts.gap.max() < 1e-4
-        np.testing.assert_allclose(parts.said.logits, classifier.logits(shown).numpy(), atol=1e-5)
+        np.testing.assert_allclose(
+            parts.predicted.logits, classifier.logits(shown).numpy(), atol=1e-5
+        )
         if name == "image_only":
             assert not parts.genes.any()
         if name == "gene_only":
@@ -180,7 +182,7 @@ def test_regimes_have_trusts_of_their_own(
     classifier = fitted("cross_attention", patients, make_splits(patients), make_recipe(), 0.0)
     classifier.residual_weights[MissingnessPattern.BARE] = 1.0
     parts = contributions_of(classifier, lossy(patients))
-    assert parts.said.residual_weight.nonzero()[0].tolist() == [5]
+    assert parts.predicted.residual_weight.nonzero()[0].tolist() == [5]
     assert parts.gap.max() < 1e-4
 
 
@@ -217,7 +219,7 @@ def test_of_three_classes_a_patient_is_explained_towards_the_own(
     sums = Attributions("cross_attention", names, patients)
     attention = Attention("cross_attention")
     sums.add(held, parts)
-    attention.add(held, parts.said)
+    attention.add(held, parts.predicted)
     rows = sums.patient_table()
     assert rows["towards"].to_list() == rows["label"].to_list()
     logits = classifier.logits(patients).double().numpy()
@@ -228,8 +230,10 @@ def test_of_three_classes_a_patient_is_explained_towards_the_own(
     assert {"slope_Luminal", "slope_Normal", "mean_signed_Basal/Her2"} <= set(
         sums.gene_table(None).columns
     )
-    assert parts.said.line is not None
-    image = parts.said.line.image - parts.said.line.image.mean(axis=1, keepdims=True)
+    assert parts.predicted.base_model is not None
+    image = parts.predicted.base_model.image - parts.predicted.base_model.image.mean(
+        axis=1, keepdims=True
+    )
     for row, (_, looked) in enumerate(attention.patients()):
         expected = image[row, patients.targets[row]]
         assert looked.contribution is not None

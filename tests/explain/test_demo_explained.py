@@ -1,4 +1,4 @@
-"""The demo's known answer: crowded tiles and sixty genes, and labels dealt anew."""
+"""The demo's known answer: crowded tiles and sixty genes; and permuted labels."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
 
 
 def found_in(config: Path, out: Path, crowded: np.ndarray) -> tuple[float, float]:
-    """Return how well attention tells planted tiles, and the planted share of the first genes."""
+    """Return the AUROC of attention for planted tiles, and the planted share of the first genes."""
     run(Run(read_config(config), out, 1), "explain")
     rows = pl.read_csv(out / "explanation" / "attention.csv")
     with h5py.File(next((out / "features").rglob("*.h5"))) as file:

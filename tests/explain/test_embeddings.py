@@ -33,7 +33,7 @@ def test_every_patient_is_mapped_once_by_the_fold_that_never_saw_him(
 
 
 @pytest.mark.parametrize("name", [*NETWORKS, "gated, clinical"])
-def test_a_modalitys_vector_hears_nothing_of_the_other(name: str) -> None:
+def test_a_modalitys_vector_does_not_depend_on_the_other(name: str) -> None:
     network, batch = make_moved(name), make_batch()
     uses = NETWORKS[VARIANTS[name].kind].uses
     with torch.no_grad():

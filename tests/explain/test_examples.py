@@ -109,7 +109,7 @@ def test_tiles_and_views_are_those_that_were_encoded(tmp_path: Path, are_cut: bo
         )
 
 
-def test_what_cannot_be_shown_is_said(tmp_path: Path) -> None:
+def test_what_cannot_be_shown_is_noted(tmp_path: Path) -> None:
     folder = tmp_path / "slides"
     folder.mkdir()
     (folder / "P1.svs").write_bytes(b"no slide")

@@ -140,12 +140,12 @@ def test_patients_are_explained_out_of_fold_only(explained: tuple[Any, Path]) ->
     for held in fitted_models(worker_data, "gene_only"):
         own = folds.filter(repeat=held.job.repeat, fold=held.job.fold)["patient_id"]
         assert sorted(held.patients.ids) == sorted(own)
-    # A fold that taught a patient is never used for this patient.
+    # The model of a fold is never used for its training patients.
     key = (0, 0)
     fold = worker_data.folds[key]
     leaking = replace(fold, train=(*fold.train, fold.test[0]))
     worker_data.__dict__["folds"] = {**worker_data.folds, key: leaking}
-    with pytest.raises(TrainingError, match=f"explanation: {fold.test[0]} taught"):
+    with pytest.raises(TrainingError, match=f"explanation: {fold.test[0]} is a training patient"):
         list(fitted_models(worker_data, "gene_only"))
     with pytest.raises(TrainingError, match="logistic_genes is no network"):
         worker_data.__dict__["folds"] = {key: fold}

@@ -160,7 +160,7 @@ def test_places_follow_the_bag_slide_by_slide(tmp_path: Path) -> None:
     assert not places.faults
 
 
-def test_coordinates_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+def test_unreadable_coordinates_are_noted(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:  # STAMP's, of which nobody knows the mpp
         file["feats"] = np.zeros((2, 3), np.float32)
         file["coords"] = np.zeros((2, 2), np.float32)

@@ -252,7 +252,7 @@ def test_layers_modalities_and_symbols_of_scverse(tmp_path: Path) -> None:
 # ---- the cache
 
 
-def test_the_cache_knows_content_and_settings(tmp_path: Path) -> None:
+def test_the_cache_depends_on_content_and_settings(tmp_path: Path) -> None:
     path = LAYOUTS["csv, genes in rows"](small(), tmp_path)
     cache = ExpressionCache(tmp_path / "kept", sha256_of)
     first = cache.read(path, AUTO, SAMPLES)

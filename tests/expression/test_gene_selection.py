@@ -56,7 +56,7 @@ def test_gene_names_pass_through_the_whole_pipeline(container: str) -> None:
     frame = named(["A", "B", "C", "D", "E"]).with_columns(B=pl.Series([0.0, *[3.0] * 11]))
     whole = Pipeline(
         [
-            ("choice", GeneChoice(("E", "gone"), withhold=True)),
+            ("choice", GeneChoice(("E", "gone"), exclude=True)),
             *make_preprocessing(
                 ExpressionSpec(n_genes=2, drop_zero_genes=True), protocol_named("strict"), "linear"
             ).steps,
@@ -74,7 +74,7 @@ def test_gene_names_pass_through_the_whole_pipeline(container: str) -> None:
 def test_genes_are_kept_or_withheld_by_name() -> None:
     frame = named(["A", "B", "C"])
     assert GeneChoice(["C", "A"]).fit(frame).get_feature_names_out().tolist() == ["A", "C"]
-    withheld = GeneChoice(["C", "X"], withhold=True).fit(frame)
+    withheld = GeneChoice(["C", "X"], exclude=True).fit(frame)
     assert withheld.get_feature_names_out().tolist() == ["A", "B"]
     assert withheld.absent_.tolist() == ["X"]
     with pytest.raises(ValueError, match="without gene names"):
@@ -95,7 +95,7 @@ def test_chosen_genes_survive_a_checkpoint() -> None:
     names = ["A", "B", "C", "D"]
     train, test = named(names), named(names, seed=1)
     train = train.with_columns(C=pl.Series([0.0, *[3.0] * 11]))
-    pipeline = make_pipeline(GeneChoice(("A",), withhold=True), ZeroGeneDropper(), Standardiser())
+    pipeline = make_pipeline(GeneChoice(("A",), exclude=True), ZeroGeneDropper(), Standardiser())
     pipeline.fit(train)
     arrays, state = pipeline_state(pipeline)
     back = pipeline_from_state(arrays, json.loads(json.dumps(state)))

@@ -1,4 +1,4 @@
-"""A new table in the unit of the training table: converted exactly and said, or refused."""
+"""A new table in the unit of the training table: converted exactly with a note, or refused."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_z_scores_only_meet_z_scores() -> None:
             converted("t", found, kind, model)  # type: ignore[arg-type]
 
 
-def test_counts_are_told_apart_by_whether_they_were_divided() -> None:
+def test_counts_are_distinguished_from_divided_counts() -> None:
     counts = table(np.round(AMOUNTS), "counts")
     assert kind_of(counts, ExpressionSpec()) == "raw counts"
     assert kind_of(counts, ExpressionSpec(counts="per_million")) == "counts per million"

@@ -49,7 +49,7 @@ def test_duplicated_genes(tmp_path: Path, rule: str, expected: list[float]) -> N
         read_expression(path, ExpressionSpec(duplicate_genes="error"), ["P1"])
 
 
-def test_nobody_known_is_said_with_examples(tmp_path: Path) -> None:
+def test_no_known_patient_is_an_error_with_examples(tmp_path: Path) -> None:
     with pytest.raises(CohortError, match=r"'X1'.*'A'.*'P1'"):
         read_expression(put(tmp_path, "gene\tX1\tX2\nA\t1\t2\n"), AUTO, ["P1"])
 

@@ -51,7 +51,7 @@ def test_a_patient_without_any_gene_stays_without() -> None:
     assert np.isnan(step.transform(np.full((1, 15), np.nan, dtype=np.float32))).all()
 
 
-def test_no_rising_function_of_a_patients_values_changes_his_ranks() -> None:
+def test_no_rising_function_of_a_patients_values_changes_their_ranks() -> None:
     step = NormalRanks().fit(table())
     test = table(1).astype(np.float64)
     factor = np.random.default_rng(2).uniform(0.1, 9.0, (30, 1))

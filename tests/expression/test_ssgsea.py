@@ -32,7 +32,7 @@ def make_expression(n: int = 7, zeros: float = 0.3) -> AlignedExpression:
 
 
 def library(expression: AlignedExpression, gene_sets: GeneSets) -> np.ndarray:
-    """Return what gseapy says of the table itself, patients x sets."""
+    """Return gseapy's scores of the table itself, patients x sets."""
     frame = pd.DataFrame(
         expression.values.T, index=expression.genes, columns=expression.patient_ids
     )
@@ -85,7 +85,7 @@ def test_missing_genes_leave_the_ranking_of_their_sample_only() -> None:
         assert found.values[2, found.genes.index(name)] == value
 
 
-def test_small_sets_are_dropped_and_said() -> None:
+def test_small_sets_are_dropped_with_a_note() -> None:
     gene_sets = make_sets()
     tiny = GeneSets("made.gmt", (*gene_sets.names, "TINY"), (*gene_sets.genes, GENES[:3]))
     found, notes = spectrum_of(make_expression(), tiny, 5)

@@ -90,7 +90,7 @@ def test_each_is_one_line_and_the_others_are_done(
             assert len(fault) < 320
             assert (rows[name].n_tiles, rows[name].sha256) == (0, "")
             file, _, found = fault.partition(": ")
-            lines = [line for line in errors.split("Passed over: ")[1:] if found in line]
+            lines = [line for line in errors.split("Skipped: ")[1:] if found in line]
             assert len(lines) == 1  # files of one fault stand in one line
             assert file in lines[0].partition(": ")[0]
         for name in ("whole", "another"):

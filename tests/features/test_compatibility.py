@@ -1,4 +1,4 @@
-"""Features of another kind than a model's are told by what the files state."""
+"""Features of another kind than a model's are recognised from their files."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 from crosstype.errors import ConfigError, FeatureFileError
 from crosstype.features.compatibility import (
     FeatureInput,
+    check_feature_files,
     difference,
     feature_input_of,
     find_new_slides,
-    look_through,
     stated_by,
 )
 from crosstype.features.formats.open import write_features
@@ -82,18 +82,18 @@ def test_one_file_or_a_folder(tmp_path: Path) -> None:
 def test_files_that_name_no_encoder_need_a_word_of_the_user(tmp_path: Path) -> None:
     slides = find_new_slides(write(tmp_path / "a.h5"), None)
     with pytest.raises(ConfigError, match="give --encoder uni"):
-        look_through(slides, None, WANTED, sha256_of)
-    assert not look_through(slides, "uni", WANTED, sha256_of).rows[0].fault
+        check_feature_files(slides, None, WANTED, sha256_of)
+    assert not check_feature_files(slides, "uni", WANTED, sha256_of).rows[0].fault
     with pytest.raises(ConfigError, match="found 'conch', expected 'uni'"):
-        look_through(slides, "conch", WANTED, sha256_of)
+        check_feature_files(slides, "conch", WANTED, sha256_of)
 
 
 def test_a_file_of_another_kind_is_left_out_and_all_of_them_refused(tmp_path: Path) -> None:
     write(tmp_path / "a.h5", encoder="uni")
     write(tmp_path / "b.h5", encoder="conch")
     write(tmp_path / "c.h5", 7, encoder="conch")
-    rows = look_through(find_new_slides(tmp_path, None), None, WANTED, sha256_of).rows
+    rows = check_feature_files(find_new_slides(tmp_path, None), None, WANTED, sha256_of).rows
     assert [bool(row.fault) for row in rows] == [False, True, True]
     (tmp_path / "a.h5").unlink()
     with pytest.raises(FeatureFileError, match=r"found encoder 'conch'.*2 of 2 files"):
-        look_through(find_new_slides(tmp_path, None), None, WANTED, sha256_of)
+        check_feature_files(find_new_slides(tmp_path, None), None, WANTED, sha256_of)

@@ -169,7 +169,7 @@ def test_tridents_own_files(tmp_path: Path) -> None:
     assert {key: attributes[key] for key in wanted} == wanted
 
 
-def test_what_is_lost_is_said(tmp_path: Path) -> None:
+def test_what_is_lost_is_noted(tmp_path: Path) -> None:
     about = {"slide_sha256": "0", "transform": "{}"}
     with writing_features(tmp_path / "in" / "S.h5", {"slide_id": "S", **about}, 300) as writer:
         exact = FEATURES + np.float32(1e-5)
@@ -242,7 +242,7 @@ def test_command(
     (ours / "broken.h5").write_bytes(b"no")
     code, _, err = call(ours, tmp_path / "out", "--to", "trident")
     assert code == 1
-    assert "Passed over: broken.h5: " in err
+    assert "Skipped: broken.h5: " in err
     code, _, err = call(ours, tmp_path / "out", "--to", "camelyon")
     assert code == 2
     assert err == (

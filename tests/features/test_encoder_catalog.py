@@ -29,12 +29,12 @@ def test_encoders_that_did_not_are_not(name: str) -> None:
     assert not pretraining_note(name, TCGA).startswith("Warning")
 
 
-def test_what_is_not_known_is_said() -> None:
+def test_what_is_unknown_is_noted() -> None:
     assert "not known" in pretraining_note("my-encoder", TCGA)
     assert "which no file names" in pretraining_note("", TCGA)
 
 
-def test_every_offered_encoder_says_whose_slides_it_saw() -> None:
+def test_every_encoder_states_its_pretraining_slides() -> None:
     for name, card in ENCODERS.items():
         assert pretraining_cohorts(name) == card.pretraining_cohorts
 

@@ -1,4 +1,4 @@
-"""Encoders give timm's numbers, from weights that are theirs, and say what is missing."""
+"""Encoders equal timm's, check their weights, and report what is missing."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_reduced_precision_points_the_same_way(encoder, weights):
     assert reduced.weights_sha256 == encoder.weights_sha256
 
 
-def test_an_encoder_says_what_it_is(encoder, weights):
+def test_an_encoder_describes_itself(encoder, weights):
     assert encoder.card is ENCODERS["resnet50"]
     assert encoder.weights_sha256 == sha256_of(weights)
     assert encoder.runtime.startswith(("openvino f32", "torch float32"))
@@ -341,7 +341,7 @@ def test_every_card_builds_a_network_of_its_width(name):
 
 
 @pytest.mark.parametrize("card", ENCODERS.values(), ids=ENCODERS)
-def test_every_card_says_what_a_user_must_know(card):
+def test_every_card_has_the_required_facts(card):
     assert card.licence
     assert card.pretraining_cohorts
     assert card.note

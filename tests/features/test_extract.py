@@ -62,7 +62,7 @@ class Listener:
     def step(self, piece: str) -> None:
         self.said.append(piece)
 
-    say = step
+    message = step
 
 
 def stored(out: Path, slide: str = "A slide", encoder: str = "fake") -> dict[str, Any]:
@@ -278,7 +278,7 @@ def test_a_zip_that_leads_out_is_refused(tmp_path: Path) -> None:
 # ---- a full disk
 
 
-def test_a_full_disk_is_said_and_leaves_nothing_half_written(
+def test_a_full_disk_is_an_error_without_partial_files(
     slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = FeatureWriter.append

@@ -1,4 +1,4 @@
-"""Every way to run a network gives what plain torch gives, or is passed over with a note."""
+"""Every runtime gives the features of plain torch, or is skipped with a note."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import torch
 
 from crosstype.features.encoders import runtime
 from crosstype.features.encoders.runtime import (
-    CPU_WAYS,
+    CPU_CANDIDATES,
     EAGER,
     LEAST_COSINE,
+    RuntimeCandidate,
     TileNetwork,
     TorchRuntime,
-    Way,
     build_runtime,
     check_tiles,
     folded,
@@ -30,7 +30,7 @@ from crosstype.features.encoders.weights import import_timm
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CPU = torch.device("cpu")
 SIZE_PX = 64
-WAYS = pytest.mark.parametrize("way", CPU_WAYS, ids=lambda way: way.name)
+CANDIDATES = pytest.mark.parametrize("candidate", CPU_CANDIDATES, ids=lambda one: one.name)
 
 
 def stirred(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
@@ -75,10 +75,10 @@ def eager(network: TileNetwork, tiles: torch.Tensor) -> torch.Tensor:
         return network(tiles)
 
 
-def built(way: Way, network: TileNetwork) -> runtime.Runtime:
-    if reason := way.hindrance():
+def built(candidate: RuntimeCandidate, network: TileNetwork) -> runtime.Runtime:
+    if reason := candidate.hindrance():
         pytest.skip(reason)
-    return way.build(network, way.name, SIZE_PX)
+    return candidate.build(network, candidate.name, SIZE_PX)
 
 
 def test_bytes_are_normalised_as_everybody_does(networks):
@@ -103,40 +103,42 @@ def test_class_token_and_mean_patch_token_are_joined_without_registers(networks)
     assert torch.allclose(features[:, 192:], tokens[:, 3:].mean(dim=1))
 
 
-@WAYS
+@CANDIDATES
 @pytest.mark.parametrize("kind", ["resnet", "vit"])
-def test_every_way_computes_what_plain_torch_computes(networks, way, kind):
+def test_every_runtime_computes_what_plain_torch_computes(networks, candidate, kind):
     network, tiles = networks[kind], tiles_of(5)
     expected = eager(network, tiles)
-    found = built(way, network).run(tiles)
+    found = built(candidate, network).run(tiles)
     assert found.shape == expected.shape
     assert found.dtype == torch.float32
-    assert least_cosine(found, expected) >= LEAST_COSINE[way.precision]
-    if way.precision == "fp32":
+    assert least_cosine(found, expected) >= LEAST_COSINE[candidate.precision]
+    if candidate.precision == "fp32":
         assert float((found - expected).abs().max()) < 1e-4
 
 
-@WAYS
-def test_features_of_a_tile_do_not_depend_on_its_neighbours(networks, way):
-    running = built(way, networks["resnet"])
+@CANDIDATES
+def test_features_of_a_tile_do_not_depend_on_its_neighbours(networks, candidate):
+    running = built(candidate, networks["resnet"])
     tiles = tiles_of(19)
     together = running.run(tiles)
     # 16-bit numbers step in units of 1/128 of themselves.
-    close = {"atol": 1e-5, "rtol": 1e-5} if way.precision == "fp32" else {"atol": 0, "rtol": 0.04}
+    close = (
+        {"atol": 1e-5, "rtol": 1e-5} if candidate.precision == "fp32" else {"atol": 0, "rtol": 0.04}
+    )
     for row in (0, 7, 18):
         assert torch.allclose(running.run(tiles[row : row + 1])[0], together[row], **close)
     assert torch.allclose(running.run(tiles.flip(0)).flip(0), together, **close)
 
 
-@WAYS
-def test_tiles_of_another_size_are_taken(networks, way):
-    running, tiles = built(way, networks["resnet"]), tiles_of(2, 96)
+@CANDIDATES
+def test_tiles_of_another_size_are_taken(networks, candidate):
+    running, tiles = built(candidate, networks["resnet"]), tiles_of(2, 96)
     assert least_cosine(running.run(tiles), eager(networks["resnet"], tiles)) > 0.99
 
 
-@WAYS
-def test_threads_may_share_a_runtime(networks, way):
-    running, tiles = built(way, networks["resnet"]), tiles_of(8)
+@CANDIDATES
+def test_threads_may_share_a_runtime(networks, candidate):
+    running, tiles = built(candidate, networks["resnet"]), tiles_of(8)
     expected = running.run(tiles)
     with ThreadPoolExecutor(2) as pool:
         for found in pool.map(running.run, [tiles] * 4):
@@ -155,16 +157,22 @@ def test_folding_leaves_no_batch_norm_and_the_original_as_it_was(networks):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "reduced"])
-def test_the_first_way_that_nothing_hinders_is_taken_and_named(networks, precision):
+def test_the_first_available_runtime_is_used_and_named(networks, precision):
     running, notes = build_runtime(networks["resnet"], SIZE_PX, precision, CPU)
-    usable = [way for way in CPU_WAYS if precision in ("reduced", way.precision)]
-    hindered = [way.name for way in usable if way.hindrance()]
-    assert running.name == next(way.name for way in usable if way.name not in hindered)
-    assert len(notes) == len([way for way in usable[: len(notes)] if way.name in hindered])
+    usable = [
+        candidate for candidate in CPU_CANDIDATES if precision in ("reduced", candidate.precision)
+    ]
+    hindered = [candidate.name for candidate in usable if candidate.hindrance()]
+    assert running.name == next(
+        candidate.name for candidate in usable if candidate.name not in hindered
+    )
+    assert len(notes) == len(
+        [candidate for candidate in usable[: len(notes)] if candidate.name in hindered]
+    )
 
 
-def way_that(build, hindrance="", precision="fp32") -> Way:
-    return Way("dubious", precision, lambda: hindrance, build)
+def candidate_that(build, hindrance="", precision="fp32") -> RuntimeCandidate:
+    return RuntimeCandidate("dubious", precision, lambda: hindrance, build)
 
 
 class Lying(TorchRuntime):
@@ -182,16 +190,18 @@ def failing(network, name, size_px):
 
 
 @pytest.mark.parametrize(
-    ("way", "note"),
+    ("candidate", "note"),
     [
-        (way_that(lambda network, name, _: Lying(network, name)), "cosine"),
-        (way_that(lambda network, name, _: Poisoned(network, name)), "cosine -1.0"),
-        (way_that(failing), "dubious: no such instruction"),
-        (way_that(failing, "not installed"), "dubious: not installed"),
+        (candidate_that(lambda network, name, _: Lying(network, name)), "cosine"),
+        (candidate_that(lambda network, name, _: Poisoned(network, name)), "cosine -1.0"),
+        (candidate_that(failing), "dubious: no such instruction"),
+        (candidate_that(failing, "not installed"), "dubious: not installed"),
     ],
 )
-def test_a_way_that_cannot_be_trusted_is_passed_over_with_a_note(networks, monkeypatch, way, note):
-    monkeypatch.setattr(runtime, "CPU_WAYS", (way,))
+def test_a_runtime_with_other_features_is_skipped_with_a_note(
+    networks, monkeypatch, candidate, note
+):
+    monkeypatch.setattr(runtime, "CPU_CANDIDATES", (candidate,))
     running, notes = build_runtime(networks["resnet"], SIZE_PX, "fp32", CPU)
     assert running.name == EAGER
     assert len(notes) == 1
@@ -199,9 +209,11 @@ def test_a_way_that_cannot_be_trusted_is_passed_over_with_a_note(networks, monke
     assert "\n" not in notes[0]
 
 
-def test_reduced_without_a_16_bit_way_is_float32_and_says_so(networks, monkeypatch):
-    last = CPU_WAYS[-1]
-    monkeypatch.setattr(runtime, "CPU_WAYS", (way_that(failing, "no bf16", "reduced"), last))
+def test_reduced_without_a_16_bit_runtime_is_float32_with_a_note(networks, monkeypatch):
+    last = CPU_CANDIDATES[-1]
+    monkeypatch.setattr(
+        runtime, "CPU_CANDIDATES", (candidate_that(failing, "no bf16", "reduced"), last)
+    )
     running, notes = build_runtime(networks["resnet"], SIZE_PX, "reduced", CPU)
     assert (running.name, notes) == (last.name, ("dubious: no bf16",))
 
@@ -214,11 +226,11 @@ def test_without_openvino_torch_is_used_and_the_notes_say_so(networks, monkeypat
     running, notes = build_runtime(networks["resnet"], SIZE_PX, "fp32", CPU)
     assert running.name == "torch float32, folded, channels_last"
     assert notes == ("openvino f32: openvino is not installed",)
-    assert CPU_WAYS[0].hindrance() == "openvino is not installed"
+    assert CPU_CANDIDATES[0].hindrance() == "openvino is not installed"
 
 
 def test_openvino_is_imported_without_its_telemetry():
-    if CPU_WAYS[2].hindrance():
+    if CPU_CANDIDATES[2].hindrance():
         pytest.skip("openvino is not installed")
     code = (
         "import sys\n"
@@ -231,8 +243,8 @@ def test_openvino_is_imported_without_its_telemetry():
     assert done.stdout.splitlines() == ["['openvino_telemetry']", "None"]
 
 
-def test_openvino_says_whether_the_processor_has_bfloat16(monkeypatch):
-    if CPU_WAYS[2].hindrance():
+def test_openvino_reports_whether_the_processor_has_bfloat16(monkeypatch):
+    if CPU_CANDIDATES[2].hindrance():
         pytest.skip("openvino is not installed")
     openvino = import_openvino()
 
@@ -241,7 +253,7 @@ def test_openvino_says_whether_the_processor_has_bfloat16(monkeypatch):
             return ["FP32", "INT8"]
 
     monkeypatch.setattr(openvino, "Core", Old)
-    assert CPU_WAYS[0].hindrance() == "this CPU does not compute in bfloat16"
+    assert CPU_CANDIDATES[0].hindrance() == "this CPU does not compute in bfloat16"
 
 
 def test_check_tiles_are_noise_and_a_slope_and_always_the_same():

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from crosstype.cli.app import main
-from crosstype.fetch.http import Patience, Web
+from crosstype.fetch.http import RetryPolicy, Web
 
 TIMEOUT_S = 0.4
 STATUSES = {"403": 403, "404": 404, "416": 416, "500": 500, "502": 502, "503": 503, "504": 504}
@@ -203,7 +203,7 @@ class Handler(BaseHTTPRequestHandler):
         return True
 
     def send_file(self, data: bytes, fault: str) -> None:
-        """Send a file or the range of it that was asked for."""
+        """Send a file or the requested range of it."""
         match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         start = int(match[1]) if match and "no range" not in fault else 0
         if start and start >= len(data):
@@ -226,7 +226,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send(206 if start else 200, body, headers, cut="cut" in fault)
 
     def hold(self, body: bytes) -> None:
-        """Send half of a file and then nothing until the test says so."""
+        """Send half of a file and then nothing until the test continues."""
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -272,8 +272,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Nobody waits in a test: the waits are noted here."""
     noted: list[float] = []
-    quick = Patience(n_tries=4, timeout_s=TIMEOUT_S, sleep=noted.append)
-    monkeypatch.setattr("crosstype.fetch.http.PATIENCE", quick)
+    quick = RetryPolicy(n_tries=4, timeout_s=TIMEOUT_S, sleep=noted.append)
+    monkeypatch.setattr("crosstype.fetch.http.RETRY_POLICY", quick)
     return noted
 
 

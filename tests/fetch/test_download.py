@@ -20,8 +20,8 @@ import pytest
 from crosstype.cli.progress_bars import Bars
 from crosstype.errors import FetchError
 from crosstype.fetch import download as crew
-from crosstype.fetch.download import Wanted, checked_name, download, download_all, in_words
-from crosstype.fetch.http import PATIENCE, Patience, Web
+from crosstype.fetch.download import RemoteFile, checked_name, download, download_all, format_bytes
+from crosstype.fetch.http import RETRY_POLICY, RetryPolicy, Web
 from crosstype.progress import NoProgress
 
 from .conftest import Server, md5
@@ -30,7 +30,7 @@ DATA = random.Random(5).randbytes(300_000)
 
 
 class Notes(NoProgress):
-    """Keeps what it was told."""
+    """Records progress."""
 
     def __init__(self) -> None:
         self.started: tuple[int, int] = (0, 0)
@@ -48,12 +48,12 @@ class Notes(NoProgress):
         self.notes.append(text)
 
 
-def wanted_at(server: Server, folder: Path, data: bytes = DATA, name: str = "a.bin") -> Wanted:
+def wanted_at(server: Server, folder: Path, data: bytes = DATA, name: str = "a.bin") -> RemoteFile:
     server.content[f"/{name}"] = data
-    return Wanted(folder / name, (f"{server.base}/{name}",), len(data), md5(data))
+    return RemoteFile(folder / name, (f"{server.base}/{name}",), len(data), md5(data))
 
 
-def get(web: Web, wanted: Wanted) -> int:
+def get(web: Web, wanted: RemoteFile) -> int:
     """Download and return the sum of the bytes that were counted."""
     counted: list[int] = []
     download(web, wanted, counted.append)
@@ -153,7 +153,7 @@ def test_retry_after_is_honoured(
     assert waits[2] < 11
 
 
-def test_a_server_that_asks_for_hours_is_given_up(server: Server, web: Web, tmp_path: Path) -> None:
+def test_a_requested_wait_of_hours_is_an_error(server: Server, web: Web, tmp_path: Path) -> None:
     wanted = wanted_at(server, tmp_path)
     server.faults["/a.bin"] = ["429 7200"]
     with pytest.raises(FetchError, match=r"a\.bin: .* 429 .*asks to wait 7200 s\. By hand: do it"):
@@ -192,9 +192,11 @@ def test_faults_that_stay_are_one_line_and_no_file(
     assert n_asked in (None, server.n_asked("/a.bin"))
 
 
-def test_a_refusal_says_what_it_means(server: Server, web: Web, tmp_path: Path) -> None:
+def test_a_refusal_has_its_meaning(server: Server, web: Web, tmp_path: Path) -> None:
     server.always["/a.bin"] = "403"
-    one = Wanted(tmp_path / "a.bin", (f"{server.base}/a.bin",), 1, "0" * 32, {403: "Controlled."})
+    one = RemoteFile(
+        tmp_path / "a.bin", (f"{server.base}/a.bin",), 1, "0" * 32, {403: "Controlled."}
+    )
     with pytest.raises(FetchError, match=r"403 Forbidden\. Controlled\.$"):
         get(web, one)
 
@@ -205,7 +207,7 @@ def test_the_next_address_is_tried_where_one_refuses(
     server.content["/b.bin"] = DATA
     server.always["/a.bin"] = "waf"
     addresses = (f"{server.base}/a.bin", f"{server.base}/b.bin")
-    one = Wanted(tmp_path / "a.bin", addresses, len(DATA), md5(DATA))
+    one = RemoteFile(tmp_path / "a.bin", addresses, len(DATA), md5(DATA))
     get(web, one)
     assert one.path.read_bytes() == DATA
 
@@ -213,7 +215,7 @@ def test_the_next_address_is_tried_where_one_refuses(
 def test_without_checksum_nothing_is_resumed(server: Server, web: Web, tmp_path: Path) -> None:
     server.content["/a.bin"] = DATA
     server.faults["/a.bin"] = ["cut", "cut"]
-    one = Wanted(tmp_path / "a.bin", (f"{server.base}/a.bin",))
+    one = RemoteFile(tmp_path / "a.bin", (f"{server.base}/a.bin",))
     one.part.write_bytes(b"of yesterday")
     assert get(web, one) == len(DATA)
     assert one.path.read_bytes() == DATA
@@ -225,7 +227,7 @@ def test_a_file_without_end_is_cut_short(
 ) -> None:
     monkeypatch.setattr("crosstype.fetch.download.MOST_UNSTATED_BYTES", 1000)
     server.content["/a.bin"] = DATA
-    one = Wanted(tmp_path / "a.bin", (f"{server.base}/a.bin",))
+    one = RemoteFile(tmp_path / "a.bin", (f"{server.base}/a.bin",))
     with pytest.raises(FetchError, match="more than 1,000 bytes"):
         get(web, one)
     assert not list(tmp_path.iterdir())
@@ -250,7 +252,7 @@ def refused(base: str, location: str, status: int = 302, body: Any = None) -> st
 
     with Web(base, "By hand: do it.", transport=httpx2.MockTransport(answer)) as web:
         try:
-            return str(web.ask("/x", body))
+            return str(web.get_json("/x", body))
         except FetchError as fault:
             return str(fault)
 
@@ -276,9 +278,9 @@ def test_a_query_that_moved_is_sent_whole_or_not_at_all() -> None:
         assert "moved to https://a.org/y. Name it with --base" in line
 
 
-def test_no_connection_says_what_was_tried(waits: list[float]) -> None:
+def test_no_connection_names_the_address(waits: list[float]) -> None:
     with Web("http://127.0.0.1:9", "By hand: do it.") as web, pytest.raises(FetchError) as caught:
-        web.ask("/articles/1")
+        web.get_json("/articles/1")
     line = str(caught.value)
     assert line.startswith("http://127.0.0.1:9/articles/1: no connection")
     assert "4 times in a row" in line
@@ -286,22 +288,22 @@ def test_no_connection_says_what_was_tried(waits: list[float]) -> None:
     assert len(waits) == 3
 
 
-def test_malformed_json_is_asked_for_again_then_named(server: Server, web: Web) -> None:
+def test_malformed_json_is_requested_again_then_an_error(server: Server, web: Web) -> None:
     server.answers["/list"] = lambda _: {"key": "value"}
     server.faults["/list"] = ["junk", "500"]
-    assert web.ask("/list") == {"key": "value"}
+    assert web.get_json("/list") == {"key": "value"}
     server.always["/list"] = "junk"
     with pytest.raises(FetchError, match="which is no JSON"):
-        web.ask("/list")
+        web.get_json("/list")
 
 
 def test_the_usual_patience_is_patient() -> None:
-    assert Patience() == PATIENCE
-    assert PATIENCE.n_tries >= 3
-    assert PATIENCE.longest_wait_s <= 60
+    assert RetryPolicy() == RETRY_POLICY
+    assert RETRY_POLICY.n_tries >= 3
+    assert RETRY_POLICY.longest_wait_s <= 60
 
 
-def many(server: Server, folder: Path, n: int = 7) -> tuple[list[Wanted], list[bytes]]:
+def many(server: Server, folder: Path, n: int = 7) -> tuple[list[RemoteFile], list[bytes]]:
     rng = random.Random(n)
     datas = [rng.randbytes(rng.randint(1, 20_000)) for _ in range(n)]
     return [
@@ -309,7 +311,7 @@ def many(server: Server, folder: Path, n: int = 7) -> tuple[list[Wanted], list[b
     ], datas
 
 
-def test_many_files_and_a_second_run_asks_for_nothing(
+def test_many_files_and_a_second_run_requests_nothing(
     server: Server, web: Web, tmp_path: Path
 ) -> None:
     wanted, datas = many(server, tmp_path)
@@ -318,7 +320,7 @@ def test_many_files_and_a_second_run_asks_for_nothing(
     assert [one.path.read_bytes() for one in wanted] == datas
     assert progress.started == (7, 0)
     assert sorted(progress.pieces) == [one.path.name for one in wanted]
-    assert progress.notes[0].endswith(f" of {in_words(sum(map(len, datas)))}")
+    assert progress.notes[0].endswith(f" of {format_bytes(sum(map(len, datas)))}")
     server.log.clear()
     progress = Notes()
     assert download_all(web, wanted, tmp_path, progress, 3) == []
@@ -369,10 +371,10 @@ def test_two_files_of_one_name(server: Server, web: Web, tmp_path: Path) -> None
         download_all(web, twice, tmp_path, NoProgress())
 
 
-def test_a_disk_without_room_is_said_before_anything_is_asked(
+def test_a_disk_without_room_is_an_error_before_any_request(
     server: Server, web: Web, tmp_path: Path
 ) -> None:
-    one = Wanted(tmp_path / "a.bin", (f"{server.base}/a.bin",), 10**18, "0" * 32)
+    one = RemoteFile(tmp_path / "a.bin", (f"{server.base}/a.bin",), 10**18, "0" * 32)
     with pytest.raises(FetchError, match=r"has room for .* but 1000000\.0 TB are missing"):
         download_all(web, [one], tmp_path, NoProgress())
     assert not server.log
@@ -435,7 +437,7 @@ def test_an_interruption_keeps_the_parts_and_what_is_finished(
     ],
 )
 def test_bytes_in_words(n_bytes: float, words: str) -> None:
-    assert in_words(int(n_bytes)) == words
+    assert format_bytes(int(n_bytes)) == words
 
 
 def test_a_server_that_is_gone_is_given_up_after_some_files(

@@ -127,10 +127,10 @@ def test_everything_in_one_zip_with_a_member_that_leads_out(
     out = tmp_path / "deep" / "out"
     code, _, err = fetch(call, server, out, "--article", 7)
     assert code == 1
-    lines = [line for line in err.splitlines() if line.startswith("Passed over: ")]
+    lines = [line for line in err.splitlines() if line.startswith("Skipped: ")]
     assert lines == [
-        "Passed over: all.zip: member '../evil.csv' leads out of the zip; left out.",
-        "Passed over: all.zip: member '/abs' is an absolute path; left out.",
+        "Skipped: all.zip: member '../evil.csv' leads out of the zip; left out.",
+        "Skipped: all.zip: member '/abs' is an absolute path; left out.",
     ]
     assert not list(tmp_path.rglob("evil.csv"))
     spec = read_config(out / "crosstype.toml")
@@ -165,7 +165,7 @@ def test_one_bad_file_is_one_line_and_the_others_are_done(
     server.serve_figshare(28050083, archive_files(), **odd)
     code, said, err = fetch(call, server, tmp_path)
     assert code == 1
-    faults = [line for line in err.splitlines() if line.startswith("Passed over: ")]
+    faults = [line for line in err.splitlines() if line.startswith("Skipped: ")]
     assert len(faults) == 1
     assert "TCGA-BRCA-A2-CLINI.xlsx" in faults[0]
     assert "twice" in faults[0]
@@ -212,7 +212,7 @@ def test_an_article_that_cannot_be_had_is_one_line(
     assert "--local" in err
 
 
-def test_what_lacks_is_said_and_a_bad_slides_table_is_not_used(
+def test_missing_files_are_noted_and_a_bad_slides_table_is_not_used(
     call: Call, server: Server, tmp_path: Path
 ) -> None:
     files = archive_files()
@@ -342,7 +342,7 @@ def test_help_has_a_sentence_an_example_and_the_address(call: Call, command: str
     assert "--url" in out if command == "hallmark" else "--base" in out
 
 
-def test_the_commands_ask_the_public_servers_unless_told_otherwise(call: Call) -> None:
+def test_the_commands_use_the_public_servers_by_default(call: Call) -> None:
     assert figshare.BASE in call("fetch", "figshare", "--help")[1]
     assert gdc.BASE in call("fetch", "gdc", "--help")[1]
     for one in (figshare.BASE, gdc.BASE, hallmark.URL):

@@ -261,7 +261,7 @@ def make_features() -> Callable[[Path], None]:
     return make
 
 
-def test_names_that_lead_astray_are_said(call: Call, server: Server, tmp_path: Path) -> None:
+def test_unsafe_names_are_reported(call: Call, server: Server, tmp_path: Path) -> None:
     slide, data = slide_of("TCGA-A9-0003")
     serve(server, ({**slide, "file_name": "../evil.svs"}, data))
     code, _, err = fetch(call, server, tmp_path / "out", "--slides")
@@ -278,12 +278,12 @@ def test_without_any_expression_file_the_config_names_none(
         server.always[path] = "404"
     code, _, err = fetch(call, server, tmp_path)
     assert code == 1
-    assert err.count("Passed over: ") == N
+    assert err.count("Skipped: ") == N
     assert read_config(tmp_path / "crosstype.toml").cohort.expression is None
     assert files
 
 
-def test_controlled_files_are_said_and_not_fetched(
+def test_controlled_files_are_reported_and_not_fetched(
     call: Call, server: Server, tmp_path: Path
 ) -> None:
     secret, data = expression_of("TCGA-A9-SECR", "01A", 70)
@@ -293,7 +293,7 @@ def test_controlled_files_are_said_and_not_fetched(
     server.always[f"/data/{file_id}"] = "403"
     code, said, err = fetch(call, server, tmp_path)
     assert code == 1
-    faults = [line for line in err.splitlines() if line.startswith("Passed over: ")]
+    faults = [line for line in err.splitlines() if line.startswith("Skipped: ")]
     assert len(faults) == 2
     assert all("dbGaP" in line for line in faults)
     assert f"{N - 1} files in" in said
@@ -323,7 +323,7 @@ def test_an_answer_of_another_shape_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_project_that_nobody_knows(call: Call, server: Server, tmp_path: Path) -> None:
+def test_an_unknown_project(call: Call, server: Server, tmp_path: Path) -> None:
     serve(server)
     code, _, err = fetch(call, server, tmp_path, "--project", "TCGA-BRAC")
     assert code == 1

@@ -146,7 +146,7 @@ def test_an_encrypted_member_is_left_out(tmp_path: Path) -> None:
     assert "is encrypted" in unpack(path, tmp_path / "out")[0]
 
 
-def test_zips_of_tiles_are_told_from_others(tmp_path: Path) -> None:
+def test_zips_of_tiles_are_recognised(tmp_path: Path) -> None:
     tiles = {f"T/S{i}/S{i}_({x},0).jpg": b"j" for i in (2, 1) for x in (0, 256)}
     path = make_zip(tmp_path / "a.zip", tiles)
     members = members_of(path)

@@ -13,7 +13,7 @@ import pytest
 
 from crosstype.errors import CohortError
 from crosstype.folds import site_folds as solver
-from crosstype.folds.assign import People, assign_inner
+from crosstype.folds.assign import CohortPatients, assign_inner
 from crosstype.folds.folds import make_folds
 from crosstype.folds.site_folds import FINE, SLACK, assign_sites
 from crosstype.folds.spec import FoldsSpec
@@ -101,11 +101,13 @@ def test_inner_folds_keep_sites_together_where_they_can() -> None:
 
 
 def test_inner_folds_are_by_class_and_say_so_where_sites_are_too_few() -> None:
-    few = People.sorted([*"abcdefgh"], ["x", "y"] * 4, ["S"] * 4 + ["T"] * 4)
+    few = CohortPatients.sorted([*"abcdefgh"], ["x", "y"] * 4, ["S"] * 4 + ["T"] * 4)
     inner, why = assign_inner(few, np.arange(8), FoldsSpec(n_inner_folds=3), (0, 0), by_site=True)
     assert why == "2 sites for 3 inner folds"
     assert sorted(Counter(inner.tolist()).values()) == [2, 3, 3]
-    lone = People.sorted([*"abcdefgh"], ["x"] * 2 + ["y"] * 6, ["S"] * 2 + ["T", "U", "V"] * 2)
+    lone = CohortPatients.sorted(
+        [*"abcdefgh"], ["x"] * 2 + ["y"] * 6, ["S"] * 2 + ["T", "U", "V"] * 2
+    )
     inner, why = assign_inner(lone, np.arange(8), FoldsSpec(n_inner_folds=2), (0, 0), by_site=True)
     assert why == "a class is in one inner fold only"
     assert set(inner[:2].tolist()) == {0, 1}
@@ -121,7 +123,7 @@ def test_a_class_of_one_site_is_refused() -> None:
 
 
 @pytest.mark.parametrize("failing", [(False,), (False, True)])
-def test_a_solver_that_fails_is_asked_again_the_other_way(
+def test_a_failed_solver_runs_again_the_other_way(
     failing: tuple[bool, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     true = solver.milp

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crosstype.io.files import HashMemory, hash_of, plain, replacing, sha256_of, write_text
+from crosstype.io.files import HashCache, hash_of, plain, replacing, sha256_of, write_text
 from crosstype.tcga import patient_of, sample_type_of, site_of
 from crosstype.types import file_name_of, identifier_of
 
@@ -41,28 +41,28 @@ def test_the_memory_of_hashes_notices_a_change_and_reads_nothing_twice(
 ) -> None:
     path, memory = tmp_path / "x", tmp_path / "memory.json"
     path.write_bytes(b"one")
-    hashes = HashMemory(memory)
+    hashes = HashCache(memory)
     first = hashes.sha256_of(path)
     assert first == sha256_of(path)
     hashes.save()
 
     path.write_bytes(b"two")
     os.utime(path, ns=(10**18, 10**18))
-    assert HashMemory(memory).sha256_of(path) == sha256_of(path) != first
+    assert HashCache(memory).sha256_of(path) == sha256_of(path) != first
 
     path.write_bytes(b"one")
-    fresh = HashMemory(memory)
+    fresh = HashCache(memory)
     fresh.sha256_of(path)
     fresh.save()
     monkeypatch.setattr("crosstype.io.files.sha256_of", lambda _: pytest.fail("read again"))
-    assert HashMemory(memory).sha256_of(path) == first
+    assert HashCache(memory).sha256_of(path) == first
 
 
 @pytest.mark.parametrize("corruption", ["", "{", "\x00"])
 def test_a_damaged_memory_is_an_empty_one(tmp_path: Path, corruption: str) -> None:
     (tmp_path / "memory.json").write_text(corruption)
     (tmp_path / "x").write_bytes(b"x")
-    hashes = HashMemory(tmp_path / "memory.json")
+    hashes = HashCache(tmp_path / "memory.json")
     assert hashes.sha256_of(tmp_path / "x") == sha256_of(tmp_path / "x")
 
 

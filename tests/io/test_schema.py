@@ -1,4 +1,4 @@
-"""The one schema of tables: what a run writes is what it says, and each table has its place."""
+"""The schema of tables: a run's tables match it, and each table is in its folder."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def schema_of(path: Path, out: Path) -> TableSchema:
     return found[0]
 
 
-def test_every_table_of_a_run_is_as_its_schema_says(finished: tuple[Any, Path]) -> None:
+def test_every_table_of_a_run_matches_its_schema(finished: tuple[Any, Path]) -> None:
     out = finished[1]
     paths = sorted(out.rglob("*.csv"))
     assert len(paths) > 25

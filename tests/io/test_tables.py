@@ -80,7 +80,7 @@ def test_old_mac_line_ends_trailing_blank_rows_and_unnamed_blank_columns(tmp_pat
     assert frame.rows() == [("1", "2")]
 
 
-def test_numbers_missing_text_and_infinities_are_told_apart(tmp_path: Path) -> None:
+def test_numbers_missing_text_and_infinities_are_distinguished(tmp_path: Path) -> None:
     table = read_grid(put(tmp_path, "g,a,b\nx, 1.5,NA\ny,abc,-\nz,2e3,inf\n"))
     values, faults = parse_numbers(table, [1, 2])
     np.testing.assert_array_equal(values[:, 0], np.float32([1.5, np.nan, 2000.0]))

@@ -40,7 +40,7 @@ class Variant:
     clinical: bool = False
 
     def can_see(self, modality: Modality) -> bool:
-        """Return whether the modality can change what the network says."""
+        """Return whether the modality can change the network's logits."""
         return modality in NETWORKS[self.kind].uses and (
             modality != Modality.CLINICAL or self.clinical
         )

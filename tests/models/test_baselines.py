@@ -45,7 +45,7 @@ def test_best_gene_ranks_by_the_auroc_of_scikit_learn() -> None:
     assert fit_baseline("best_gene", inputs, targets, 2)["columns"][0] == int(np.argmax(merits))
 
 
-def test_majority_says_the_training_shares_to_everyone() -> None:
+def test_majority_predicts_the_training_shares_for_everyone() -> None:
     targets = np.array([0, 0, 0, 1])
     parameters = fit_baseline("majority", np.zeros((4, 3), dtype=np.float32), targets, 2)
     found = predict_baseline(parameters, np.ones((2, 3), dtype=np.float32), 2)

@@ -114,7 +114,7 @@ def test_values_under_the_masks_change_nothing(name: str) -> None:
 
 
 @each_network
-def test_each_patient_is_judged_alone(name: str) -> None:
+def test_each_patient_is_predicted_independently(name: str) -> None:
     network, batch = make_moved(name), make_batch()
     together = said(network, batch).logits
     for row in range(N):
@@ -176,7 +176,7 @@ def test_same_seed_same_numbers(name: str) -> None:
 
 
 @each_network
-def test_saved_and_loaded_it_says_the_same(name: str) -> None:
+def test_saved_and_loaded_it_predicts_the_same(name: str) -> None:
     network, batch = make_moved(name), make_batch()
     other = make(name).eval()
     other.load_state_dict(load(save(network.state_dict())))

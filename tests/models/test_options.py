@@ -96,7 +96,7 @@ def test_gradients_reach_only_the_modality_that_a_patient_has(
 
 
 @each_option
-def test_who_lacks_a_modality_is_judged_alone_too(name: str) -> None:
+def test_a_patient_without_a_modality_is_predicted_independently_too(name: str) -> None:
     network, batch = make_moved(name), make_gappy_batch()
     together = said(network, batch).logits
     for row in range(N):
@@ -181,7 +181,7 @@ def test_a_transformer_block_is_torchs_encoder_layer() -> None:
     assert same(found[2].double(), (looks / looks.sum(dim=3, keepdim=True)).mean(dim=1))
 
 
-def test_a_transformer_knows_a_gene_token_from_a_tile_by_its_type() -> None:
+def test_a_transformer_distinguishes_gene_tokens_from_tiles_by_type() -> None:
     network, batch = make_moved("transformer, vote, programs, 1 blocks"), make_batch()
     before = said(network, batch).logits
     types = network.types
@@ -254,7 +254,7 @@ def test_heads_must_divide_the_width_in_every_block(block: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["block", "direction", "fusion"])
-def test_an_option_that_nobody_knows_is_refused(tmp_path: Path, key: str) -> None:
+def test_an_unknown_option_is_refused(tmp_path: Path, key: str) -> None:
     config = tmp_path / "my.toml"
     config.write_text(f'[models]\n{key} = "sideways"\n')
     with pytest.raises(ConfigError, match=f"my.toml: models.{key}: found 'sideways', expected one"):

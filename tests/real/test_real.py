@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from crosstype.cli.app import main
-from crosstype.folds.assign import People, assign_outer
+from crosstype.folds.assign import CohortPatients, assign_outer
 from crosstype.folds.spec import FoldsSpec
 from crosstype.protocol import protocol_named
 
@@ -89,7 +89,7 @@ def test_site_folds_of_all_patients_hold_every_class_within_five_points(
     }
     site = dict(labels.select("PATIENT", "SITE").iter_rows())
     protocol = protocol_named("site")
-    people = People.sorted(list(label), list(label.values()), list(site.values()))
+    people = CohortPatients.sorted(list(label), list(label.values()), list(site.values()))
     folds, notes = assign_outer(people, FoldsSpec(protocol="site", repeats=2), protocol)
     assert len({one.test for one in folds}) == 10
     cohort = Counter(label.values())

@@ -1,4 +1,4 @@
-"""Fitted on all sites but A2, judged on A2; fitted on RSEM, offered counts."""
+"""Fitted on all sites but A2, evaluated on A2; fitted on RSEM, applied to counts."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def judged(artefact: Artefact, config: Path, out: Path) -> tuple[np.ndarray, np.
 
 @pytest.mark.long
 @pytest.mark.real
-def test_another_site_is_told_apart(fit: Fit, real_data: Path, tmp_path: Path) -> None:
+def test_classes_of_another_site_are_predicted(fit: Fit, real_data: Path, tmp_path: Path) -> None:
     data = real_data / "tcga_brca"
     other = write_config(tmp_path / "a2.toml", data, more='sites = ["A2"]')
     auroc = {}

@@ -1,4 +1,4 @@
-"""Probabilities carry over from RSEM to other patients' counts; the line alone, for time."""
+"""Probabilities transfer from RSEM to other patients' counts; the base model alone, for time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""figures.html: every figure of it, escaped and marked, and what is said where there is none."""
+"""figures.html: every figure, escaped and marked, and the notes of missing ones."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ def test_a_run_leaves_the_page_and_the_report_leads_to_it(finished: tuple[Any, P
     assert inside <= ids
     outside = {one for one in outline.references if not one.startswith(("#", "data:"))}
     assert outside == {"report.html"}
-    assert "ready-made features: no tile was seen" in page
-    assert "no slide was at hand" in page
+    assert "given features: no tile was read" in page
+    assert "features only, without the slide" in page
     assert 'href="figures.html"' in (out / "report.html").read_text(encoding="utf-8")
     record = json.loads((out / ".stages" / "report.json").read_text())
     assert record["outputs"]["figures.html"]
@@ -116,13 +116,15 @@ def test_names_are_text_and_marks_stand(changed: Path) -> None:
     assert "explanation/%24x%24%20%3Cscript%3E" in report
 
 
-def test_without_explanations_the_page_says_so(finished: tuple[Any, Path], tmp_path: Path) -> None:
+def test_without_explanations_the_page_has_a_note(
+    finished: tuple[Any, Path], tmp_path: Path
+) -> None:
     content = few_models(finished[1])
     parts = {part.anchor: part for part in parts_of(content, ExplanationTables(tmp_path))}
     for anchor in ("sample", "standardised", "outliers", "networks", "maps"):
         assert parts[anchor].notes == (figures_page.NOT_MADE,)
         assert not parts[anchor].figures
-    assert "is not known" in parts["augmentation"].notes[0]
+    assert "is unknown" in parts["augmentation"].notes[0]
     assert len(parts["folds"].figures) == 2
     (tmp_path / "figures.html").write_text("old")
     assert write_figures(tmp_path, ReportSpec(figure_page=False)) is None
@@ -162,7 +164,7 @@ def test_folds_are_counted_fold_by_fold(finished: tuple[Any, Path]) -> None:
     )
 
 
-def test_boxes_of_a_network_stand_apart_and_below_what_feeds_them(
+def test_boxes_of_a_network_do_not_overlap_and_are_below_their_inputs(
     finished: tuple[Any, Path],
 ) -> None:
     explained = ExplanationTables(finished[1])

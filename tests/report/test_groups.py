@@ -1,4 +1,4 @@
-"""Sections about groups, the site and patients apart, and the checklist: right, escaped, marked."""
+"""Sections on groups, the site, unlabelled patients, and the checklist: right, escaped, marked."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ search_minutes = 2.0
 
 
 def add_groups(out: Path, n_sites: int = 4, word: str = "s") -> None:
-    """Write the tables of this part: groups, site probe, patients apart, tests."""
+    """Write the tables of this part: groups, site probe, unlabelled patients, tests."""
     rows = []
     for site in range(n_sites):
         for model, strength in STRENGTHS.items():
@@ -93,7 +93,7 @@ def checklist(out: Path) -> dict[str, list[str]]:
     return {one[1].strip(): [part.strip() for part in one[2:4]] for one in cells}
 
 
-def test_tables_say_what_subgroups_csv_says(out: Path) -> None:
+def test_tables_equal_subgroups_csv(out: Path) -> None:
     add_groups(out)
     content = read_run_tables(out)
     models = shown_models(content)
@@ -120,28 +120,28 @@ def test_the_figure_shows_the_best_model_and_at_most_thirty_groups(out: Path) ->
     assert "The 30 largest of 40 groups." in page_of(out)
 
 
-def test_the_site_in_plain_words(out: Path) -> None:
+def test_sentences_on_the_site(out: Path) -> None:
     add_groups(out)
     content = read_run_tables(out)
     said = " ".join(probe_sentences(content))
-    assert "The site can be told from image features: balanced accuracy 0.800" in said
-    assert "guessing would give 0.250" in said
-    assert "That the site can be told from expression is not shown" in said
+    assert "The site can be predicted from image features: balanced accuracy 0.800" in said
+    assert "chance level 0.250" in said
+    assert "That the site can be predicted from expression is not shown" in said
     assert "use protocol site" in said
     assert site_only_sentence(content) == ""
     renamed = pl.col("model").replace({"majority": "site_only"})
     for name in ("metrics.csv", "predictions.csv"):
         pl.read_csv(out / name).with_columns(renamed).write_csv(out / name)
-    assert "site_only, which knows nothing but the site, has an AUROC of 0.500" in page_of(out)
+    assert "site_only, which uses the site alone, has an AUROC of 0.500" in page_of(out)
     run = json.loads((out / "run.json").read_text())
     run["protocol"] = {"name": "site", "leaks": []}
     (out / "run.json").write_text(json.dumps(run))
     page = page_of(out)
     assert "This run uses protocol site" in page
-    assert "has seen no patient of the site" in page
+    assert "no training patient is of the site" in page
 
 
-def test_patients_apart_are_counted_and_listed(out: Path) -> None:
+def test_unlabelled_patients_are_counted_and_listed(out: Path) -> None:
     add_groups(out)
     content = read_run_tables(out)
     table = unlabelled_table(content)
@@ -203,10 +203,10 @@ def test_the_checklist_has_every_item_of_the_statement(out: Path) -> None:
     assert len(said) == 52
     for number in ("2", "3a", "5b", "6c", "8c", "17", "18a", "18d", "19", "25"):
         assert said[number][1] == BY_AUTHORS
-    assert "cannot fill what it does not know" in " ".join((out / TRIPOD).read_text().split())
+    assert "are left to the authors" in " ".join((out / TRIPOD).read_text().split())
 
 
-def test_the_checklist_says_what_the_tables_say(out: Path) -> None:
+def test_the_checklist_equals_the_tables(out: Path) -> None:
     add_groups(out)
     (out / "config.toml").write_text(CONFIG, encoding="utf-8")
     said = {number: cells[1] for number, cells in checklist(out).items()}
@@ -259,7 +259,9 @@ def test_the_checklist_of_a_leaking_run_claims_no_inner_folds(tmp_path: Path) ->
     assert "tile features as they are" in said["12b"]
 
 
-def test_the_checklist_knows_published_training_under_a_studys_protocol(tmp_path: Path) -> None:
+def test_the_checklist_recognises_published_training_under_a_studys_protocol(
+    tmp_path: Path,
+) -> None:
     out = write_run(tmp_path)
     run = json.loads((out / "run.json").read_text())
     run["protocol"]["name"] = "strict, trained as published"
@@ -282,8 +284,8 @@ def test_the_checklist_of_an_honest_run_names_training_patients(tmp_path: Path) 
 def test_the_checklist_follows_the_settings(out: Path) -> None:
     add_groups(out)
     bare = said_under(out, CONFIG)
-    assert "Age, stage and treatment are not known" in bare["20b"]
-    assert "everybody else is listed in left\\_out.csv" in bare["6b"]
+    assert "The run has no age, stage or treatment" in bare["20b"]
+    assert "all others are listed in left\\_out.csv" in bare["6b"]
     assert "training patients" not in bare["6b"] + bare["11"].partition("Missing")[0]
     asked = 'single_modality = "train"\nsubgroups = ["age|y"]\ncovariates = ["stage"]\n'
     config = CONFIG.replace("[cohort]\n", f"[cohort]\n{asked}")
@@ -291,12 +293,11 @@ def test_the_checklist_follows_the_settings(out: Path) -> None:
     assert "DeLong" not in said["12e"]
     assert "2000 resamples" in said["12e"]
     assert r"stage, age\|y" in said["20b"]
-    assert "not known to the run." in bare["20b"]
     assert "are training patients only" in said["6b"]
     assert "for the modality that they have" in said["11"]
 
 
-def test_the_checklist_names_no_table_that_says_nothing(out: Path) -> None:
+def test_the_checklist_names_no_empty_table(out: Path) -> None:
     add_groups(out)
     assert "subgroups.csv" in said_under(out, CONFIG)["12d"].replace("\\", "")
     for name in ("subgroups.csv", "site_probe.csv", "tests.csv"):

@@ -52,7 +52,7 @@ def test_names_of_patients_and_genes_stay_text(run: Path) -> None:
     assert "&lt;script&gt;alert(1)" in hostile
 
 
-def test_a_page_says_what_the_tables_say(run: Path) -> None:
+def test_a_page_equals_the_tables(run: Path) -> None:
     said = pl.read_csv(run / "predictions.csv").filter(patient_id="TCGA-A2-A001", model="late")
     page = (run / "patients" / "TCGA-A2-A001.html").read_text(encoding="utf-8")
     column = said["probability_Basal/Her2"]

@@ -143,9 +143,9 @@ def test_honest_real_run_carries_no_mark(tmp_path):
     assert "Research use only" in page
 
 
-def test_page_says_what_was_left_out_and_how_repeats_are_averaged(out):
+def test_page_lists_exclusions_and_how_repeats_are_averaged(out):
     page = page_of(out)
-    assert "72 patients stood in the input tables; 12 were left out; 60 form the cohort." in page
+    assert "72 patients are in the input tables; 12 were left out; 60 form the cohort." in page
     assert "8 left out at labels: label BRCA.Normal is in no class" in page
     assert "mean of the 2 pooled values" in page
     assert "conditional on the fitted models" in page
@@ -160,8 +160,8 @@ def test_optional_tables_may_be_absent(out):
     (out / "modality_use.csv").write_text(header)
     page = page_of(out)
     assert "No training losses were recorded." in page
-    assert "No stressed predictions were made." in page
-    assert "outlier removal costs" not in page
+    assert "No modality was shuffled." in page
+    assert "Effect of outlier removal" not in page
 
 
 def test_four_classes(tmp_path):
@@ -192,7 +192,7 @@ def with_difference(out, low: float, high: float, p_adjusted: float) -> str:
 def test_sentence_claims_what_the_interval_carries(out):
     assert "includes 0: no difference is shown" in with_difference(out, -0.01, 0.2, 0.5)
     assert "an interval above 0 (adjusted p 0.010)" in with_difference(out, 0.0001, 0.2, 0.01)
-    assert "does not outlast correction" in with_difference(out, 0.01, 0.2, 0.2)
+    assert "not significant after correction" in with_difference(out, 0.01, 0.2, 0.2)
     assert "an interval below 0 (adjusted p 0.010)" in with_difference(out, -0.2, -0.01, 0.01)
 
 
@@ -201,12 +201,12 @@ def test_sentence_without_anything_above_genes(out):
     pl.read_csv(path).with_columns(
         pl.when(pl.col("model") == "gene_only").then(1.0).otherwise(pl.col("value")).alias("value")
     ).write_csv(path)
-    assert "no model stands above genes alone" in best_model_sentence(read_run_tables(out))
+    assert "no model is above genes alone" in best_model_sentence(read_run_tables(out))
     pl.read_csv(out / "comparisons.csv").clear().write_csv(out / "comparisons.csv")
     pl.read_csv(path).with_columns(model=pl.lit("late")).write_csv(path)
     assert best_model_sentence(read_run_tables(out)).endswith("(95% interval 0.694 to 0.824).")
     pl.read_csv(path).clear().write_csv(path)
-    assert best_model_sentence(read_run_tables(out)) == "No model was measured."
+    assert best_model_sentence(read_run_tables(out)) == "No model was evaluated."
 
 
 def test_curves_and_matrices_agree_with_scikit_learn(tmp_path):
@@ -254,7 +254,7 @@ def test_numbers_for_the_eye(value, shown):
     assert number(value) == shown
 
 
-def test_a_chosen_threshold_is_said_and_its_range_shown(out):
+def test_a_fitted_threshold_is_noted_and_its_range_shown(out):
     page = page_of(out)
     assert "thresholds chosen on inner validation patients" in page
     assert "0.30 to 0.40" in page
@@ -262,7 +262,7 @@ def test_a_chosen_threshold_is_said_and_its_range_shown(out):
     (out / "calibration.csv").unlink()
     (out / "coverage.csv").unlink()
     page = page_of(out)
-    assert "The most probable class is called." in page
+    assert "The most probable class is predicted." in page
     assert "OUT holds no coverage.csv." in page
 
 
@@ -293,7 +293,7 @@ def test_calibration_and_decisions_are_shown_and_may_be_absent(out):
     assert "OUT holds no decision_curve.csv." in page
 
 
-def test_decision_table_writes_what_the_table_says(out):
+def test_decision_table_equals_the_csv(out):
     content = read_run_tables(out)
     found = decision_table(content, CLASSES[1])
     assert [row[0].text for row in found.rows] == [*content.models, "all treated"]

@@ -1,4 +1,4 @@
-"""The loss curves: their values, who is judged; and a whole study of the tiny cohort."""
+"""The loss curves: their values and patients; and a whole study of the tiny cohort."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from crosstype.evaluation.robustness import (
 )
 from crosstype.evaluation.spec import EvaluationSpec
 from crosstype.expression.matrix import load_expression
-from crosstype.robustness.study import MIXED, NOISE, PATTERNS, SHARES, WITHHELD
+from crosstype.robustness.study import EXCLUDED, MIXED, NOISE, PATTERNS, SHARES
 
 CLASSES = ("Luminal", "Basal/Her2")
 
@@ -61,7 +61,7 @@ def test_the_curve_is_the_mean_auroc_over_draws_and_repeats(found: PerturbedPred
     assert gap["difference"][0] == pytest.approx(expected)
 
 
-def test_all_models_are_judged_on_the_patients_whom_a_loss_reaches(
+def test_all_models_are_evaluated_on_the_patients_of_a_loss(
     found: PerturbedPredictions,
 ) -> None:
     there = np.arange(60) % 2 == 0
@@ -124,7 +124,7 @@ def test_a_study_of_the_tiny_cohort(tiny: Any, tmp_path: Path) -> None:
         "same": set(SHARES),
         "noise": set(NOISE),
         "panel": {1.0},
-        "pam50_withheld": set(WITHHELD),
+        "pam50_withheld": set(EXCLUDED),
         "other_assay": {1.0},
         "other_assay_scaled": {1.0},
     }

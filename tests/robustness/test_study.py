@@ -11,7 +11,7 @@ import pytest
 from crosstype.expression.genes.panels import PAM50_GENES, PANEL_GENES, panel_among
 from crosstype.expression.matrix import AlignedExpression
 from crosstype.expression.units import Unit
-from crosstype.robustness.perturbations import ORDER, Known, Perturbation, PerturbationTables
+from crosstype.robustness.perturbations import ORDER, FoldData, Perturbation, PerturbationTables
 from crosstype.robustness.study import PATTERNS, SHARES, RobustnessStudy, lose, make_study
 from crosstype.training.patients import Patients
 
@@ -49,7 +49,7 @@ def tables(patients: Patients) -> PerturbationTables:
 
 def known_of(patients: Patients, tables: PerturbationTables) -> Known:
     """Return what is known in a fold that trains on all but the first eight."""
-    return Known(patients.take(np.arange(8, len(patients))), tables)
+    return FoldData(patients.take(np.arange(8, len(patients))), tables)
 
 
 def in_unit(patients: Patients, unit: Unit, offset: float = 1.0) -> Patients:
@@ -116,7 +116,7 @@ def test_nothing_lost_is_nothing_changed(
 
 
 @pytest.mark.parametrize("name", ORDER)
-def test_a_loss_knows_no_label_of_a_test_patient_and_nothing_of_the_others(
+def test_a_loss_uses_no_label_of_a_test_patient_and_no_other_test_patient(
     patients: Patients, tables: PerturbationTables, name: str
 ) -> None:
     known = known_of(patients, tables)
@@ -198,10 +198,10 @@ def test_the_panel_is_that_of_the_paper() -> None:
     )  # fmt: skip
 
 
-def test_a_stand_in_for_the_panel_is_drawn_and_said_to_be_one(make_patients: Any) -> None:
+def test_a_stand_in_for_the_panel_is_drawn_and_noted(make_patients: Any) -> None:
     patients = make_patients(6, n_genes=60)
     tables = PerturbationTables(names_of((), 60), "linear")
-    known = Known(patients, tables)
+    known = FoldData(patients, tables)
     first, second = (
         np.isnan(lose(patients, Perturbation("panel", 1.0, draw), known, SEED).genes)
         for draw in (0, 1)
@@ -231,7 +231,7 @@ def test_pam50_goes_first_then_what_follows_it_in_training(
             assert correlation[others][gone].min() >= correlation[others][~gone].max()
 
 
-def test_without_pam50_the_genes_that_tell_the_label_go_first(
+def test_without_pam50_the_most_informative_genes_go_first(
     patients: Patients, tables: PerturbationTables
 ) -> None:
     known = known_of(patients, tables)
@@ -274,7 +274,7 @@ def test_another_assay_is_brought_to_the_unit_of_the_cohort(
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_what_cannot_be_made_is_said(tables: PerturbationTables) -> None:
+def test_what_cannot_be_made_is_noted(tables: PerturbationTables) -> None:
     def left_out(study: RobustnessStudy) -> set[str]:
         return {line.split(" ")[2] for line in study.left_out}
 

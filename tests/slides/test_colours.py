@@ -39,7 +39,7 @@ def test_equals_the_outside_implementation(method, number):
     ],
     ids=["glass", "black", "one colour"],
 )
-def test_blank_tiles_come_back_unchanged_and_said(method, tile):
+def test_blank_tiles_are_unchanged_with_a_note(method, tile):
     normaliser = fit_stain(tile, StainSpec(method=method))
     assert normaliser.is_blank
     assert np.array_equal(normaliser.transform(tile), tile)

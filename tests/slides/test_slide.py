@@ -1,4 +1,4 @@
-"""Slides of every kind: their mpp, their regions, and what is said when they are broken."""
+"""Slides of every kind: their mpp, their regions, and errors of broken ones."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_mpp_comes_from_the_table_then_the_slide_then_the_config(svs, tmp_path):
     assert open_slide(silent, default_mpp=0.25).mpp == 0.25
 
 
-def test_missing_mpp_is_an_error_that_says_both_ways(tmp_path):
+def test_missing_mpp_is_an_error_that_names_both_remedies(tmp_path):
     silent = write_svs(tmp_path / "silent.svs", tissue_texture(128, 128), mpp=None)
     picture = write_png(tmp_path / "picture.png", tissue_texture(50, 50))
     for path in (silent, picture):

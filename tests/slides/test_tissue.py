@@ -12,7 +12,7 @@ from scipy import ndimage
 from crosstype.slides.open import open_slide
 from crosstype.slides.spec import TilesSpec, TissueSpec
 from crosstype.slides.thumbnail import draw_thumbnail, tissue_geojson, tissue_outlines, write_image
-from crosstype.slides.tiles import choose_tiles, spread_choice, tissue_shares
+from crosstype.slides.tiles import select_tiles, spread_choice, tissue_shares
 from crosstype.slides.tissue import Tissue, find_tissue, find_tissue_on
 
 from .conftest import glass, tissue_texture, with_blobs, write_png
@@ -175,7 +175,7 @@ SPEC = TilesSpec(size_px=32, mpp=4.0)
 
 def test_tiles_lie_on_the_grid_in_order_and_on_tissue(slide):
     tissue = find_tissue(slide, TissueSpec(thumbnail_mpp=4.0))
-    tiles = choose_tiles(tissue, slide, SPEC)
+    tiles = select_tiles(tissue, slide, SPEC)
     assert tiles.tile_xy_px.dtype == np.int32
     assert (tiles.tile_xy_px % 32 == 0).all()
     keys = [(y, x) for x, y in tiles.tile_xy_px.tolist()]
@@ -188,11 +188,11 @@ def test_tiles_lie_on_the_grid_in_order_and_on_tissue(slide):
 
 def test_overlap_and_minimum_tissue(slide):
     tissue = find_tissue(slide, TissueSpec())
-    unlabelled = choose_tiles(tissue, slide, SPEC)
-    overlapping = choose_tiles(tissue, slide, TilesSpec(size_px=32, mpp=4.0, overlap_px=16))
+    unlabelled = select_tiles(tissue, slide, SPEC)
+    overlapping = select_tiles(tissue, slide, TilesSpec(size_px=32, mpp=4.0, overlap_px=16))
     assert (overlapping.tile_xy_px % 16 == 0).all()
     assert len(overlapping.tile_xy_px) > 3.5 * len(unlabelled.tile_xy_px)
-    full = choose_tiles(tissue, slide, TilesSpec(size_px=32, mpp=4.0, minimum_tissue=1.0))
+    full = select_tiles(tissue, slide, TilesSpec(size_px=32, mpp=4.0, minimum_tissue=1.0))
     assert 0 < len(full.tile_xy_px) < len(unlabelled.tile_xy_px)
 
 
@@ -210,12 +210,12 @@ def test_shares_are_exact_between_mask_pixels():
 
 def test_choice_is_deterministic_rich_and_spread(slide):
     tissue = find_tissue(slide, TissueSpec())
-    every = choose_tiles(tissue, slide, SPEC)
+    every = select_tiles(tissue, slide, SPEC)
     spec = TilesSpec(size_px=32, mpp=4.0, n_tiles=35, seed=3)
-    tiles = choose_tiles(tissue, slide, spec)
-    again = choose_tiles(tissue, slide, spec)
+    tiles = select_tiles(tissue, slide, spec)
+    again = select_tiles(tissue, slide, spec)
     assert np.array_equal(tiles.tile_xy_px, again.tile_xy_px)
-    other = choose_tiles(tissue, slide, TilesSpec(size_px=32, mpp=4.0, n_tiles=35, seed=4))
+    other = select_tiles(tissue, slide, TilesSpec(size_px=32, mpp=4.0, n_tiles=35, seed=4))
     assert not np.array_equal(tiles.tile_xy_px, other.tile_xy_px)
     assert len(tiles.tile_xy_px) == 35
     assert tiles.tissue_share.mean() > every.tissue_share.mean()
@@ -231,10 +231,10 @@ def test_choice_is_deterministic_rich_and_spread(slide):
     assert 15 <= left <= 30  # both pieces of tissue, by their size (2 : 1)
 
 
-def test_fewer_candidates_than_asked_for_are_all_taken(slide):
+def test_fewer_candidates_than_requested_are_all_taken(slide):
     tissue = find_tissue(slide, TissueSpec())
-    every = choose_tiles(tissue, slide, SPEC)
-    many = choose_tiles(tissue, slide, TilesSpec(size_px=32, mpp=4.0, n_tiles=10_000))
+    every = select_tiles(tissue, slide, SPEC)
+    many = select_tiles(tissue, slide, TilesSpec(size_px=32, mpp=4.0, n_tiles=10_000))
     assert np.array_equal(many.tile_xy_px, every.tile_xy_px)
 
 
@@ -244,16 +244,16 @@ def test_poor_tiles_are_not_chosen_while_rich_ones_are_left():
     assert (spread_choice(tile_xy_px, share, 10, seed=0) < 60).all()
 
 
-def test_a_slide_smaller_than_one_tile_has_none_and_says_so(slide):
+def test_a_slide_smaller_than_one_tile_has_none_with_a_note(slide):
     tissue = find_tissue(slide, TissueSpec())
-    tiles = choose_tiles(tissue, slide, TilesSpec(size_px=1024, mpp=4.0))
+    tiles = select_tiles(tissue, slide, TilesSpec(size_px=1024, mpp=4.0))
     assert tiles.tile_xy_px.shape == (0, 2)
     assert "smaller than a tile (4096 um)" in tiles.reason
 
 
-def test_a_slide_without_tissue_has_no_tiles_and_says_why(tmp_path):
+def test_a_slide_without_tissue_has_no_tiles_with_a_reason(tmp_path):
     with open_slide(write_png(tmp_path / "p.png", glass(400, 400)), mpp=4.0) as slide:
-        tiles = choose_tiles(find_tissue(slide, TissueSpec()), slide, SPEC)
+        tiles = select_tiles(find_tissue(slide, TissueSpec()), slide, SPEC)
     assert not len(tiles.tile_xy_px)
     assert "blank" in tiles.reason
 
@@ -261,17 +261,17 @@ def test_a_slide_without_tissue_has_no_tiles_and_says_why(tmp_path):
 def test_a_region_of_half_a_millimetre_yields_one_tile(tmp_path):
     path = write_png(tmp_path / "p.png", tissue_texture(1000, 1000))
     with open_slide(path, mpp=0.25) as slide:
-        tiles = choose_tiles(find_tissue(slide, TissueSpec()), slide, TilesSpec())
+        tiles = select_tiles(find_tissue(slide, TissueSpec()), slide, TilesSpec())
     assert tiles.tile_xy_px.tolist() == [[0, 0]]
     assert tiles.footprint_px == 512
 
 
 def test_drawing_shows_tissue_and_tiles(slide, tmp_path):
     tissue = find_tissue(slide, TissueSpec())
-    tiles = choose_tiles(tissue, slide, TilesSpec(size_px=32, mpp=4.0, n_tiles=35))
+    tiles = select_tiles(tissue, slide, TilesSpec(size_px=32, mpp=4.0, n_tiles=35))
     outlines = tissue_outlines(tissue.mask)
     image = draw_thumbnail(tissue, tiles, outlines)
-    plain = draw_thumbnail(tissue, choose_tiles(tissue, slide, TilesSpec(size_px=9999)), outlines)
+    plain = draw_thumbnail(tissue, select_tiles(tissue, slide, TilesSpec(size_px=9999)), outlines)
     assert max(image.size) <= 2048
     assert np.any(np.asarray(image) != np.asarray(plain))
     write_image(tmp_path / "S.jpg", image)
@@ -284,11 +284,11 @@ def test_real_sections(real_data):
     for path in sorted((real_data / "breast_he_sections").glob("*.jpg")):
         with open_slide(path, mpp=0.65) as slide:
             tissue = find_tissue(slide, TissueSpec())
-            tiles = choose_tiles(tissue, slide, TilesSpec(n_tiles=35))
+            tiles = select_tiles(tissue, slide, TilesSpec(n_tiles=35))
         assert 0.1 < tissue.mask.mean() < 0.25
         assert len(tiles.tile_xy_px) == 35
         assert tiles.tissue_share.min() > 0.95
     for path in sorted((real_data / "tcga_he_regions").glob("*.tif")):
         with open_slide(path, mpp=0.25) as slide:
             tissue = find_tissue(slide, TissueSpec())
-            assert len(choose_tiles(tissue, slide, TilesSpec(n_tiles=35)).tile_xy_px) == 1
+            assert len(select_tiles(tissue, slide, TilesSpec(n_tiles=35)).tile_xy_px) == 1

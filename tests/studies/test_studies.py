@@ -22,7 +22,7 @@ from crosstype.studies.ablation import ablation
 from crosstype.studies.label_shuffles import run_label_shuffles, summarised
 from crosstype.studies.learning_curve import learning_curve
 from crosstype.studies.replay import replay
-from crosstype.studies.table import METRICS, judge
+from crosstype.studies.table import METRICS, evaluate_study
 from crosstype.studies.variants import FOLDER, Study, run_variants
 
 CLASSES = ("Luminal", "Basal/Her2")
@@ -31,7 +31,7 @@ HOW = (1, NoProgress())
 
 def judged(study: Study, spec: Any) -> pl.DataFrame:
     run_variants(study, *HOW)
-    return judge(study, study.out / "table.csv", spec.evaluation, CLASSES, 0)
+    return evaluate_study(study, study.out / "table.csv", spec.evaluation, CLASSES, 0)
 
 
 def test_the_ablation_changes_one_thing_at_a_time(tiny: Any, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_fewer_training_patients_are_among_more_and_the_same_are_tested(
         assert len(folds[6][fold, "in"]) == 6
 
 
-def test_label_shuffles_are_kept_apart_from_the_true_labels(tiny: Any, tmp_path: Path) -> None:
+def test_label_shuffles_are_separate_from_the_true_labels(tiny: Any, tmp_path: Path) -> None:
     tiny.change(models=("gene_only",))
     spec = read_config(tiny.config)
     summary = run_label_shuffles(spec, tmp_path, 2, HOW)

@@ -1,4 +1,4 @@
-"""The line with genes missing: whole expression is untouched, and it comes back from arrays."""
+"""The ridge base model with missing genes: complete data unchanged; restored from arrays."""
 
 from __future__ import annotations
 

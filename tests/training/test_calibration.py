@@ -135,7 +135,7 @@ def test_each_regime_has_its_own_temperature() -> None:
     assert Calibration().apply(logits, patterns) is logits
 
 
-def test_too_few_patients_teach_nothing() -> None:
+def test_too_few_patients_give_no_calibration() -> None:
     spec = TrainingSpec(calibration="temperature", threshold="f1")
     logits, targets = drawn(LEAST_PATIENTS, 2)
     assert calibrate({MissingnessPattern.WHOLE: torch.from_numpy(logits)}, targets, spec).n == len(

@@ -85,7 +85,7 @@ def test_fit_predict_save_load(
 
 
 @each_classifier
-def test_patients_are_judged_one_by_one_in_whatever_order(
+def test_predictions_do_not_depend_on_the_order_of_patients(
     name: str, make_patients: Make, make_splits: Deal, make_recipe: Cook
 ) -> None:
     patients = make_patients(18)
@@ -145,7 +145,7 @@ def test_late_adopts_parents_and_equals_one_that_fits_its_own(
     assert adopting.predict(patients).tobytes() == alone.predict(patients).tobytes()
 
 
-def test_patients_not_validated_on_test_teach_the_preparation_and_the_line(
+def test_training_patients_fit_the_preparation_and_the_base_model(
     make_patients: Make, make_splits: Deal, make_recipe: Cook
 ) -> None:
     splits = make_splits(make_patients(12))

@@ -105,7 +105,7 @@ def test_a_planted_covariate_is_found_and_lost_when_shuffled(
 
 
 @pytest.mark.parametrize("name", SEEING)
-def test_saved_and_loaded_it_says_the_same_also_of_patients_who_lack_some(
+def test_saved_and_loaded_it_predicts_the_same_also_with_missing_values(
     name: str, make_patients: Make, make_splits: Deal, make_recipe: Cook, tmp_path: Path
 ) -> None:
     patients, recipe = planted(make_patients), seeing(make_recipe())
@@ -122,7 +122,7 @@ def test_saved_and_loaded_it_says_the_same_also_of_patients_who_lack_some(
     assert np.isfinite(again).all()
 
 
-def test_the_networks_correction_sees_them(
+def test_the_networks_residual_depends_on_them(
     make_patients: Make, make_splits: Deal, make_recipe: Cook
 ) -> None:
     patients = planted(make_patients)

@@ -62,7 +62,7 @@ def test_learning_rates() -> None:
     np.testing.assert_allclose(found, [1, 1, math.exp(-0.1), math.exp(-0.3)])
 
 
-def test_everyone_is_dealt_once_and_nobody_alone() -> None:
+def test_every_patient_is_in_one_batch_and_none_alone() -> None:
     for n in range(2, 70):
         hands = list(shuffled_batches(n, 16, np.random.default_rng(n)))
         assert sorted(np.concatenate(hands).tolist()) == list(range(n))

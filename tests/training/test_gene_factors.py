@@ -53,7 +53,7 @@ def test_the_variance_of_the_line_is_that_of_the_conditional() -> None:
     assert expected.shape == (4, 2)
 
 
-def test_with_every_gene_the_line_says_what_it_says() -> None:
+def test_with_every_gene_the_base_logits_are_unchanged() -> None:
     genes, images, _ = made()
     learned = fit_gene_factors(genes, images)
     line = np.ones((1, 30))

@@ -45,7 +45,7 @@ def with_n_genes(recipe: TrainingRecipe, n_genes: int, **model: int) -> Training
     return replace(recipe, preparing=preparing, model=replace(recipe.model, **model))
 
 
-def test_saved_and_loaded_it_says_the_same_and_names_its_tokens(
+def test_saved_and_loaded_it_predicts_the_same_and_names_its_tokens(
     make_patients: Callable[..., Patients],
     make_splits: Callable[..., list[Split]],
     recipe: TrainingRecipe,

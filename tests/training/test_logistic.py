@@ -1,4 +1,4 @@
-"""The image's line and its graded labels."""
+"""The image-only base model and its graded labels."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_line_is_scikit_learns(n_columns: int, n_classes: int) -> None:
     np.testing.assert_allclose(inputs @ weight.T + bias, expected, atol=2e-3)
 
 
-def test_a_graded_label_is_not_taught_by_the_patient_himself() -> None:
+def test_a_graded_label_is_cross_fitted() -> None:
     rng = np.random.default_rng(1)
     targets = np.arange(60) % 2
     signal = rng.normal(size=(60, 300)) / 10
@@ -54,7 +54,7 @@ def test_a_graded_label_is_not_taught_by_the_patient_himself() -> None:
     assert abs(told).max() <= 3
 
 
-def test_without_expression_a_patient_gets_his_class_mean() -> None:
+def test_without_expression_a_patient_gets_their_class_mean() -> None:
     rng = np.random.default_rng(2)
     genes, targets = rng.normal(size=(30, 5)), np.arange(30) % 3
     genes[:3] = np.nan
@@ -65,7 +65,7 @@ def test_without_expression_a_patient_gets_his_class_mean() -> None:
     assert grade_labels(genes[:4], targets[:4], np.ones(3)) is None
 
 
-def test_graded_labels_teach_more_than_labels_where_expression_knows_the_degree() -> None:
+def test_graded_labels_improve_on_labels_where_expression_has_the_degree() -> None:
     """Planted: images follow the degree of a tumour, of which the label is a coarse reading."""
     rng = np.random.default_rng(3)
     strengths, teach, test = (0.1, 1.0, 5.0), slice(0, 60), slice(60, None)
@@ -87,7 +87,7 @@ def test_graded_labels_teach_more_than_labels_where_expression_knows_the_degree(
     assert by_grade > max(by_label)
 
 
-def test_an_image_that_says_nothing_is_not_turned_round() -> None:
+def test_an_uninformative_image_is_not_reversed() -> None:
     rng = np.random.default_rng(5)
     targets = np.arange(40) % 2
     for _ in range(20):

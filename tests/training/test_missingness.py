@@ -1,4 +1,4 @@
-"""Damaged and absent modalities: what is done to patients, and what models then say."""
+"""Corrupted and missing modalities: perturbed inputs and predictions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from crosstype.training.checkpoint import load_classifier, make_classifier, save_classifier
-from crosstype.training.classifier import Split, together
+from crosstype.training.classifier import Split, concatenate
 from crosstype.training.missingness import MissingnessPattern, corrupted, pattern_of, patterns_of
 from crosstype.training.network_classifier import corrupt_training, trained_patterns
 from crosstype.types import Modality
@@ -95,7 +95,7 @@ def test_one_artefact_predicts_from_either_modality_or_both(
     np.testing.assert_allclose(nothing, np.tile(nothing[:1], (60, 1)), atol=1e-6)
 
 
-def test_without_an_image_fusion_says_what_genes_alone_say(
+def test_without_an_image_fusion_predicts_as_genes_alone(
     make_patients: Any, make_recipe: Any, make_splits: Any
 ) -> None:
     patients = make_patients(40)
@@ -104,12 +104,12 @@ def test_without_an_image_fusion_says_what_genes_alone_say(
         fitted[name] = make_classifier(name)
         fitted[name].fit(make_splits(patients), make_recipe(corruption=0.0))
     blind = patients.without_images()
-    lines = [one.start.logits(blind, one.preparation) for one in fitted.values()]
+    lines = [one.base_model.logits(blind, one.preparation) for one in fitted.values()]
     np.testing.assert_allclose(lines[0], lines[1], atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["image_only", "gene_only", "late", "cross_attention"])
-def test_patients_with_one_modality_teach(
+def test_single_modality_patients_are_training_patients(
     make_patients: Any, make_recipe: Any, make_splits: Any, name: str
 ) -> None:
     everyone = make_patients(60, signal=1.0)
@@ -120,9 +120,9 @@ def test_patients_with_one_modality_teach(
     rest = replace(rest, genes=genes, bag_of=shown)
     splits = [
         Split(
-            together(one.train, rest.take(np.arange(len(rest))[np.arange(30) % 2 != number])),
+            concatenate(one.train, rest.take(np.arange(len(rest))[np.arange(30) % 2 != number])),
             one.validation,
-            beside=rest.take(np.arange(len(rest))[np.arange(30) % 2 == number]),
+            single_modality=rest.take(np.arange(len(rest))[np.arange(30) % 2 == number]),
         )
         for number, one in enumerate(make_splits(whole))
     ]
@@ -146,7 +146,7 @@ def test_baselines_learn_only_from_who_has_what_they_see(
         genes=np.full((6, patients.genes.shape[1]), np.nan, dtype=np.float32),
         bag_of=(None,) * 6,
     )
-    beside = [Split(together(one.train, nobody), one.validation) for one in splits]
+    beside = [Split(concatenate(one.train, nobody), one.validation) for one in splits]
     plain, other = make_classifier(name), make_classifier(name)
     plain.fit(splits, make_recipe())
     other.fit(beside, make_recipe())

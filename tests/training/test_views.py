@@ -1,4 +1,4 @@
-"""Augmented views teach, and nothing else sees them."""
+"""Augmented views are used in training only."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def shuffle_gene(folder: Path, number: int, name: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("withheld", [True, False])
-def test_no_model_sees_a_withheld_gene(withheld: bool, tiny: Any, tmp_path: Path) -> None:
+def test_no_model_uses_an_excluded_gene(withheld: bool, tiny: Any, tmp_path: Path) -> None:
     tiny.change(models=("gene_only", "cross_attention"), n_shuffles=0)
     with tiny.config.open("a") as file:
         file.write(f"\n[expression]\nexclude_pam50 = {str(withheld).lower()}\n")

@@ -12,7 +12,7 @@ import pytest
 
 from crosstype.config.run_spec import RunSpec
 from crosstype.io import files
-from crosstype.io.files import HashMemory, code_version, statements_version
+from crosstype.io.files import HashCache, code_version, statements_version
 from crosstype.models.catalog import NETWORKS
 from crosstype.workflow.ledger import Ledger
 from crosstype.workflow.stage import Run, Stage
@@ -46,7 +46,7 @@ class Count(Stage):
 
 
 def count(out: Path) -> Count:
-    return Count(Run(RunSpec(), out), HashMemory(out / "sha256.json"))
+    return Count(Run(RunSpec(), out), HashCache(out / "sha256.json"))
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_an_edited_formula_has_it_run_again(
     assert versions[0] == versions[1] != versions[2]
 
 
-def test_training_knows_the_module_of_every_network() -> None:
+def test_training_depends_on_the_module_of_every_network() -> None:
     known = set(Train.modules)
     assert {f"crosstype.models.{card.network.split(':')[0]}" for card in NETWORKS.values()} <= known
 

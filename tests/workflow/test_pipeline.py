@@ -95,7 +95,7 @@ def test_each_patient_is_tested_once_per_repeat(tiny: Any, tmp_path: Path) -> No
     assert set(folds["role"]) == {"train", "validation", "test"}
 
 
-def test_the_run_can_be_judged_and_repeated_from_its_record(finished: tuple[Any, Path]) -> None:
+def test_the_run_can_be_reproduced_from_its_record(finished: tuple[Any, Path]) -> None:
     tiny, out = finished
     about = json.loads((out / "run.json").read_text())
     assert about["protocol"] == {"name": "strict", "leaks": []}
@@ -229,7 +229,7 @@ def test_features_alone_need_no_labels(tiny: Any, tmp_path: Path) -> None:
         tiny.run(tmp_path / "out", "cohort")
 
 
-def test_tables_of_one_name_in_two_folders_are_told_apart(tiny: Any, tmp_path: Path) -> None:
+def test_tables_of_one_name_in_two_folders_are_distinguished(tiny: Any, tmp_path: Path) -> None:
     for key, name in (("labels", "labels.csv"), ("expression", "expression.tsv")):
         (tiny.folder / key).mkdir()
         (tiny.folder / name).rename(tiny.folder / key / "table.csv")
@@ -263,7 +263,7 @@ def test_a_config_that_cannot_run_is_one_line_and_leaves_nothing_trained(
     assert not (tmp_path / "out" / "models").exists()
 
 
-def test_everybody_who_watches_hears_of_every_stage(tiny: Any, tmp_path: Path) -> None:
+def test_progress_receives_every_stage(tiny: Any, tmp_path: Path) -> None:
     heard: list[str] = []
 
     class Progress:
@@ -274,7 +274,7 @@ def test_everybody_who_watches_hears_of_every_stage(tiny: Any, tmp_path: Path) -
         def step(self, piece: str) -> None:
             assert piece
 
-        def say(self, line: str) -> None: ...
+        def message(self, line: str) -> None: ...
 
     tiny.change(models=("gene_only",), more=NO_MAPS)
     tiny.run(tmp_path / "out", last="report")

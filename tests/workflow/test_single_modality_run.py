@@ -1,4 +1,4 @@
-"""Patients with one modality, from the tables to the models that they teach."""
+"""Single-modality patients, from the tables to the models trained on them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def with_setting(config: Path, value: str) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["strict", "site"])
-def test_they_teach_and_are_never_tested(
+def test_they_are_trained_on_and_never_tested(
     tiny: Any, tmp_path: Path, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blind, bare = take_away(tiny)
@@ -38,7 +38,7 @@ def test_they_teach_and_are_never_tested(
     def splits(worker_data: WorkerData, fold: Any) -> Any:
         found = plain(worker_data, fold)
         for one in found:
-            beside = frozenset(one.beside.ids) if one.beside else frozenset()
+            beside = frozenset(one.single_modality.ids) if one.single_modality else frozenset()
             taught.append((frozenset(one.train.ids), beside, frozenset(fold.test)))
         return found
 

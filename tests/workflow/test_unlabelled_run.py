@@ -1,4 +1,4 @@
-"""Patients without a class are predicted by every fold's models and teach none of them."""
+"""Unlabelled patients are predicted by every fold's models and used to train none of them."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_nothing_fitted_changes_when_one_is_added_or_poisoned(tiny: Any, tmp_pat
     assert set(said["patient_id"]) == {NORMAL_LIKE, UNLABELLED}
 
 
-def test_a_site_that_is_not_asked_for_stays_out(with_unlabelled: Any, tmp_path: Path) -> None:
+def test_an_excluded_site_stays_out(with_unlabelled: Any, tmp_path: Path) -> None:
     text = with_unlabelled.config.read_text(encoding="utf-8")
     text = text.replace("[cohort]\n", '[cohort]\nexclude_sites = ["A1"]\n', 1)
     write_text(with_unlabelled.config, text)

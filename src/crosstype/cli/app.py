@@ -22,7 +22,7 @@ from crosstype.cli.model import (
 )
 from crosstype.cli.options import Config, Force, Workers
 from crosstype.cli.pam50 import EXAMPLE, pam50
-from crosstype.cli.progress_bars import tell_passed_over
+from crosstype.cli.progress_bars import report_skipped
 from crosstype.cli.setup import INIT_EXAMPLE, init
 from crosstype.cli.studies import ablate, learning_curve, replay, shuffle_labels
 from crosstype.errors import CrosstypeError
@@ -141,7 +141,7 @@ def convert(
     for note in done.notes:
         typer.echo(f"Note: {note}.", err=True)
     for fault in done.faults:
-        typer.echo(f"Passed over: {fault}", err=True)
+        typer.echo(f"Skipped: {fault}", err=True)
     typer.echo(f"{done.n_files} feature files in {out}")
     if done.faults:
         raise typer.Exit(1)
@@ -210,10 +210,10 @@ def _run_until(
         command = " ".join(["crosstype", *sys.argv[1:]])
         one = Run(spec, folder, workers or os.cpu_count() or 1, bars, command, force=force)
         run_pipeline(one, stage)
-    tell_passed_over(one.faults)
+    report_skipped(one.faults)
     if one.faults:
         typer.echo(
-            f"{len(one.faults)} of the slides or feature files were passed over; see "
+            f"{len(one.faults)} of the slides or feature files were skipped; see "
             f"{folder / 'features.csv'}.",
             err=True,
         )

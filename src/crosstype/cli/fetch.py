@@ -49,7 +49,7 @@ def figshare(
 ) -> None:
     """Fetch a figshare article's files, by default the paper's, and write OUT/crosstype.toml."""
     from crosstype.cli.progress_bars import Bars
-    from crosstype.fetch.figshare import by_hand, fetch_figshare, use_local
+    from crosstype.fetch.figshare import fetch_figshare, manual_instructions, use_local
     from crosstype.fetch.http import Web
 
     if local:
@@ -57,7 +57,7 @@ def figshare(
             raise UsageError(f"{out}: there is no such folder. Put the article's files there.")
         _tell(use_local(out, f"figshare article {article}"), out)
         return
-    with Bars() as bars, Web(base, by_hand(article, out)) as web:
+    with Bars() as bars, Web(base, manual_instructions(article, out)) as web:
         fetched = fetch_figshare(article, out, web, bars, workers)
     _tell(fetched, out)
 
@@ -89,15 +89,15 @@ def gdc(
 ) -> None:
     """Fetch a GDC project's open files; without a kind: expression and clinical data."""
     from crosstype.cli.progress_bars import Bars
-    from crosstype.fetch.gdc import Asked, by_hand, fetch_gdc
+    from crosstype.fetch.gdc import GdcRequest, fetch_gdc, manual_instructions
     from crosstype.fetch.http import Web
 
     if not (expression or slides or clinical):
         expression = clinical = True
     kinds = [name for name, on in (("expression", expression), ("slides", slides)) if on]
-    asked = Asked(project, tuple(kinds), clinical, limit)
-    with Bars() as bars, Web(base, by_hand(project)) as web:
-        fetched = fetch_gdc(asked, out, web, bars, workers)
+    request = GdcRequest(project, tuple(kinds), clinical, limit)
+    with Bars() as bars, Web(base, manual_instructions(project)) as web:
+        fetched = fetch_gdc(request, out, web, bars, workers)
     _tell(fetched, out)
 
 
@@ -111,10 +111,10 @@ def hallmark(
 ) -> None:
     """Fetch MSigDB's 50 Hallmark gene sets as a GMT file."""
     from crosstype.cli.progress_bars import Bars
-    from crosstype.fetch.hallmark import URL, by_hand, fetch_hallmark
+    from crosstype.fetch.hallmark import URL, fetch_hallmark, manual_instructions
     from crosstype.fetch.http import Web
 
-    with Bars() as bars, Web(url or URL, by_hand(out)) as web:
+    with Bars() as bars, Web(url or URL, manual_instructions(out)) as web:
         fetched = fetch_hallmark(out, web, bars)
     _tell(fetched, out)
 
@@ -124,7 +124,7 @@ def _tell(fetched: Fetched, out: Path) -> None:
     for note in fetched.notes:
         typer.echo(f"Note: {note}.", err=True)
     for fault in fetched.faults:
-        typer.echo(f"Passed over: {fault}", err=True)
+        typer.echo(f"Skipped: {fault}", err=True)
     typer.echo(f"{fetched.n_files} {'file' if fetched.n_files == 1 else 'files'} in {out}")
     if fetched.config is not None:
         typer.echo(f"Config: {fetched.config}. Look into it, then: crosstype run {fetched.config}")

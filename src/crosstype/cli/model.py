@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from crosstype.cli.options import Config, GeneNames, Unit
-from crosstype.cli.progress_bars import tell_passed_over
+from crosstype.cli.progress_bars import report_skipped
 
 FIT_EXAMPLE = "Example: crosstype fit brca.toml --out brca.safetensors"
 PREDICT_EXAMPLE = (
@@ -100,7 +100,7 @@ def fit(config: Config, out: OutModel = None, work: Work = None) -> None:
         one = Run(spec, folder, os.cpu_count() or 1, bars, command)
         artefact = fit_artefact(one, path)
     typer.echo(
-        f"{artefact.classifier.name} fitted on {artefact.taught.n_patients} patients: {path} "
+        f"{artefact.classifier.name} fitted on {artefact.training.n_patients} patients: {path} "
         f"({path.stat().st_size / 1e6:.1f} MB), card {path.name}.md"
     )
     _report_skipped(one.faults)
@@ -173,6 +173,6 @@ def validate(model: Model, config: External, out: OutFolder = None) -> None:
 
 def _report_skipped(faults: list[str] | tuple[str, ...]) -> None:
     """Report skipped slides and feature files; exit 1 if there are any."""
-    tell_passed_over(faults)
+    report_skipped(faults)
     if faults:
         raise typer.Exit(1)

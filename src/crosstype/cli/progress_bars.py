@@ -67,14 +67,14 @@ class Bars:
         task = self._progress.tasks[self._task]
         done, total = int(task.completed), int(task.total or 1)
         if total <= LINES_PER_STAGE or done == total or done % (total // LINES_PER_STAGE) == 0:
-            self.say(f"{task.fields['stage']} {done}/{total}: {piece}")
+            self.message(f"{task.fields['stage']} {done}/{total}: {piece}")
 
     def note(self, text: str) -> None:
         """Show the state of unfinished pieces beside the bar, until the next step."""
         if self._task is not None:
             self._progress.update(self._task, description=text)
 
-    def say(self, line: str) -> None:
+    def message(self, line: str) -> None:
         """Print a line above the bars."""
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -82,10 +82,10 @@ class Bars:
 MOST_NAMED = 5
 
 
-def tell_passed_over(faults: Sequence[str]) -> None:
+def report_skipped(faults: Sequence[str]) -> None:
     """Print skipped files; files with the same fault share a line."""
     for line in gather(faults):
-        typer.echo(f"Passed over: {line}", err=True)
+        typer.echo(f"Skipped: {line}", err=True)
 
 
 def gather(faults: Sequence[str]) -> list[str]:

@@ -112,13 +112,15 @@ def _finish(
 ) -> None:
     """Run the study, write its table and its page, and print their paths."""
     from crosstype.report.pages.study import write_study_page
-    from crosstype.studies.table import judge
+    from crosstype.studies.table import evaluate_study
     from crosstype.studies.variants import run_variants
 
     n_workers, progress = running
     run_variants(study, n_workers, progress)
     classes = tuple(one.name for one in spec.cohort.classes)
-    table = judge(study, study.out / f"{kind}.csv", spec.evaluation, classes, spec.folds.seed)
+    table = evaluate_study(
+        study, study.out / f"{kind}.csv", spec.evaluation, classes, spec.folds.seed
+    )
     page, confidence = study.out / f"{kind}.html", spec.evaluation.confidence
     path = write_study_page(page, kind, table, confidence, claims)
     typer.echo(f"Table: {study.out / f'{kind}.csv'}. Page: {path}")

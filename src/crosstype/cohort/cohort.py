@@ -1,4 +1,4 @@
-"""The cohort: labels, slides and expression joined by identifier, everyone else listed."""
+"""The cohort: labels, slides and expression joined by identifier, with a list of exclusions."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Step = Literal["labels", "site", "slides", "expression", "folds"]
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A patient of some input table who is not in the cohort, and the first step that said so."""
+    """An excluded patient of an input table, and the first step that excluded them."""
 
     patient_id: str
     step: Step
@@ -65,12 +65,12 @@ class Cohort:
         slide_ids: sorted ids of each patient's usable slides, which make one bag.
         n_tiles: tiles of each patient's slides together.
         expression: values of the patients in that order.
-        notes: what was found and decided, in words.
-        left_out: everyone else of any table, sorted by patient.
-        provenance: where the labels come from, as far as they show it.
-        normal_like: normal-like samples of the table, of nobody in the cohort, same genes.
-        single_modality: patients beside the cohort, with one modality, who may teach; same genes.
-        apart: patients with slides and expression and without a class; same genes.
+        notes: findings and decisions.
+        left_out: all other patients of any table, sorted.
+        provenance: source of the labels, if recognised.
+        normal_like: normal-like samples of the table, of no cohort patient; same genes.
+        single_modality: patients with one modality, for training only; same genes.
+        unlabelled: patients with slides and expression and without a class; same genes.
     """
 
     patient_ids: tuple[str, ...]
@@ -94,14 +94,14 @@ def build_cohort(
     n_folds: int,
     read: ReadExpression = read_expression,
 ) -> Cohort:
-    """Join labels, slides and expression by patient; `chosen` says which slides and samples.
+    """Join labels, slides and expression by patient; `chosen` selects slides and samples.
 
     Left out is who fails at labels, site, slides or expression, in this order.
 
     Args:
         spec: tables, columns, classes and sites.
         expression_spec: how expression is read, by `read`.
-        slides: one row per slide asked for, faulty ones included.
+        slides: one row per listed slide, faulty ones included.
         n_folds: each class must have at least so many patients.
         read: reads a file of expression.
 
@@ -117,11 +117,11 @@ def build_cohort(
     labels = labels or labels_from_calls(spec, expression, samples)
     everyone, reasons = people.union(samples, sample_reasons), (slide_reasons, sample_reasons)
     kept = _complete(spec, labels, usable, samples)
-    classes, dealt = _classes(spec, labels, kept, n_folds)
+    classes, warnings = _classes(spec, labels, kept, n_folds)
     own = {patient: samples[patient] for patient in kept}
     aligned, gene_notes = exclude_genes(_aligned(expression, own), expression_spec)
     same_genes = partial(_of_same_genes, expression, aligned)
-    beside = _beside(spec, labels, usable, samples, same_genes)
+    single = _single_modality(spec, labels, usable, samples, same_genes)
     return Cohort(
         patient_ids=tuple(kept),
         labels=classes,
@@ -129,11 +129,11 @@ def build_cohort(
         slide_ids=tuple(tuple(row.slide_id for row in usable[patient]) for patient in kept),
         n_tiles=tuple(sum(row.n_tiles for row in usable[patient]) for patient in kept),
         expression=aligned,
-        notes=(*dealt, *expression.notes, *notes, *sample_notes, *labels.notes, *gene_notes),
-        left_out=_left_out(everyone.difference(kept, beside.patient_ids), labels, reasons, usable),
+        notes=(*warnings, *expression.notes, *notes, *sample_notes, *labels.notes, *gene_notes),
+        left_out=_left_out(everyone.difference(kept, single.patient_ids), labels, reasons, usable),
         provenance=labels.provenance,
         normal_like=_normal_like(expression, samples, labels, aligned),
-        single_modality=beside,
+        single_modality=single,
         unlabelled=unlabelled_patients(spec, labels, usable, samples, same_genes),
     )
 
@@ -148,15 +148,15 @@ def _classes(
     spec: CohortSpec, labels: Labels, kept: Sequence[str], n_folds: int
 ) -> tuple[tuple[str, ...], list[str]]:
     """Return each patient's class, and a warning if labels were shuffled; check their sizes."""
-    classes, dealt = shuffled_labels([labels.class_of[patient] for patient in kept], spec)
+    classes, warnings = shuffled_labels([labels.class_of[patient] for patient in kept], spec)
     check_class_sizes(classes, [one.name for one in spec.classes], n_folds)
-    return classes, dealt
+    return classes, warnings
 
 
 def _complete(
     spec: CohortSpec, labels: Labels, usable: Collection[str], samples: Collection[str]
 ) -> list[str]:
-    """Return the patients who have everything, sorted; raises CohortError if there is nobody."""
+    """Return the patients with all inputs, sorted; raises CohortError if there are none."""
     kept = sorted(set(labels.class_of) & set(usable) & set(samples))
     if not kept:
         raise CohortError(_nobody_in_common(spec, labels, usable, samples))
@@ -166,19 +166,19 @@ def _complete(
 def _normal_like(
     expression: Expression, samples: Mapping[str, int], labels: Labels, cohort: AlignedExpression
 ) -> AlignedExpression:
-    """Return the table's normal-like samples of nobody in the cohort; no row if there are none."""
+    """Return the table's normal-like samples that are of no cohort patient; may have no rows."""
     rows = normal_like_rows(expression, samples, labels.normal_like, cohort.patient_ids)
     return _of_same_genes(expression, cohort, rows)
 
 
-def _beside(
+def _single_modality(
     spec: CohortSpec,
     labels: Labels,
     usable: Mapping[str, Sequence[SlideRow]],
     samples: Mapping[str, int],
     of_same_genes: Callable[[Mapping[str, int]], AlignedExpression],
 ) -> SingleModality:
-    """Return the patients with one modality, as far as they may teach."""
+    """Return the single-modality patients, if they are used for training."""
     may_train = spec.single_modality == "train"
     found = single_modality_patients(labels, usable, samples) if may_train else {}
     rows = {patient: samples[patient] for patient in found if patient in samples}
@@ -200,7 +200,7 @@ def _aligned(expression: Expression, rows: Mapping[str, int]) -> AlignedExpressi
 
 
 def _labelled(labels: Labels) -> set[str]:
-    """Return everyone whom the label table names."""
+    """Return all patients of the label table."""
     return {*labels.class_of, *labels.left_out}
 
 
@@ -229,13 +229,13 @@ def _left_out(
     reasons: tuple[Mapping[str, str], Mapping[str, str]],
     usable: Collection[str],
 ) -> tuple[LeftOut, ...]:
-    """Return the first step at which each was left out; reasons: of slides, of expression."""
+    """Return the first step that excluded each patient; reasons: of slides, of expression."""
     found = []
     for patient in sorted(patients):
         if patient in labels.left_out:
             step, reason = labels.left_out[patient]
             found.append(LeftOut(patient, _step(step), reason))
-        elif patient not in labels.class_of and labels.called:
+        elif patient not in labels.class_of and labels.labelled_from_expression:
             reason = reasons[1].get(patient, "not in the expression table")
             found.append(
                 LeftOut(patient, "labels", f"no expression to call a label from: {reason}")

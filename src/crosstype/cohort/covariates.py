@@ -1,4 +1,4 @@
-"""Clinical covariates: columns of a table, joined by patient; what kind of column each one is.
+"""Clinical covariates: columns of a table, joined by patient, each of one kind.
 
 What a column of covariates holds: numbers, ranks such as stage and grade, or categories.
 """
@@ -50,7 +50,7 @@ def same_words(cell: str) -> str:
 
 
 def kind_of(cells: Sequence[str]) -> Kind:
-    """Return what a column holds, judged by every cell that says something."""
+    """Return the kind of a column, from its cells with a value."""
     there = {same_words(cell) for cell in cells} - UNKNOWN
     kinds: tuple[Kind, ...] = ("number", "rank")
     for kind in kinds:
@@ -78,7 +78,7 @@ def number_of(cell: str, kind: Kind) -> float | None:
 
 
 def looks_like_receptor(name: str) -> bool:
-    """Return whether a column's name speaks of ER, PR, HER2 or of the subtype itself."""
+    """Return whether a column's name refers to ER, PR, HER2 or the subtype itself."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
     words = re.findall(r"[a-z0-9]+", spaced.casefold())
     return bool(RECEPTOR_WORDS.intersection(words)) or any(
@@ -117,7 +117,7 @@ class Covariates:
     Attributes:
         patient_ids: in the order of the rows.
         names: names of the columns.
-        kinds: what each column holds; told from all patients together, values are not looked at
+        kinds: of each column; recognised from all patients together, values are not used
             beyond that.
         words: cells, patients x covariates; empty where nothing was recorded.
     """
@@ -128,7 +128,7 @@ class Covariates:
     words: Shaped[np.ndarray, "patients covariates"]
 
     def words_of(self, patient_ids: Sequence[str]) -> Shaped[np.ndarray, "wanted covariates"]:
-        """Return the cells of these patients; empty for who is not among them."""
+        """Return the cells of these patients; empty for patients without a row."""
         rows = {patient: row for row, patient in enumerate(self.patient_ids)}
         nothing = np.full(len(self.names), "", dtype=self.words.dtype)
         found = [self.words[rows[one]] if one in rows else nothing for one in patient_ids]
@@ -136,14 +136,14 @@ class Covariates:
 
 
 def read_covariates(spec: CohortSpec, patient_ids: Sequence[str]) -> Covariates:
-    """Read the covariates of these patients; who is not in the table has none recorded.
+    """Read the covariates of these patients; missing for patients not in the table.
 
     Rows of a metastasis or of normal tissue are not used. Several rows of a patient must not
-    disagree; one that says nothing does not.
+    disagree; an empty one does not.
 
     Raises:
         ConfigError: no table is set, or a covariate is the label or the patient column.
-        TableError: a column is absent (names the nearest), says nothing about anyone, or mixes
+        TableError: a column is absent (names the nearest), is empty for all patients, or mixes
             numbers and words; a patient has two values.
     """
     path = spec.clinical or spec.labels
@@ -177,15 +177,15 @@ def load_covariates(path: Path) -> Covariates:
 
 
 def covariate_notes(covariates: Covariates) -> list[str]:
-    """Return which covariates models see, and a warning if some nearly define the classes."""
-    said = []
+    """Return which covariates models use, and a warning if some nearly define the classes."""
+    texts = []
     for column, (name, kind) in enumerate(zip(covariates.names, covariates.kinds, strict=True)):
         words = [word for word in covariates.words[:, column].tolist() if word]
         lacking = len(covariates.patient_ids) - len(words)
         levels = len({same_words(word) for word in words})
         what = {"number": "number", "rank": "rank"}.get(kind, f"{levels} categories")
-        said.append(f"{name} ({what}, {lacking} missing)")
-    notes = [f"Clinical covariates beside slides and expression: {', '.join(said)}."]
+        texts.append(f"{name} ({what}, {lacking} missing)")
+    notes = [f"Clinical covariates besides slides and expression: {', '.join(texts)}."]
     suspect = [name for name in covariates.names if looks_like_receptor(name)]
     return notes + ([WARNING.format(names=", ".join(suspect))] if suspect else [])
 
@@ -198,7 +198,7 @@ def _of(
 
 
 def _check_no_label(spec: CohortSpec, table: Table) -> None:
-    """Raise if a covariate is what is to be predicted, or whose it is."""
+    """Raise if a covariate is the label or the patient column."""
     taken = {"patient_id", spec.patient_column}
     if spec.labels == table.path:
         known = list(class_of_each_label(spec))
@@ -214,25 +214,25 @@ def _check_no_label(spec: CohortSpec, table: Table) -> None:
 def values_of(
     table: Table, name: str, rows_of: Mapping[str, Sequence[int]]
 ) -> tuple[list[str], list[Fault]]:
-    """Return what a column says of each patient, and a fault for each who has two values."""
+    """Return a column's value for each patient, and a fault for each patient with two values."""
     try:
         cells = table.column(name)
     except TableError as error:
         return [], list(error.faults)
     found, faults = [], []
     for patient, rows in rows_of.items():
-        said = {same_words(cells[row]): row for row in reversed(rows)}
-        said = {words: row for words, row in said.items() if words not in UNKNOWN}
-        if len(said) > 1:
-            values = ", ".join(repr(cells[row]) for row in sorted(said.values()))
-            where = f"{table.where(max(said.values()))}, column {name!r}"
-            faults.append(Fault(where, f"{patient} has {values}", "Keep one of them."))
-        found.append(cells[min(said.values())] if said else "")
+        values = {same_words(cells[row]): row for row in reversed(rows)}
+        values = {words: row for words, row in values.items() if words not in UNKNOWN}
+        if len(values) > 1:
+            listed = ", ".join(repr(cells[row]) for row in sorted(values.values()))
+            where = f"{table.where(max(values.values()))}, column {name!r}"
+            faults.append(Fault(where, f"{patient} has {listed}", "Keep one of them."))
+        found.append(cells[min(values.values())] if values else "")
     return found, faults
 
 
 def _column_faults(file_name: str, name: str, words: Sequence[str]) -> list[Fault]:
-    """Return what makes a column no covariate: nothing in it, names, or words among numbers."""
+    """Return the faults of a column: empty, too many levels, or words among numbers."""
     where = f"{file_name}, column {name!r}"
     there = [word for word in words if word]
     if not there:

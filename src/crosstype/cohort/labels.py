@@ -1,4 +1,4 @@
-"""The label table: one class and one site per patient, and a reason for everyone else.
+"""The label table: one class and one site per patient, and a reason for each exclusion.
 
 Normal-like samples of the expression table that are of nobody in the cohort.
 """
@@ -25,7 +25,7 @@ NORMAL_TISSUE = ("10", "15")
 
 
 def normal_like_among(labels: Mapping[str, str]) -> frozenset[str]:
-    """Return the patients whose label says normal-like: Normal, BRCA.Normal, Normal-like."""
+    """Return the patients with a normal-like label: Normal, BRCA.Normal, Normal-like."""
     return frozenset(p for p, label in labels.items() if NORMAL_LIKE_LABEL.match(label.strip()))
 
 
@@ -43,7 +43,7 @@ def normal_like_rows(
     Args:
         expression: of everyone.
         samples: each patient's row of the primary tumour.
-        normal_like: patients whose label says so.
+        normal_like: patients with a normal-like label.
         cohort: patients of the cohort.
     """
     others = set(normal_like) - set(cohort)
@@ -61,10 +61,10 @@ def normal_like_rows(
 
 
 def normal_like_words(samples: Collection[str]) -> str:
-    """Return in words what samples `normal_like_rows` found."""
+    """Describe the samples of `normal_like_rows`."""
     is_tissue = any((sample_type_of(sample) or "") >= NORMAL_TISSUE[0] for sample in samples)
     what = "samples of normal tissue" if is_tissue else "tumours labelled normal-like"
-    return f"the mean of {len(samples)} {what}, of nobody in the cohort"
+    return f"the mean of {len(samples)} {what}, of no cohort patient"
 
 
 PAM50_LABEL = re.compile(
@@ -76,7 +76,7 @@ PAM50_PREFIX = re.compile(r"^(brca|pam50)[._ -]", re.IGNORECASE)
 COMPUTED = "computed from RNA"
 FROM_RNA = (
     f"{COMPUTED}: PAM50 labels are derived from the expression of 50 genes, so that models "
-    "which see the genes are judged by a label made of them"
+    "which use the genes are evaluated by a label made of them"
 )
 
 FROM_IHC = "from immunohistochemistry: receptors by stained sections, not by RNA"
@@ -91,28 +91,28 @@ SOURCES = {
     "clinical": "from clinical records",
     "unknown": "unknown",
 }
-"""What `[cohort] label_source` means in words."""
+"""Descriptions of `[cohort] label_source`."""
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What the label table says.
+    """Classes and sites of the label table.
 
     Attributes:
         class_of: class name of every patient that has one.
         site_of: tissue source site of every patient of the table, empty where unknown.
         left_out: (step, reason) of every patient of the table without class, or of another site.
-        provenance: where the labels come from, as far as they show it.
-        called: whether they were called from expression by this run.
-        notes: what was found while calling them.
-        normal_like: patients whose label says normal-like, whether or not a class has it.
+        provenance: source of the labels, if recognised.
+        labelled_from_expression: whether this run computed them from expression.
+        notes: of that computation.
+        normal_like: patients with a normal-like label, whether or not a class has it.
     """
 
     class_of: dict[str, str]
     site_of: dict[str, str]
     left_out: dict[str, tuple[str, str]]
     provenance: str
-    called: bool = False
+    labelled_from_expression: bool = False
     notes: tuple[str, ...] = ()
     normal_like: frozenset[str] = frozenset()
 
@@ -126,7 +126,7 @@ def read_labels(spec: CohortSpec) -> Labels:
     Raises:
         ConfigError: no label table or column is named, or the classes contradict themselves.
         TableError: the table is damaged or lacks a column; names the nearest.
-        CohortError: a class has no patient, or nobody is of a site asked for.
+        CohortError: a class has no patient, or a listed site has none.
     """
     if spec.labels is None:
         raise ConfigError("[cohort] labels is not set. Name the label table.")
@@ -162,15 +162,15 @@ def provenance_of(labels: Collection[str]) -> str:
 
 
 def shuffled_labels(labels: Sequence[str], spec: CohortSpec) -> tuple[tuple[str, ...], list[str]]:
-    """Return the patients' labels, dealt anew if `shuffle_labels` is set, and a warning if so."""
+    """Return the patients' labels, permuted if `shuffle_labels` is set, and a warning if so."""
     if not spec.shuffle_labels:
         return tuple(labels), []
     order = np.random.default_rng(spec.shuffle_labels).permutation(len(labels))
-    said = (
-        f"Warning: labels were dealt anew among the patients ([cohort] shuffle_labels = "
-        f"{spec.shuffle_labels}). No figure here says anything about them."
+    warning = (
+        f"Warning: labels were permuted among the patients ([cohort] shuffle_labels = "
+        f"{spec.shuffle_labels}). The results here are those of random labels."
     )
-    return tuple(labels[i] for i in order), [said]
+    return tuple(labels[i] for i in order), [warning]
 
 
 def class_of_each_label(spec: CohortSpec) -> dict[str, str]:
@@ -265,7 +265,7 @@ def _reason_without_class(labels: Sequence[str], known: dict[str, str]) -> str |
 def _sites(
     table: Table, spec: CohortSpec, rows: dict[str, list[int]]
 ) -> tuple[dict[str, str], dict[str, tuple[str, str]]]:
-    """Return each patient's site, and who is left out for it."""
+    """Return each patient's site, and the patients excluded by site."""
     column = spec.site_column or ("SITE" if "SITE" in table.names else None)
     cells = table.column(column) if column else []
     found = {p: _distinct(cells, own) if column else [site_of(p) or ""] for p, own in rows.items()}
@@ -280,14 +280,14 @@ def _sites(
 def other_sites(
     spec: CohortSpec, sites: Mapping[str, str], file_name: str
 ) -> dict[str, tuple[str, str]]:
-    """Return (step, reason) of each patient whose site is not asked for.
+    """Return (step, reason) of each patient of an excluded site.
 
     Raises:
-        ConfigError: a site is named that nobody has.
+        ConfigError: a site is named that no patient has.
     """
     known = sorted(set(sites.values()) - {""})
-    for key, asked in (("sites", spec.sites), ("exclude_sites", spec.exclude_sites)):
-        for site in asked:
+    for key, listed in (("sites", spec.sites), ("exclude_sites", spec.exclude_sites)):
+        for site in listed:
             if site not in known:
                 shown = ", ".join(known) or "none"
                 raise ConfigError(
@@ -295,7 +295,7 @@ def other_sites(
                     f"Known sites: {shown}."
                 )
     return {
-        patient: ("site", f"site {site or 'unknown'} is not asked for")
+        patient: ("site", f"site {site or 'unknown'} is excluded")
         for patient, site in sites.items()
         if not is_asked_for(site, spec)
     }

@@ -28,7 +28,7 @@ def labels_from_calls(
     """Call every patient of the expression table and sort the calls into classes.
 
     Calls are made, and centred, over one sample of each patient of the table, whether or not there
-    is a slide or the site is asked for. Sites are those of TCGA barcodes.
+    is a slide or the site is excluded. Sites are those of TCGA barcodes.
 
     Args:
         spec: centring (`labels_from_pam50`), classes and sites.
@@ -68,9 +68,9 @@ def labels_from_calls(
     kept = {patient: name for patient, name in class_of.items() if patient not in left_out}
     counts = ", ".join(f"{name or 'no call'} {n}" for name, n in found.counts().items() if n)
     notes = (*found.notes, f"labels called from {file_name} (PAM50, {centring}): {counts}")
-    said = Labels(kept, sites, left_out, _provenance(centring), called=True, notes=notes)
-    calls = dict(zip(patients, found.calls, strict=True))
-    return replace(said, normal_like=normal_like_among(calls))
+    made = Labels(kept, sites, left_out, _provenance(centring), notes=notes)
+    calls = normal_like_among(dict(zip(patients, found.calls, strict=True)))
+    return replace(made, labelled_from_expression=True, normal_like=calls)
 
 
 def _class_of_each_call(spec: CohortSpec) -> dict[str, str]:
@@ -87,6 +87,6 @@ def _class_of_each_call(spec: CohortSpec) -> dict[str, str]:
 
 
 def _provenance(centring: str) -> str:
-    """Return the warning of labels computed from RNA, and that this run computed them."""
+    """Return the provenance of labels that this run computed from RNA, with the warning."""
     warning = provenance_of(["LumA", "LumB"]).partition(": ")[2]
     return f"computed from RNA by this run (PAM50, {centring}): {warning}"

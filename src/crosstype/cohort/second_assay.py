@@ -33,7 +33,7 @@ def read_other_assay(
 
     Args:
         path: the other expression table.
-        spec: how the cohort's own table was read; its unit says nothing of the other.
+        spec: how the cohort's own table was read; its unit does not apply to the other.
         cohort: the cohort's expression, for its genes and unit.
         labels: class of each patient of the cohort.
         read: reads a file of expression.
@@ -80,7 +80,7 @@ def _check_unit(where: str, found: Unit, wanted: Unit) -> None:
 
 
 def _check_classes(where: str, patients: Sequence[str], labels: Mapping[str, str]) -> None:
-    """Raise CohortError unless there are a few patients of each class, or no metric exists."""
+    """Raise CohortError unless each class has enough patients for metrics."""
     counts = Counter(labels[patient] for patient in patients)
     rare = min(sorted(set(labels.values())), key=lambda name: counts[name])
     if counts[rare] < LEAST_PATIENTS:

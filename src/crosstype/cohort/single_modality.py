@@ -1,4 +1,4 @@
-"""Patients with a label and one modality: no test patients, but they can teach what they have."""
+"""Single-modality patients: with a label and an image or expression; for training only."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SingleModality:
 def single_modality_patients(
     labels: Labels, usable: Collection[str], samples: Collection[str]
 ) -> dict[str, Modality]:
-    """Return who has a class and an image or expression, but not both, and which it is."""
+    """Return the patients with a class and one modality, and that modality."""
     found = {}
     for patient in sorted(labels.class_of):
         if (patient in usable) != (patient in samples):
@@ -53,7 +53,7 @@ def join_single_modality(
     usable: Mapping[str, Sequence[SlideRow]],
     expression: AlignedExpression,
 ) -> SingleModality:
-    """Return these patients with what is known of them."""
+    """Return these patients with labels, sites and inputs."""
     return SingleModality(
         tuple(found),
         tuple(labels.class_of[patient] for patient in found),

@@ -3,7 +3,7 @@
 The rule for several samples of a patient: only tumours (TCGA sample types 01 to 09) that are no
 metastases (06, 07) are used; of those with any value the first by `terms.aliquot_order`, so 01 goes
 first. Slides follow the same rule for tissue, and all of a patient's make one bag. Ids that are no
-TCGA barcodes say nothing of the tissue and are taken as tumours.
+TCGA barcodes are taken as tumours.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from crosstype.tcga import is_tumour, tissue_of
 
 
 class SlideRow(Protocol):
-    """What the cohort needs to know of a slide; `features.store.FeatureRow` is one."""
+    """A slide of the cohort; `features.store.FeatureRow` is one."""
 
     @property
     def slide_id(self) -> str:
@@ -24,7 +24,7 @@ class SlideRow(Protocol):
 
     @property
     def patient_id(self) -> str:
-        """Whose slide it is."""
+        """Patient of the slide."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""What a user may set about the cohort, its expression and its folds."""
+"""Settings of the cohort."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class CohortSpec:
     """Table with clinical covariates, by the patient column; unset: the label table."""
 
     covariates: tuple[str, ...] = ()
-    """Columns of that table which models may see beside slides and expression, such as age, grade
+    """Columns of that table that models use besides slides and expression, such as age, grade
     or stage; empty: none. Receptors by IHC nearly define the classes (`docs/models.md`)."""
 
     subgroups: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class CohortSpec:
 
     single_modality: Literal["leave_out", "train"] = "leave_out"
     """Patients with a label and slides or expression, but not both. leave_out: listed and left out;
-    train: they teach every fold what they have and are never tested, so that all models are tested
+    train: they are training patients of every fold and never tested, so that all models are tested
     on the same patients. Under protocol site not where their site is tested."""
 
     site_column: str | None = None
@@ -80,8 +80,8 @@ class CohortSpec:
     """The classes; with two, the second is the positive one."""
 
     shuffle_labels: Annotated[int, Between(0, 2**32 - 1)] = 0
-    """A check that nothing leaks: labels are dealt anew among the cohort's patients, by this seed,
-    so that every honest figure is that of guessing; 0: labels stay where they are."""
+    """A check for leaks: labels are permuted among the cohort's patients, with this seed,
+    so that results without leaks are at chance; 0: not permuted."""
 
     synthetic: bool = False
-    """Whether the patients are made up; every page then says so."""
+    """Whether the patients are simulated; every page is then marked."""

@@ -1,4 +1,4 @@
-"""Groups of patients by site, histology, receptors, age or any column: who does a model serve?"""
+"""Groups of patients by site, histology, receptors, age or any column, for subgroup metrics."""
 
 from __future__ import annotations
 

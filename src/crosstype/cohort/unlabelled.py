@@ -1,4 +1,4 @@
-"""Patients with slides and expression but no class: predicted, never taught from, shown apart."""
+"""Unlabelled patients: with slides and expression but no class; predicted, never trained on."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def unlabelled_patients(
     samples: Mapping[str, int],
     of_same_genes: Callable[[Mapping[str, int]], AlignedExpression],
 ) -> Unlabelled:
-    """Return who has slides and expression and no class, and why.
+    """Return the patients with slides and expression but no class, with the reason.
 
     Normal-like patients, where no class has them, are among these; patients of a site that is not
-    asked for are not.
+    excluded by site are not.
     """
     reasons = {}
     for patient in sorted(set(usable) & set(samples) - set(labels.class_of)):

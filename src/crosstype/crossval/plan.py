@@ -1,4 +1,4 @@
-"""What jobs there are, and everything that a job needs to know; small enough for a worker."""
+"""The jobs of a cross-validation and their settings; small enough to send to a worker."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything a job needs to know; small, so that it can be sent to a worker.
+    """Settings of the jobs; small, so that they can be sent to a worker.
 
     Attributes:
         out: folder of the run; cohort.csv, expression.npz and folds.csv stand there.
         classes: names of the classes, in order.
         slides: feature files of each patient of the cohort.
-        protocol: which patients may teach what.
+        protocol: of the cross-validation.
         expression: expression settings.
         model: sizes of the networks.
         training: training settings, those of the protocol already put in.

@@ -1,6 +1,6 @@
-"""Predictions of patients without a class, by the models of every fold together.
+"""Predictions of unlabelled patients, averaged over the models of all folds.
 
-Rows of predictions.csv, in the one form that everyone who predicts writes.
+Rows of predictions.csv.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from crosstype.io import schema
 def write_unlabelled_predictions(
     plan: Plan, records: Sequence[tuple[Job, dict[str, Any]]], path: Path
 ) -> None:
-    """Write what each model says of patients without a class; none of its folds knows them.
+    """Write each model's mean prediction of unlabelled patients over all folds.
 
     Columns: patient_id, reason (why there is no class), model, predicted (the class of highest
     mean probability), n_models (folds and repeats averaged), probability_<class>: the mean.
     """
     reasons = read_unlabelled(plan.out / UNLABELLED)
-    said: dict[str, list[list[list[float]]]] = {}
+    by_model: dict[str, list[list[list[float]]]] = {}
     for job, record in records:
-        said.setdefault(job.model, []).append(record["unlabelled"])
-    frames = [_frame(plan, reasons, model, np.array(each)) for model, each in said.items()]
+        by_model.setdefault(job.model, []).append(record["unlabelled"])
+    frames = [_frame(plan, reasons, model, np.array(each)) for model, each in by_model.items()]
     schema.UNLABELLED_PREDICTIONS.write_as(path, pl.concat(frames), plan.classes)
 
 
@@ -45,20 +45,20 @@ def _frame(plan: Plan, reasons: dict[str, str], model: str, each: np.ndarray) ->
 def prediction_rows(
     job: Job,
     known: tuple[Sequence[str], Sequence[str]],
-    said: tuple[Sequence[int] | np.ndarray, Sequence[Sequence[float]] | np.ndarray],
+    predicted: tuple[Sequence[int] | np.ndarray, Sequence[Sequence[float]] | np.ndarray],
     classes: Sequence[str],
 ) -> pl.DataFrame:
-    """Return what a model says of a fold's patients: a row each, in the order given.
+    """Return a model's predictions of a fold's patients: a row each, in the order given.
 
     Args:
         job: the model, repeat and fold.
         known: the patients, and the class name of each.
-        said: number of the class that each is called, and the probability of every class.
+        predicted: number of each patient's predicted class, and the probability of every class.
         classes: class names in order.
     """
     patients, labels = known
     rows = [
         (patient, job.model, job.repeat, job.fold, label, classes[number], *map(float, row))
-        for patient, label, number, row in zip(patients, labels, *said, strict=True)
+        for patient, label, number, row in zip(patients, labels, *predicted, strict=True)
     ]
     return schema.PREDICTIONS.frame(rows, classes)

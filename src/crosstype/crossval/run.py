@@ -1,4 +1,4 @@
-"""Cross-validation: every job of a plan in parallel processes, and the tables they add up to.
+"""Cross-validation: every job of a plan in parallel processes, and the tables of predictions.
 
 Jobs run in this process, or in several spawned ones, with one torch thread each, so that the
 numbers do not depend on how many run at once. A job whose record is there with the same hash is
@@ -102,7 +102,7 @@ def write_predictions(plan: Plan, records: Sequence[tuple[Job, dict[str, Any]]])
 
 
 def write_perturbed(plan: Plan, records: Sequence[tuple[Job, dict[str, Any]]], path: Path) -> None:
-    """Write what every model says under every loss of genes."""
+    """Write every model's predictions under every loss of genes."""
     label_of = {
         patient: plan.classes.index(label)
         for _, record in records
@@ -134,16 +134,16 @@ def _calibration_rows(plan: Plan, job: Job, record: dict[str, Any]) -> list[dict
 
 
 def _rows(
-    plan: Plan, known: tuple[Job, list[str], list[str]], said: dict[str, Any]
+    plan: Plan, known: tuple[Job, list[str], list[str]], found: dict[str, Any]
 ) -> pl.DataFrame:
-    """Return rows in the form of predictions.csv; `said` holds probabilities and classes called."""
+    """Return rows of predictions.csv; `found` holds probabilities and predicted classes."""
     job, patients, labels = known
-    heard = (said["called"], said["probabilities"])
-    return prediction_rows(job, (patients, labels), heard, plan.classes)
+    predicted = (found["called"], found["probabilities"])
+    return prediction_rows(job, (patients, labels), predicted, plan.classes)
 
 
 def start_worker(plan: Plan) -> None:
-    """Prepare a spawned process: one thread, no Ctrl-C of its own, the cohort at hand."""
+    """Prepare a spawned process: one thread, no handling of Ctrl-C, the cohort in memory."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:

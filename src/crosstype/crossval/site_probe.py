@@ -1,12 +1,8 @@
-"""Whether the site can be told from a patient's features: if it can, so can a model.
+"""Prediction of the tissue source site from features and expression, and the site-only baseline.
 
-Sites differ in stain, scanner and patients. A probe that names the site says that a model could
-use it in place of biology; protocol `site` then is the honest one (Howard et al. 2021, Nature
+Sites differ in stain, scanner and patients. If a probe predicts the site, a model could
+use it in place of biology; protocol `site` prevents that (Howard et al. 2021, Nature
 Communications 12:4423).
-
-A baseline that knows nothing but the site: what a model could reach by recognising it.
-
-What the site alone would say, fold by fold, and whether it can be told from the inputs.
 """
 
 from __future__ import annotations
@@ -42,10 +38,10 @@ Sites = Int[np.ndarray, " patients"]
 def site_probe(
     patients: Patients, sites: Sequence[str], preparing: Preparing, seed: int
 ) -> pl.DataFrame:
-    """Return how well the site is told from mean tile features, and from expression.
+    """Return how well the site is predicted from mean tile features, and from expression.
 
     A logistic regression on (up to 100 principal components of) each input, cross-validated by
-    patient. `balanced_accuracy` is the mean over sites of the share that is found; `auroc` the mean
+    patient. `balanced_accuracy` is the mean recall over sites; `auroc` the mean
     over sites of that site against the rest. Intervals (95%) resample patients.
 
     Args:
@@ -64,7 +60,7 @@ def site_probe(
         return schema.SITE_PROBE.frame()
     chosen = patients.take(rows)
     target = np.array([kept.index(sites[i]) for i in rows])
-    preparation = preparing.fit(chosen)  # knows no site; columns are standardised in each fold
+    preparation = preparing.fit(chosen)  # without sites; columns are standardised in each fold
     summary = preparation.bag_summary(chosen)
     inputs = {
         "image": summary[:, : summary.shape[1] // 2],
@@ -72,8 +68,8 @@ def site_probe(
     }
     found = []
     for name, matrix in inputs.items():
-        said = _said(matrix.astype(np.float64), target, seed)
-        for metric, values in _resampled(said, target, seed).items():
+        probability = _site_probability(matrix.astype(np.float64), target, seed)
+        for metric, values in _resampled(probability, target, seed).items():
             low, high = np.quantile(values[1:], [0.025, 0.975])
             guessing = 1 / len(kept) if metric == "balanced_accuracy" else 0.5
             row = (name, metric, values[0], low, high, guessing, len(kept), len(rows))
@@ -81,8 +77,10 @@ def site_probe(
     return schema.SITE_PROBE.frame(found)
 
 
-def _said(matrix: Matrix, target: Sites, seed: int) -> Float[np.ndarray, "patients sites"]:
-    """Return each patient's probability of every site, by a probe fitted on others."""
+def _site_probability(
+    matrix: Matrix, target: Sites, seed: int
+) -> Float[np.ndarray, "patients sites"]:
+    """Return each patient's cross-validated probability of every site."""
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -95,38 +93,38 @@ def _said(matrix: Matrix, target: Sites, seed: int) -> Float[np.ndarray, "patien
         steps.append(PCA(min(N_COMPONENTS, smallest), svd_solver="full"))
     probe = make_pipeline(*steps, LogisticRegression(C=STRENGTH, max_iter=2000))
     parts = StratifiedKFold(N_PARTS, shuffle=True, random_state=seed)
-    said: np.ndarray = cross_val_predict(probe, matrix, target, cv=parts, method="predict_proba")
-    return said
+    found: np.ndarray = cross_val_predict(probe, matrix, target, cv=parts, method="predict_proba")
+    return found
 
 
 def _resampled(
-    said: Float[np.ndarray, "patients sites"], target: Sites, seed: int
+    probability: Float[np.ndarray, "patients sites"], target: Sites, seed: int
 ) -> dict[str, Float[np.ndarray, " resamples"]]:
     """Return the metrics of the patients as they are, then of resamples of them."""
     rng = np.random.default_rng(seed)
     n = len(target)
     draws = [np.arange(n), *(rng.integers(n, size=n) for _ in range(N_RESAMPLES))]
-    metrics = [_metrics(said[rows], target[rows]) for rows in draws]
+    metrics = [_metrics(probability[rows], target[rows]) for rows in draws]
     found, ranked = np.array(metrics).T
     return {"balanced_accuracy": found, "auroc": ranked}
 
 
-def _metrics(said: Float[np.ndarray, "patients sites"], target: Sites) -> tuple[float, float]:
+def _metrics(probability: Float[np.ndarray, "n sites"], target: Sites) -> tuple[float, float]:
     from scipy.stats import rankdata
 
-    called, found, ranked = said.argmax(axis=1), [], []
-    ranks = rankdata(said, axis=0)
+    predicted, found, ranked = probability.argmax(axis=1), [], []
+    ranks = rankdata(probability, axis=0)
     for site in np.unique(target):
         inside: Bool[np.ndarray, " patients"] = target == site
         n, n_other = int(inside.sum()), int((~inside).sum())
-        found.append(float((called[inside] == site).mean()))
+        found.append(float((predicted[inside] == site).mean()))
         wins = ranks[inside, site].sum() - n * (n + 1) / 2
         ranked.append(float(wins / (n * n_other)))
     return float(np.mean(found)), float(np.mean(ranked))
 
 
 PRIOR_PATIENTS = 1.0
-"""Weight of the training patients' shares beside those of the site: one patient's."""
+"""Weight of the shares of all training patients, in patients of the site."""
 
 
 def site_only_probabilities(
@@ -139,12 +137,12 @@ def site_only_probabilities(
     """Return each test patient's class shares among the training patients of the same site.
 
     A site without training patients has the shares of all training patients, and every site is
-    drawn towards them as if one more patient were there.
+    shrunk towards them by one pseudo-patient.
 
     Args:
         train: training patients.
         test: patients to be predicted.
-        label_of: class name of each training patient; of others it is not looked at.
+        label_of: class name of each training patient; others are ignored.
         site_of: tissue source site of each patient.
         classes: class names in order.
     """
@@ -163,7 +161,7 @@ def site_only_probabilities(
 
 
 def site_only_rows(plan: Plan) -> list[pl.DataFrame]:
-    """Return `site_only`'s predictions of every fold; nothing where there is one site or none."""
+    """Return `site_only`'s predictions of every fold; none with fewer than two sites."""
     table = schema.COHORT.read(plan.out)
     site_of = dict(table.select("patient_id", "site").iter_rows())
     if len(set(site_of.values())) < 2:
@@ -174,7 +172,7 @@ def site_only_rows(plan: Plan) -> list[pl.DataFrame]:
 
 
 def probe_sites(plan: Plan) -> pl.DataFrame:
-    """Return how well the cohort's sites are told from features and expression."""
+    """Return how well the cohort's sites are predicted from features and expression."""
     worker_data = WorkerData(plan)
     sites = schema.COHORT.read(plan.out)["site"].to_list()
     preparing = Preparing(plan.expression, protocol_named("strict"), worker_data.unit)
@@ -187,7 +185,8 @@ def _rows(
     leaks = plan.protocol.validation_is_test
     train = fold.train if leaks else (*fold.train, *fold.validation)
     test = sorted(fold.test)
-    said = site_only_probabilities(train, test, label_of, site_of, plan.classes)
+    probability = site_only_probabilities(train, test, label_of, site_of, plan.classes)
     job = Job(fold.repeat, fold.fold, SITE_ONLY)
     known = (test, [label_of[patient] for patient in test])
-    return prediction_rows(job, known, (said.argmax(axis=1), said), plan.classes)
+    predicted = (probability.argmax(axis=1), probability)
+    return prediction_rows(job, known, predicted, plan.classes)

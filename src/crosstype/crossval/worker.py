@@ -1,4 +1,4 @@
-"""The cohort in memory, as a worker holds it: patients, folds, splits and recipes.
+"""Data of a worker: the cohort's patients, folds, splits and recipes, in memory.
 
 Freed memory is used again instead of being handed back to the system.
 
@@ -30,10 +30,14 @@ from crosstype.io import schema
 from crosstype.io.files import write_text
 from crosstype.models.catalog import MODELS, NETWORKS, UNIMODAL
 from crosstype.robustness.modality_shuffle import shuffled_conditions
-from crosstype.robustness.perturbations import Known, PerturbationTables, read_perturbation_tables
+from crosstype.robustness.perturbations import (
+    FoldData,
+    PerturbationTables,
+    read_perturbation_tables,
+)
 from crosstype.robustness.study import predict_perturbed, save_perturbed
 from crosstype.training.checkpoint import load_classifier, make_classifier, save_classifier
-from crosstype.training.classifier import Classifier, Split, TrainingRecipe, together
+from crosstype.training.classifier import Classifier, Split, TrainingRecipe, concatenate
 from crosstype.training.late_fusion import LateClassifier
 from crosstype.training.network_classifier import NetworkClassifier
 from crosstype.training.patients import Bags, Patients
@@ -45,7 +49,7 @@ TEXT = {"patient_id": pl.String}
 
 
 class WorkerData:
-    """The cohort in memory, as a worker holds it while it does jobs."""
+    """The cohort in memory, loaded on demand by a worker."""
 
     def __init__(self, plan: Plan) -> None:
         """Read nothing yet."""
@@ -53,27 +57,27 @@ class WorkerData:
 
     @cached_property
     def patients(self) -> Patients:
-        """Return the whole cohort; only this module and crossval ever hold test patients."""
+        """Return the whole cohort, test patients included."""
         table = schema.COHORT.read(self.plan.out)
         return self._patients(table, load_expression(self.plan.out / "expression.npz"))
 
     @cached_property
-    def beside(self) -> tuple[Patients, Mapping[str, str]]:
-        """Return the patients with one modality, who only ever teach, and the site of each."""
+    def single_modality(self) -> tuple[Patients, Mapping[str, str]]:
+        """Return the single-modality patients, for training only, and the site of each."""
         table = schema.SINGLE_MODALITY.read(self.plan.out)
         patients = self._patients(table, load_expression(self.plan.out / "single_modality.npz"))
         return patients, dict(zip(patients.ids, table["site"], strict=True))
 
     @cached_property
     def unlabelled(self) -> Patients:
-        """Return the patients without a class, who are predicted and teach nothing."""
+        """Return the unlabelled patients, who are predicted and not trained on."""
         ids = list(read_unlabelled(self.plan.out / UNLABELLED))
-        nobody = pl.Series([self.plan.classes[0]] * len(ids), dtype=pl.String)  # never looked at
-        table = pl.DataFrame({"patient_id": ids, "label": nobody}, schema_overrides=TEXT)
+        unused = pl.Series([self.plan.classes[0]] * len(ids), dtype=pl.String)
+        table = pl.DataFrame({"patient_id": ids, "label": unused}, schema_overrides=TEXT)
         return self._patients(table, load_expression(self.plan.out / UNLABELLED_EXPRESSION))
 
     def _patients(self, table: pl.DataFrame, expression: AlignedExpression) -> Patients:
-        """Return these patients; who is not among the expression or slides has none."""
+        """Return these patients; without expression or slides those are missing."""
         ids = tuple(table["patient_id"].to_list())
         numbers = {name: number for number, name in enumerate(self.plan.classes)}
         rows = {patient: row for row, patient in enumerate(expression.patient_ids)}
@@ -124,11 +128,11 @@ class WorkerData:
         """Return the tables that losses of expression draw on."""
         return read_perturbation_tables(self.plan.out, self.plan.expression)
 
-    def known(self, fold: Fold) -> Known:
-        """Return what losses of expression may know in this fold: nothing of test patients."""
+    def fold_data(self, fold: Fold) -> FoldData:
+        """Return the data that losses of expression use in this fold, without test patients."""
         inner = tuple(patient for part in fold.inner for patient in part)
         train = fold.train if self.plan.protocol.validation_is_test or not inner else inner
-        return Known(self.patients.select(sorted(train)), self.perturbation_tables)
+        return FoldData(self.patients.select(sorted(train)), self.perturbation_tables)
 
     def recipe(self, job: Job) -> TrainingRecipe:
         """Return the settings and the seed of a job."""
@@ -144,27 +148,27 @@ class WorkerData:
             train, validation = fold.train, fold.validation
             everyone = self.patients if self.plan.protocol.preprocessing_on_everyone else None
             return [Split(self.patients.select(train), self.patients.select(validation), everyone)]
-        beside = self._single_modality_training(fold)
-        inner = np.arange(len(beside)) % len(fold.inner)
+        single = self._single_modality_training(fold)
+        inner = np.arange(len(single)) % len(fold.inner)
         splits = []
         for number, validation in enumerate(fold.inner):
             held = set(validation)
             train = tuple(p for part in fold.inner for p in part if p not in held)
             own = self.patients.select(sorted(train)), self.patients.select(validation)
-            if len(beside):
-                teachers, out = (
-                    beside.take(np.flatnonzero(is_out == (inner == number)))
+            if len(single):
+                added, out = (
+                    single.take(np.flatnonzero(is_out == (inner == number)))
                     for is_out in (False, True)
                 )
-                splits.append(Split(together(own[0], teachers), own[1], beside=out))
+                splits.append(Split(concatenate(own[0], added), own[1], single_modality=out))
             else:
                 splits.append(Split(*own))
         # The published notebook trains one network, whoever validates it.
         return splits[:1] if self.plan.protocol.published_training else splits
 
     def _single_modality_training(self, fold: Fold) -> Patients:
-        """Return who of the patients with one modality may teach in a fold."""
-        patients, site_of = self.beside
+        """Return the single-modality training patients of a fold."""
+        patients, site_of = self.single_modality
         if not self.plan.protocol.grouped_by_site or not len(patients):
             return patients
         sites = schema.COHORT.read(self.plan.out)
@@ -174,7 +178,7 @@ class WorkerData:
 
 
 def _sees_clinical(model: str) -> bool:
-    """Return whether a model is given covariates at all; the others' files hold nothing of them."""
+    """Return whether a model uses clinical covariates."""
     return Modality.CLINICAL in MODELS[model].uses
 
 
@@ -184,9 +188,9 @@ KEPT_FREE_BYTES = 1 << 30
 
 
 def keep_freed_memory() -> None:
-    """Have this process keep up to 1 GiB of freed memory; does nothing without glibc.
+    """Make this process keep up to 1 GiB of freed memory; does nothing without glibc.
 
-    Each step of training frees gradients and batches of many megabytes and asks for as many again.
+    Each step of training frees gradients and batches of many megabytes and allocates them again.
     By default glibc gets each of them from the system, page by page, which took a third of a step
     of the published networks. No number depends on it.
     """
@@ -222,7 +226,7 @@ def run_job(worker_data: WorkerData, job: Job) -> None:
     save_classifier(classifier, plan.checkpoint(job), recipe.model)
     test = worker_data.patients.select(fold.test)
     if plan.study:
-        seed, known = (plan.seed, job.repeat, job.fold), worker_data.known(fold)
+        seed, known = (plan.seed, job.repeat, job.fold), worker_data.fold_data(fold)
         save_perturbed(
             plan.losses(job), predict_perturbed(classifier, test, plan.study, known, seed)
         )
@@ -230,8 +234,8 @@ def run_job(worker_data: WorkerData, job: Job) -> None:
         "hash": plan.hash_of(job, fold),
         "patients": list(test.ids),
         "labels": [plan.classes[target] for target in test.targets],
-        **_said(classifier, test),
-        "unlabelled": _said(classifier, worker_data.unlabelled)["probabilities"]
+        **_predicted(classifier, test),
+        "unlabelled": _predicted(classifier, worker_data.unlabelled)["probabilities"]
         if len(worker_data.unlabelled)
         else [],
         "stressed": _stressed(classifier, test, plan, job),
@@ -259,11 +263,11 @@ def _parents(worker_data: WorkerData, job: Job) -> list[NetworkClassifier]:
     return found
 
 
-def _said(classifier: Classifier, patients: Patients) -> dict[str, list[Any]]:
-    """Return the probabilities, and the index of the class that each patient is called."""
+def _predicted(classifier: Classifier, patients: Patients) -> dict[str, list[Any]]:
+    """Return the probabilities, and the index of each patient's predicted class."""
     probabilities = classifier.predict(patients)
-    called = classifier.calibration.choose(probabilities)
-    return {"probabilities": probabilities.tolist(), "called": called.tolist()}
+    predicted = classifier.calibration.choose(probabilities)
+    return {"probabilities": probabilities.tolist(), "called": predicted.tolist()}
 
 
 def _stressed(classifier: Classifier, test: Patients, plan: Plan, job: Job) -> list[dict[str, Any]]:
@@ -273,7 +277,7 @@ def _stressed(classifier: Classifier, test: Patients, plan: Plan, job: Job) -> l
             "condition": one.condition,
             "level": one.level,
             "draw": one.draw,
-            **_said(classifier, one.patients),
+            **_predicted(classifier, one.patients),
         }
         for one in shuffled_conditions(test, plan.n_shuffles, (plan.seed, job.repeat, job.fold))
     ]

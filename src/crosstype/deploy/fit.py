@@ -99,7 +99,7 @@ def _fitted(one: Run, name: str, records: dict[str, dict[str, Any]]) -> Artefact
     fold = _everyone(job, one)
     splits, recipe = worker_data.splits(fold), worker_data.recipe(job)
     for note in notes:
-        one.progress.say(note)
+        one.progress.message(note)
     if plan.training.search_minutes and name in NETWORKS:
         recipe = searched(name, splits, recipe, plan.journal(job, fold))
     classifier = make_classifier(name)
@@ -113,7 +113,7 @@ def _fitted(one: Run, name: str, records: dict[str, dict[str, Any]]) -> Artefact
         genes=_gene_input(one) if Modality.GENES in uses else None,
         features=_feature_input(worker_data, one) if Modality.IMAGE in uses else None,
         extraction=_extraction(spec) if Modality.IMAGE in uses else None,
-        taught=_training_summary(worker_data, one, records["cohort"]),
+        training=_training_summary(worker_data, one, records["cohort"]),
     )
 
 
@@ -121,11 +121,13 @@ def _everyone(job: Job, one: Run) -> Fold:
     """Return a fold without test patients: all patients, assigned to inner folds."""
     import numpy as np
 
-    from crosstype.folds.assign import People, assign_inner, check_sites
+    from crosstype.folds.assign import CohortPatients, assign_inner, check_sites
     from crosstype.folds.folds import Fold
 
     table = schema.COHORT.read(one.out)
-    people = People.sorted(*(table[name].to_list() for name in ("patient_id", "label", "site")))
+    people = CohortPatients.sorted(
+        *(table[name].to_list() for name in ("patient_id", "label", "site"))
+    )
     by_site = one.protocol.grouped_by_site
     if by_site:
         check_sites(people, 1)
@@ -133,7 +135,7 @@ def _everyone(job: Job, one: Run) -> Fold:
     key = (job.repeat, job.fold)
     numbers, why = assign_inner(people, everyone, one.spec.folds, key, by_site=by_site)
     if why:
-        one.progress.say(f"inner folds are assigned by class, not by site: {why}")
+        one.progress.message(f"inner folds are assigned by class, not by site: {why}")
     inner = tuple(
         tuple(people.ids[i] for i in np.flatnonzero(numbers == number))
         for number in range(one.spec.folds.n_inner_folds)
@@ -193,7 +195,7 @@ def _training_summary(worker_data: WorkerData, one: Run, record: dict[str, Any])
     from crosstype.deploy.fitted_model import training_summary
 
     table = schema.COHORT.read(one.out)
-    beside, site_of = worker_data.beside
+    beside, site_of = worker_data.single_modality
     sites = dict(table.select("patient_id", "site").iter_rows()) | dict(site_of)
     synthetic = one.spec.cohort.synthetic
     about = {

@@ -81,7 +81,7 @@ class Artefact:
         features: its feature input; None if it does not use slides.
         extraction: settings of feature extraction, by section; None if features were extracted
             elsewhere.
-        taught: summary of the training cohort.
+        training: summary of the training cohort.
         crosstype: version of the package that fitted it.
     """
 
@@ -91,7 +91,7 @@ class Artefact:
     genes: GeneInput | None
     features: FeatureInput | None
     extraction: Mapping[str, Mapping[str, Any]] | None
-    taught: TrainingSummary
+    training: TrainingSummary
     crosstype: str = __version__
 
     @property
@@ -138,7 +138,7 @@ def save_artefact(artefact: Artefact, path: Path) -> None:
         "genes": plain(artefact.genes),
         "features": plain(artefact.features),
         "extraction": plain(artefact.extraction),
-        "taught": plain(artefact.taught),
+        "taught": plain(artefact.training),
     }
     write_sealed(path, _without_patients(arrays), header)
 
@@ -180,7 +180,7 @@ def _restored(arrays: Arrays, header: Mapping[str, Any]) -> Artefact:
         genes=genes,
         features=None if features is None else FeatureInput(**features),
         extraction=header["extraction"],
-        taught=TrainingSummary(**(taught | {"patients": tuple(taught["patients"])})),
+        training=TrainingSummary(**(taught | {"patients": tuple(taught["patients"])})),
         crosstype=str(header["crosstype"]),
     )
 
@@ -217,12 +217,12 @@ def training_summary(
     )
 
 
-UNKNOWN_ENCODER = "unknown to crosstype; ask the source of the features"
+UNKNOWN_ENCODER = "unknown to crosstype; see the source of the features"
 
 
 def model_card(artefact: Artefact, path: Path) -> str:
     """Return the model card of an artefact at `path`, without times and folders."""
-    name, training = artefact.classifier.name, artefact.taught
+    name, training = artefact.classifier.name, artefact.training
     uses = uses_of(name)
     lines = [
         f"# {path.name}",
@@ -330,7 +330,10 @@ def _limits(artefact: Artefact) -> list[str]:
         "- Probabilities are valid for cohorts with similar class frequencies and the same assay, "
         "staining and scanning; `validate` writes the shift of each input.",
     ]
-    if Modality.GENES in uses_of(artefact.classifier.name) and "RNA" in artefact.taught.provenance:
+    if (
+        Modality.GENES in uses_of(artefact.classifier.name)
+        and "RNA" in artefact.training.provenance
+    ):
         lines.append(
             "- The labels were computed from expression, an input of the model: agreement with "
             "them is not agreement with an outcome or with immunohistochemistry."

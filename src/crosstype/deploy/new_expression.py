@@ -39,7 +39,7 @@ def find_expression(
     path = inputs.expression
     if path is None or artefact.genes is None:
         if path is not None:
-            progress.say(f"{artefact.classifier.name} does not use genes; they are not read")
+            progress.message(f"{artefact.classifier.name} does not use genes; they are not read")
         return None
     if not path.exists():
         raise ConfigError(f"--expression: found {str(path)!r}, which does not exist.")
@@ -47,7 +47,7 @@ def find_expression(
     found = read_new_expression(path, inputs.reading, artefact.genes)
     progress.step(f"{len(found.patient_ids)} patients")
     for note in found.notes:
-        progress.say(note if note.startswith(path.name) else f"expression: {note}")
+        progress.message(note if note.startswith(path.name) else f"expression: {note}")
     kept = {p: why for p, why in found.reasons.items() if inputs.concerns(p)}
     return replace(found, reasons=kept)
 
@@ -81,7 +81,7 @@ def enough_genes(
                 f"has {share:.1%} of the model's genes, fewer than {least:.0%} (--least-genes)"
             )
     if thin:
-        progress.say(f"{len(thin)} patients have too few genes; their expression is not used")
+        progress.message(f"{len(thin)} patients have too few genes; their expression is not used")
     return rows, thin
 
 
@@ -92,7 +92,7 @@ def check_level(
     shift = level_shift(artefact, measured.values[list(rows.values())])
     if shift is None:
         return
-    progress.say(f"level: the median gene is {shift:+.2f} training SD from the training mean")
+    progress.message(f"level: the median gene is {shift:+.2f} training SD from the training mean")
     assert artefact.genes is not None
     if abs(shift) <= MOST_SHIFT:
         return

@@ -11,7 +11,7 @@ from crosstype.config.run_spec import RunSpec
 from crosstype.deploy.inputs import PredictionInputs, SlideInputs
 from crosstype.errors import CohortError, ConfigError, UsageError
 from crosstype.features.store import NO_FILE
-from crosstype.io.files import HashMemory
+from crosstype.io.files import HashCache
 from crosstype.progress import Progress
 from crosstype.slides.spec import SlidesSpec, StainSpec, TilesSpec, TissueSpec
 from crosstype.workflow.features import load_encoder_of, recipe_of
@@ -28,14 +28,14 @@ def find_slide_inputs(
 
     Raises:
         UsageError: slides and features are both given.
-        CrosstypeError: as `look_through` and `extract_new_slides`.
+        CrosstypeError: as `check_feature_files` and `extract_new_slides`.
     """
     if inputs.slides is not None and inputs.features is not None:
         raise UsageError("--slides and --features are both given. Keep one of them.")
     path = inputs.features or inputs.slides
     if artefact.features is None:
         if path is not None:
-            progress.say(f"{artefact.classifier.name} does not use slides; they are not read")
+            progress.message(f"{artefact.classifier.name} does not use slides; they are not read")
         return SlideInputs()
     if path is None:
         return SlideInputs()
@@ -45,7 +45,7 @@ def find_slide_inputs(
         new = extract_new_slides(artefact, inputs, progress)
     usable, reasons, notes = usable_slides(new.rows)
     for note in notes:
-        progress.say(note)
+        progress.message(note)
     files = {
         p: tuple(new.files[row.slide_id] for row in rows)
         for p, rows in usable.items()
@@ -59,17 +59,17 @@ def find_slide_inputs(
 
 def _check_features(artefact: Artefact, inputs: PredictionInputs, progress: Progress) -> NewSlides:
     """Check existing feature files against the model's."""
-    from crosstype.features.compatibility import find_new_slides, look_through
+    from crosstype.features.compatibility import check_feature_files, find_new_slides
 
     assert inputs.features is not None
     assert artefact.features is not None
     slides = find_new_slides(inputs.features, inputs.slides_table, inputs.patient_column)
     progress.start("features", 1)
-    sha256_of = HashMemory(inputs.extracted / "sha256.json").sha256_of
-    new = look_through(slides, inputs.encoder, artefact.features, sha256_of)
+    sha256_of = HashCache(inputs.extracted / "sha256.json").sha256_of
+    new = check_feature_files(slides, inputs.encoder, artefact.features, sha256_of)
     progress.step(f"{len(slides)} slides")
     if not artefact.features.encoder:
-        progress.say("the model's features name no encoder; only their number was compared")
+        progress.message("the model's features name no encoder; only their number was compared")
     return new
 
 
@@ -131,7 +131,7 @@ def extract_new_slides(
             f"--slides: {found}. Give --weights: the file of weights that the model's features "
             "were extracted with."
         )
-    hashes = HashMemory(inputs.extracted / "sha256.json")
+    hashes = HashCache(inputs.extracted / "sha256.json")
     rows = extract_slides(
         sources, recipe_of(spec), encoder, inputs.extracted, hashes.sha256_of, progress
     )

@@ -37,12 +37,12 @@ def write_predicted_pages(predictions: PredictedPatients, artefact: Artefact, fo
             facts=(
                 ("Model", artefact.classifier.name),
                 ("Inputs", predictions.modalities[row]),
-                ("Predicted class", artefact.classes[predictions.called[row]]),
+                ("Predicted class", artefact.classes[predictions.predicted[row]]),
             ),
             classes=artefact.classes,
             votes=tuple(votes[row]),
             genes=genes,
-            notes=("This model was fitted on synthetic patients.",) * artefact.taught.synthetic,
+            notes=("This model was fitted on synthetic patients.",) * artefact.training.synthetic,
         )
         write_patient_page(folder / f"{file_name_of(patient)}.html", content)
 
@@ -65,9 +65,9 @@ def _votes(predictions: PredictedPatients, artefact: Artefact) -> list[list[Vote
 
 
 def _vote(artefact: Artefact, about: str, probabilities: np.ndarray) -> Vote:
-    called = artefact.classifier.calibration.choose(probabilities[None])[0]
+    predicted = artefact.classifier.calibration.choose(probabilities[None])[0]
     each = tuple(float(one) for one in probabilities)
-    return Vote(artefact.classifier.name, about, each, (), (), artefact.classes[called])
+    return Vote(artefact.classifier.name, about, each, (), (), artefact.classes[predicted])
 
 
 def _outlying(own: np.ndarray, names: list[str]) -> tuple[tuple[str, float, float], ...]:

@@ -35,7 +35,7 @@ class PredictedPatients:
     Attributes:
         patients: the predicted patients, sorted, with the model's inputs.
         probabilities: patients x classes.
-        called: number of each patient's predicted class.
+        predicted: number of each patient's predicted class.
         modalities: inputs of each prediction: `image`, `genes` or `image+genes`.
         left_out: the other patients, and why.
         faults: feature files or slides that could not be used.
@@ -43,7 +43,7 @@ class PredictedPatients:
 
     patients: Patients
     probabilities: np.ndarray
-    called: np.ndarray
+    predicted: np.ndarray
     modalities: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
     faults: tuple[str, ...]
@@ -90,8 +90,10 @@ def predict_inputs(
         for p in ids
     ]
     _warn_of_training_overlap(artefact, ids, progress)
-    called = artefact.classifier.calibration.choose(probabilities)
-    return PredictedPatients(patients, probabilities, called, tuple(parts), left_out, slides.faults)
+    predicted = artefact.classifier.calibration.choose(probabilities)
+    return PredictedPatients(
+        patients, probabilities, predicted, tuple(parts), left_out, slides.faults
+    )
 
 
 def write_predicted(predictions: PredictedPatients, artefact: Artefact, out: Path) -> None:
@@ -112,7 +114,7 @@ def write_predicted(predictions: PredictedPatients, artefact: Artefact, out: Pat
             "reason."
         )
     model = [artefact.classifier.name] * len(predictions.patients)
-    called = [artefact.classes[one] for one in predictions.called]
+    called = [artefact.classes[one] for one in predictions.predicted]
     ids, probabilities = predictions.patients.ids, predictions.probabilities.T
     columns = (ids, model, called, *probabilities, predictions.modalities)
     table = schema.PREDICTED.frame(list(zip(*columns, strict=True)), artefact.classes)
@@ -202,9 +204,9 @@ def _probabilities(artefact: Artefact, patients: Patients, progress: Progress) -
 
 def _warn_of_training_overlap(artefact: Artefact, ids: list[str], progress: Progress) -> None:
     """Warn if the model was fitted on some of the patients."""
-    among = artefact.taught.among(ids)
+    among = artefact.training.among(ids)
     if among:
-        progress.say(
+        progress.message(
             f"warning: {len(among)} of {len(ids)} patients are training patients of this model, "
             f"such as {among[0]}; predictions for them are optimistic"
         )

@@ -143,9 +143,9 @@ class _RecordedProgress:
     def note(self, text: str) -> None:
         self.progress.note(text)
 
-    def say(self, line: str) -> None:
+    def message(self, line: str) -> None:
         self.messages.append(line)
-        self.progress.say(line)
+        self.progress.message(line)
 
 
 def validate_artefact(
@@ -252,7 +252,7 @@ def _write_predictions(
     from crosstype.crossval.prediction_table import prediction_rows
 
     patients = ([predictions.patients.ids[row] for row in rows], known)
-    predicted = (predictions.called[rows], predictions.probabilities[rows])
+    predicted = (predictions.predicted[rows], predictions.probabilities[rows])
     job = Job(0, 0, artefact.classifier.name)
     table = prediction_rows(job, patients, predicted, artefact.classes)
     schema.PREDICTIONS.write_as(path, table, artefact.classes)
@@ -275,7 +275,7 @@ def _write_shift(
 def _warnings(artefact: Artefact, ids: Sequence[str], provenance: str) -> list[str]:
     """Return the reasons for which the metrics may be optimistic."""
     found = []
-    among = artefact.taught.among(ids)
+    among = artefact.training.among(ids)
     if among:
         found.append(
             f"{len(among)} of {len(ids)} patients are training patients of this model, such as "
@@ -288,7 +288,7 @@ def _warnings(artefact: Artefact, ids: Sequence[str], provenance: str) -> list[s
             found.append(seen.removeprefix(SEEN))
     if artefact.genes is not None and "RNA" in provenance:
         found.append(f"labels are {provenance}")
-    if artefact.taught.synthetic:
+    if artefact.training.synthetic:
         found.append("the model was fitted on synthetic patients")
     return found
 
@@ -309,7 +309,7 @@ def _summary(
 
 def _about(artefact: Artefact, name: str, spec: RunSpec, known: Sequence[str]) -> dict[str, Any]:
     """Return the facts about model and cohort for the page."""
-    training = artefact.taught
+    training = artefact.training
     return {
         "crosstype": __version__,
         "artefact": name,

@@ -1,6 +1,6 @@
-"""Calibration curves: of patients given about this probability, how many are of the class.
+"""Calibration curves: observed share of a class over its predicted probability.
 
-Decision curves: is acting on a model's probabilities worth more than treating all, or nobody.
+Decision curves: net benefit of a model over the threshold probability.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def calibration_rows(predictions: Predictions, confidence: float) -> pl.DataFram
         for index, of in enumerate(predictions.classes):
             positive = predictions.labels == index
             bins = _mean_bins(positive, model.probability[:, :, index])
-            for number, (n, said, observed) in enumerate(bins):
+            for number, (n, predicted, observed) in enumerate(bins):
                 if n > 0:
                     ends = wilson_interval(observed, n, confidence)
-                    rows.append((name, of, number, round(n), said, observed, *ends))
+                    rows.append((name, of, number, round(n), predicted, observed, *ends))
     return schema.CALIBRATION_CURVE.frame(rows)
 
 
@@ -63,11 +63,11 @@ def _mean_bins(
     found = []
     for number in range(N_BINS):
         members = [bins[repeat] == number for repeat in range(len(bins))]
-        filled = [(who, said) for who, said in zip(members, probability, strict=True) if who.any()]
+        filled = [(one, p) for one, p in zip(members, probability, strict=True) if one.any()]
         if not filled:
             found.append((0.0, 0.0, 0.0))
             continue
-        each = [(who.sum(), said[who].mean(), positive[who].mean()) for who, said in filled]
+        each = [(one.sum(), p[one].mean(), positive[one].mean()) for one, p in filled]
         n, mean, observed = np.mean(each, axis=0).tolist()
         found.append((n, mean, observed))
     return found
@@ -111,11 +111,11 @@ def benefits(
     positive: Bool[np.ndarray, " n_patients"],
     probability: Float[np.ndarray, "n_repeats n_patients"],
 ) -> Float[np.ndarray, "n_thresholds n_patients"]:
-    """Return what each patient adds to the net benefit at each threshold, mean over repeats.
+    """Return each patient's contribution to the net benefit at each threshold, mean over repeats.
 
-    Net benefit is the share of patients rightly treated less the share wrongly treated, the latter
-    at the odds of the threshold: who treats from a probability of 0.2 on holds one missed case to
-    be as bad as four treated in vain (Vickers & Elkin 2006, Medical Decision Making 26:565).
+    Net benefit is the share of true positives minus the share of false positives, the latter
+    weighted by the odds of the threshold: at a threshold of 0.2, one missed case counts
+    as much as four false positives (Vickers & Elkin 2006, Medical Decision Making 26:565).
     Patients of at least the threshold are treated.
     """
     limits = THRESHOLDS[:, None]

@@ -41,11 +41,12 @@ from crosstype.io.schema import TableSchema
 
 
 def evaluate(out: Path, spec: EvaluationSpec, classes: Sequence[str], seed: int) -> None:
-    """Judge every model from its predictions alone; write the tables of numbers.
+    """Evaluate every model from its predictions alone; write the tables of numbers.
 
     Reads predictions.csv and, if there, stressed_predictions.csv and subgroups_of.csv; writes the
-    tables of `judge`, modality_use.csv and subgroups.csv; with `rna_loss` also rna_loss.csv and
-    rna_loss_comparisons.csv, from rna_loss.npz. The same tables and seed give the same bytes.
+    tables of `evaluation_tables`, modality_use.csv and subgroups.csv; with `rna_loss` also
+    rna_loss.csv and rna_loss_comparisons.csv, from rna_loss.npz. The same tables and seed give the
+    same bytes.
 
     Args:
         out: folder of the run.
@@ -57,7 +58,7 @@ def evaluate(out: Path, spec: EvaluationSpec, classes: Sequence[str], seed: int)
         TableError: the predictions contradict themselves; see `read_predictions`.
     """
     predictions = read_predictions(out / schema.PREDICTIONS.name, classes)
-    for table, frame in judge(predictions, spec, seed).items():
+    for table, frame in evaluation_tables(predictions, spec, seed).items():
         table.write(out, frame)
     groups = schema.SUBGROUPS_OF.read_if_there(out)
     schema.SUBGROUPS.write(out, subgroup_rows(predictions, groups, spec, seed))
@@ -76,7 +77,7 @@ def evaluate(out: Path, spec: EvaluationSpec, classes: Sequence[str], seed: int)
         schema.RNA_LOSS_COMPARISONS.write(out, differences)
 
 
-def judge(
+def evaluation_tables(
     predictions: Predictions, spec: EvaluationSpec, seed: int
 ) -> dict[TableSchema, pl.DataFrame]:
     """Return every table that needs no more than predictions, by its schema.
@@ -91,12 +92,12 @@ def judge(
     """
     labels = predictions.labels
     weight_blocks = blocks(draw_weights(labels, spec.n_bootstrap, seed))
-    judged, metrics = judge_models(predictions, spec, weight_blocks)
+    evaluated, metrics = evaluate_models(predictions, spec, weight_blocks)
     swaps = draw_swaps(len(labels), seed)
-    tests = pair_tests(labels, predictions.classes, judged, compared_pairs(judged), swaps)
+    tests = pair_tests(labels, predictions.classes, evaluated, compared_pairs(evaluated), swaps)
     return {
         schema.METRICS: metrics,
-        schema.COMPARISONS: schema.COMPARISONS.frame(compare_models(judged, tests, spec)),
+        schema.COMPARISONS: schema.COMPARISONS.frame(compare_models(evaluated, tests, spec)),
         schema.TESTS: schema.TESTS.frame(tests),
         schema.COVERAGE: coverage_rows(predictions, weight_blocks, spec),
         schema.CALIBRATION_CURVE: calibration_rows(predictions, spec.confidence),
@@ -104,13 +105,13 @@ def judge(
     }
 
 
-def judge_models(
+def evaluate_models(
     predictions: Predictions,
     spec: EvaluationSpec,
     weight_blocks: Sequence[Float[np.ndarray, "n_patients _"]],
 ) -> tuple[dict[str, ResampledModel], pl.DataFrame]:
     """Return what comparisons need of each model, and the rows of metrics.csv."""
-    judged: dict[str, ResampledModel] = {}
+    evaluated: dict[str, ResampledModel] = {}
     rows: list[tuple[Any, ...]] = []
     for name, model in predictions.of_model.items():
         resampled = resampled_metrics(predictions, model, weight_blocks)
@@ -125,5 +126,5 @@ def judge_models(
             rows.append((*found, fold.mean, fold.sd, fold.n, fold.n_skipped))
         of = {metric: headline_key(metric, predictions.classes) for metric in COMPARED}
         headlines = {metric: resampled[key] for metric, key in of.items()}
-        judged[name] = ResampledModel(model, headlines, intervals.aurocs[of["auroc"]], folds)
-    return judged, schema.METRICS.frame(rows)
+        evaluated[name] = ResampledModel(model, headlines, intervals.aurocs[of["auroc"]], folds)
+    return evaluated, schema.METRICS.frame(rows)

@@ -22,7 +22,7 @@ SUM_TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class ModelPredictions:
-    """What one model said about every patient, once per repeat.
+    """Predictions of one model for every patient, once per repeat.
 
     Attributes:
         fold: fold in which the patient was a test patient, (n_repeats, n_patients).
@@ -34,8 +34,8 @@ class ModelPredictions:
     predicted: Int[np.ndarray, "n_repeats n_patients"]
     probability: Float[np.ndarray, "n_repeats n_patients n_classes"]
 
-    def says_the_same_as(self, other: ModelPredictions) -> bool:
-        """Return whether every probability and call equals the other's in every digit."""
+    def equals(self, other: ModelPredictions) -> bool:
+        """Return whether every probability and predicted class equals the other's exactly."""
         return np.array_equal(self.probability, other.probability) and np.array_equal(
             self.predicted, other.predicted
         )
@@ -62,11 +62,11 @@ class Predictions:
 
 @dataclass(frozen=True)
 class ConditionKey:
-    """One way in which the inputs were disturbed before predicting.
+    """One perturbation of the inputs before prediction.
 
     Attributes:
         condition: what was done, beginning with the modality (`image_shuffled`).
-        level: how much of it was disturbed, 0 to 1.
+        level: disturbed share, 0 to 1.
         draw: which of several random disturbances.
     """
 
@@ -81,7 +81,7 @@ class ConditionKey:
 
 
 def read_predictions(path: Path, classes: Sequence[str]) -> Predictions:
-    """Read predictions.csv: who was predicted as what, out of fold, by which model.
+    """Read predictions.csv: each model's out-of-fold predictions.
 
     Args:
         path: the table.
@@ -126,7 +126,7 @@ def read_stressed_predictions(
 
 
 def _read(path: Path, classes: Sequence[str], table: TableSchema) -> pl.DataFrame:
-    """Read the table with typed columns; the line number stands in the column `line`."""
+    """Read the table with typed columns; the line number is in the column `line`."""
     kinds = table.polars(classes)
     frame = read_stage_table(path, list(kinds))
     if frame.is_empty():

@@ -75,8 +75,8 @@ def rna_loss(
 
     A resample draws patients and, with replacement, as many of the draws of a loss as there are;
     repeats are averaged. Which unimodal model is the better one is decided level by level on the
-    cohort as it is, which favours it. Where a loss could be done to some patients only, all models
-    are judged on these.
+    cohort as it is, which favours it. Where a loss applies to some patients only, all models
+    are evaluated on these.
 
     Args:
         found: probabilities under every loss.
@@ -93,9 +93,9 @@ def rna_loss(
         there = _there(found, rows)
         labels = found.labels[there]
         own = weights if there.all() else draw_weights(labels, weights.shape[1] - 1, seed)
-        judge = _Judge(labels, own, classes, (seed, number))
+        evaluator = _Evaluator(labels, own, classes, (seed, number))
         values = {
-            model: judge.values(probabilities[rows][:, :, there])
+            model: evaluator.values(probabilities[rows][:, :, there])
             for model, probabilities in found.of_model.items()
         }
         about = (len(labels), found.notes.get(pattern, ""))
@@ -111,7 +111,7 @@ def rna_loss(
 
 
 def _there(found: PerturbedPredictions, rows: Sequence[int]) -> Bool[np.ndarray, " n_patients"]:
-    """Return the patients of whom every model says something under these losses."""
+    """Return the patients for whom every model has a prediction under these losses."""
     there = np.ones(len(found.labels), dtype=bool)
     for probabilities in found.of_model.values():
         there &= ~np.isnan(probabilities[list(rows)]).any(axis=(0, 1, 3))
@@ -119,7 +119,7 @@ def _there(found: PerturbedPredictions, rows: Sequence[int]) -> Bool[np.ndarray,
 
 
 @dataclass(frozen=True)
-class _Judge:
+class _Evaluator:
     """Patients and their resamples, on which all models are measured.
 
     Attributes:
@@ -134,9 +134,9 @@ class _Judge:
     classes: Sequence[str]
     seed: tuple[int, int]
 
-    def values(self, said: Float32[np.ndarray, "draws repeats patients classes"]) -> Values:
+    def values(self, found: Float32[np.ndarray, "draws repeats patients classes"]) -> Values:
         """Return METRICS of every resample, averaged over repeats and over a resample of draws."""
-        each = np.stack([np.mean([self._measured(one) for one in draw], axis=0) for draw in said])
+        each = np.stack([np.mean([self._measured(one) for one in draw], axis=0) for draw in found])
         n_draws, _, n_resamples = each.shape
         rng = np.random.default_rng(list(self.seed))
         chosen = rng.integers(n_draws, size=(n_draws, n_resamples))
@@ -144,9 +144,9 @@ class _Judge:
         drawn: Values = np.take_along_axis(each, chosen[:, None], axis=0).mean(axis=0)
         return drawn
 
-    def _measured(self, said: Float32[np.ndarray, "patients classes"]) -> Values:
+    def _measured(self, probabilities: Float32[np.ndarray, "patients classes"]) -> Values:
         places = [headline_key(metric, self.classes).among(self.classes) for metric in METRICS]
-        exact = said.astype(np.float64)
+        exact = probabilities.astype(np.float64)
         found: Values = measure(self.labels, exact.argmax(axis=1), exact, self.weights, places)
         return found
 
@@ -175,22 +175,22 @@ USE_METRICS = ("auroc", "pr_auc", "f1", "mcc")
 UNDER_LOSS = "_genes_lost"
 """End of the name of a condition under which genes were lost as well."""
 
-Known = tuple[ModelPredictions, Float[np.ndarray, "n_repeats n_metrics n_resamples"] | None]
+Compared = tuple[ModelPredictions, Float[np.ndarray, "n_repeats n_metrics n_resamples"] | None]
 """Predictions, and their metrics if they are known."""
 
 
 @dataclass(frozen=True)
 class ModalityUse:
-    """What a model loses without a modality.
+    """Loss of a model's performance without a modality.
 
     Attributes:
         model: the model.
         modality: what was disturbed, `image` or `genes`.
         condition: how, for instance `image_shuffled`.
-        level: how much of it, 0 to 1.
+        level: disturbed share, 0 to 1.
         metric: the metric's bare name.
         drop: undisturbed minus disturbed, mean over draws and repeats; positive: the model used
-            the modality; exactly 0.0: it cannot see it. Under `image_shuffled_genes_lost`,
+            the modality; exactly 0.0: it does not use it. Under `image_shuffled_genes_lost`,
             undisturbed means the same genes lost and images in their place.
         low: lower end of the patient bootstrap interval.
         high: upper end.
@@ -215,7 +215,7 @@ def modality_use(
     """Return each model's loss in AUROC, PR-AUC, F1 and MCC for each disturbed modality.
 
     Shuffling between patients keeps the modality's values as they are distributed and breaks only
-    their bond to the patient (permutation importance, Breiman 2001).
+    their link to the patient (permutation importance, Breiman 2001).
 
     Args:
         undisturbed: predictions from inputs as they are.
@@ -249,8 +249,8 @@ def _before(
     stress: ConditionKey,
     model: str,
     stressed: Mapping[ConditionKey, Mapping[str, ModelPredictions]],
-    whole: Known,
-) -> Known:
+    whole: Compared,
+) -> Compared:
     """Return what disturbed predictions are compared with: the same, less the one disturbance.
 
     Where genes were lost as well, that is the loss of those genes alone.
@@ -264,14 +264,14 @@ def _before(
 
 def _drop(
     undisturbed: Predictions,
-    before: Known,
+    before: Compared,
     other: ModelPredictions,
     weight_blocks: Sequence[Float[np.ndarray, "n_patients _"]],
 ) -> Float[np.ndarray, "n_metrics n_resamples"]:
     """Return undisturbed minus disturbed of one draw, repeats averaged."""
     plain, reference = before
     values = headline_per_repeat(undisturbed, other, USE_METRICS, weight_blocks)
-    if other.says_the_same_as(plain):
+    if other.equals(plain):
         return np.zeros(values.shape[1:])
     if reference is None:
         reference = headline_per_repeat(undisturbed, plain, USE_METRICS, weight_blocks)

@@ -1,6 +1,6 @@
-"""Abstention: how right a model is on the patients about whom it is surest.
+"""Selective prediction: accuracy on the patients of highest confidence.
 
-A patient's confidence is the highest of his probabilities. Everything is computed from the
+A patient's confidence is the highest of their probabilities. Everything is computed from the
 predictions alone.
 """
 
@@ -23,7 +23,7 @@ from crosstype.evaluation.spec import EvaluationSpec
 from crosstype.io import schema
 
 COVERAGES = tuple(share / 100 for share in range(100, 45, -5))
-"""Shares of the patients for whom a class is called, the surest first."""
+"""Shares of the patients for whom a class is predicted, the most confident first."""
 
 
 Weights = Float[np.ndarray, "n_patients n_resamples"]
@@ -31,14 +31,14 @@ Resampled = Float[np.ndarray, " n_resamples"]
 
 
 class Called(NamedTuple):
-    """What a model called in one repeat, the surest patient first.
+    """Predicted classes of a model in one repeat, the most confident patient first.
 
     Attributes:
         labels: true classes.
-        predicted: called classes; a threshold that was chosen is already in them.
+        predicted: predicted classes, by the fitted thresholds.
         confidence: highest probability of each patient, falling.
-        order: the patients' places in the predictions.
-        group: which patients are equally sure, counted from 0.
+        order: positions of the patients in the predictions.
+        group: number of each group of equally confident patients, from 0.
     """
 
     labels: Int[np.ndarray, " n_patients"]
@@ -103,10 +103,10 @@ def called_by_confidence(
 def covered(called: Called, weights: Weights, counts: Sequence[int]) -> Iterator[Weights]:
     """Give how much each patient counts if only the surest `n` of each resample are covered.
 
-    Patients who are equally sure are covered alike, in part if not all of them fit in.
+    Equally confident patients are covered alike, in part if not all of them fit in.
 
     Args:
-        called: the surest patient first.
+        called: the most confident patient first.
         weights: how often each counts, in that order.
         counts: patients to cover; one array is given for each.
     """
@@ -122,7 +122,7 @@ def risk_coverage_area(called: Called, weights: Weights) -> Resampled:
     """Return the mean over k of the share of wrong calls among the k surest; lower is better.
 
     The area under the risk-coverage curve (Geifman & El-Yaniv 2017, arXiv 1705.08500). Among
-    patients who are equally sure errors are spread evenly.
+    equally confident patients errors are spread evenly.
     """
     wrong = weights * (called.labels != called.predicted)[:, None]
     seen, errors = (running_sum(one)[_group_ends(called)] for one in (weights, wrong))
@@ -156,7 +156,7 @@ def _values(
 def _accuracy_and_macro_f1(
     matrix: Float[np.ndarray, "n_resamples c c"],
 ) -> tuple[Resampled, Resampled]:
-    """Return both, NaN where nobody is covered; a class nobody has or is called does not count."""
+    """Return both, NaN without covered patients; classes without patients are not counted."""
     total = matrix.sum(axis=(1, 2))
     nobody = total <= 0
     accuracy = np.trace(matrix, axis1=1, axis2=2) / np.where(nobody, np.nan, total)

@@ -11,7 +11,7 @@ from crosstype.types import Between
 
 @dataclass(frozen=True)
 class EvaluationSpec:
-    """How predictions are judged."""
+    """How predictions are evaluated."""
 
     n_bootstrap: Annotated[int, Between(100, 1_000_000)] = 2000
     """Number of bootstrap resamples of the patients behind each interval."""
@@ -28,14 +28,14 @@ class EvaluationSpec:
     OUT/coverage.csv and the report, 0 to 1; predictions.csv does not change. 0: never."""
 
     n_shuffles: Annotated[int, Between(0, 1000)] = 5
-    """How often a modality is shuffled between test patients to see what each model loses."""
+    """How often a modality is shuffled between test patients to measure its use."""
 
     rna_loss: bool = False
-    """Study what each model says when expression is lost at test time, in several patterns:
+    """Study each model's predictions when expression is lost at test time, in several patterns:
     OUT/rna_loss.csv."""
 
     n_perturbations: Annotated[int, Between(1, 1000)] = 20
-    """How often expression is lost at each level of that study, where it is lost by chance."""
+    """Random draws at each level of that study."""
 
     other_expression: Path | None = None
     """Another assay's expression of the same patients, for that study: models predict from it

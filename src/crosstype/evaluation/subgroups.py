@@ -1,8 +1,8 @@
-"""Each model in each group of patients: whom does it serve less well?
+"""Metrics of each model in each group of patients.
 
-A group's metrics are those of its patients' out-of-fold predictions, as if nobody else were there.
-Intervals are those of metrics.csv and hold the chance of which of its patients were seen; with many
-groups, some stand low by chance alone.
+A group's metrics are those of its patients' out-of-fold predictions alone.
+Intervals are those of metrics.csv and include the sampling of its patients; with many
+groups, some are low by chance alone.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LEAST_OF_A_CLASS = 3
 
 
 class _Row(NamedTuple):
-    """What a group says in one metric."""
+    """One metric of a group."""
 
     value: float | None = None
     low: float | None = None
@@ -53,7 +53,7 @@ def subgroup_rows(
         A row per column, group, model and metric. n_positive counts the group's patients of the
         positive class; with more than two classes, of the group's smallest. A group of fewer than
         10 patients has no values, one with fewer than 3 patients of a class only accuracy and
-        Brier; the note says so.
+        Brier, with a note.
 
     Raises:
         TableError: a patient has no group or two in a column.
@@ -63,15 +63,15 @@ def subgroup_rows(
         inside = _of_members(predictions, members)
         counts = np.bincount(inside.labels, minlength=len(inside.classes))
         n_positive = int(counts[1] if len(counts) == 2 else counts.min())
-        asked, note = _asked(counts, inside.classes)
-        drawn = blocks(draw_weights(inside.labels, spec.n_bootstrap, seed)) if asked else []
+        requested, note = _requested(counts, inside.classes)
+        drawn = blocks(draw_weights(inside.labels, spec.n_bootstrap, seed)) if requested else []
         for name, model in inside.of_model.items():
-            found = _values(inside, model, asked, drawn, spec) if asked else {}
+            found = _values(inside, model, requested, drawn, spec) if requested else {}
             for metric in METRICS:
                 row = found.get(metric, _Row())
-                said = "" if metric in found else note
+                about = "" if metric in found else note
                 sizes = (len(members), n_positive)
-                rows.append((column, group, name, metric, *row, *sizes, said))
+                rows.append((column, group, name, metric, *row, *sizes, about))
     return schema.SUBGROUPS.frame(rows)
 
 
@@ -102,7 +102,7 @@ def _place(group: str) -> tuple[bool, float, str]:
 
 
 def _of_members(predictions: Predictions, members: Int[np.ndarray, " members"]) -> Predictions:
-    """Return what was said of some of the patients."""
+    """Return the predictions of some of the patients."""
     return Predictions(
         predictions.classes,
         tuple(predictions.patient_ids[place] for place in members.tolist()),
@@ -119,7 +119,7 @@ def _of_members(predictions: Predictions, members: Int[np.ndarray, " members"]) 
     )
 
 
-def _asked(
+def _requested(
     counts: Int[np.ndarray, " n_classes"], classes: Sequence[str]
 ) -> tuple[tuple[str, ...], str]:
     """Return the metrics that a group of this size can have, and why not the others."""
@@ -134,16 +134,16 @@ def _asked(
 def _values(
     inside: Predictions,
     model: ModelPredictions,
-    asked: Sequence[str],
+    requested: Sequence[str],
     weight_blocks: Sequence[Float[np.ndarray, "n_patients _"]],
     spec: EvaluationSpec,
 ) -> dict[str, _Row]:
-    """Return value and interval of each metric that was asked for."""
-    ranked = "auroc" in asked
+    """Return value and interval of each requested metric."""
+    ranked = "auroc" in requested
     intervals = IntervalInputs(aurocs_of(inside, model) if ranked else {}, {}, spec)
-    resampled = headline_per_repeat(inside, model, asked, weight_blocks).mean(axis=0)
+    resampled = headline_per_repeat(inside, model, requested, weight_blocks).mean(axis=0)
     found = {}
-    for metric, values in zip(asked, resampled, strict=True):
+    for metric, values in zip(requested, resampled, strict=True):
         ends = intervals.interval(headline_key(metric, inside.classes), values)
         found[metric] = _Row(float(values[0]), *ends)
     return found

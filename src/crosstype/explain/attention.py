@@ -1,10 +1,10 @@
-"""Where a model looks: attention of every tile, and what the line makes of it.
+"""Attention of every tile, and its contribution to the ridge base model.
 
 Attention is the mean over the networks of all models in which the patient was out of fold. It
-weighs in the prediction as far as the networks are trusted. What the line hears of a tile is its
-contribution, in logits; it always counts.
+counts in the prediction in proportion to the residual weight. A tile's contribution to the base
+model, in logits, always counts.
 
-What each tile adds to the image part of a line: exact shares of tile mean and tile spread.
+Contributions are exact shares of tile mean and tile spread.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Bag = Float[np.ndarray, "tiles features"]
 def tile_contributions(
     bag: Bag, weight: Float[np.ndarray, " columns"], preparation: Preparation
 ) -> Float[np.ndarray, " tiles"]:
-    """Return each tile's share of what a line hears of a bag, in logits; they sum to the whole.
+    """Return each tile's contribution to the base model's image part, in logits.
 
     A mean over tiles is a sum of tiles. A standard deviation is one too: of squared distances to
     the bag's mean, over the deviation. Both are counted against the training mean.
@@ -45,9 +45,9 @@ def tile_contributions(
     spread = np.sqrt(away.mean(axis=0))
     share = np.divide(away, spread, out=np.zeros_like(away), where=spread > 0)
     mean = preparation.summary_mean.astype(np.float64)
-    heard = (values - mean[:n_features]) @ per_column[:n_features]
-    heard += (share - mean[n_features:]) @ per_column[n_features:]
-    found: np.ndarray = heard / n_tiles
+    total = (values - mean[:n_features]) @ per_column[:n_features]
+    total += (share - mean[n_features:]) @ per_column[n_features:]
+    found: np.ndarray = total / n_tiles
     return found
 
 
@@ -57,46 +57,48 @@ PerTile = Float[np.ndarray, " tiles"]
 
 @dataclass
 class PatientAttention:
-    """Where the models looked on one patient's tiles; sums until `mean`.
+    """Attention over one patient's tiles; sums until `mean`.
 
     Attributes:
         attention: of each tile; sums to 1.
-        contribution: of each tile to the logit, by the line; sums to the line's image part. None
-            if there is no line.
-        n_models: networks that looked.
-        tokens: where each gene token looked, in the first repeat; sums to 1.
-        n_lines: lines that were asked.
+        contribution: of each tile to the base model's logit; sums to its image part. None
+            if there is no base model.
+        n_models: number of networks.
+        tokens: attention of each gene token, in the first repeat; sums to 1.
+        n_base_models: number of base models.
     """
 
     attention: PerTile
     contribution: PerTile | None = None
     n_models: int = 0
     tokens: dict[str, PerTile] = field(default_factory=dict)
-    n_lines: int = 0
+    n_base_models: int = 0
 
     def mean(self) -> PatientAttention:
         """Return means in place of sums; tokens are means already."""
         contribution = self.contribution
         if contribution is not None:
-            contribution = contribution / max(1, self.n_lines)
+            contribution = contribution / max(1, self.n_base_models)
         attention = self.attention / max(1, self.n_models)
-        return PatientAttention(attention, contribution, self.n_models, self.tokens, self.n_lines)
+        return PatientAttention(
+            attention, contribution, self.n_models, self.tokens, self.n_base_models
+        )
 
 
 class Attention:
-    """Where one model's networks looked, patient by patient."""
+    """Attention of one model's networks, by patient."""
 
     def __init__(self, model: str) -> None:
         """Begin with nothing."""
         self.model = model
         self._looked: dict[str, PatientAttention] = {}
 
-    def add(self, held: HeldOut, said: PredictedLogits) -> None:
+    def add(self, held: HeldOut, predicted: PredictedLogits) -> None:
         """Add one fold's test patients; those without an image, or of models without attention."""
         classifier, patients = held.classifier, held.patients
         prepared = Prepared(patients, classifier.preparation, imputed=classifier.imputed)
         shown = np.flatnonzero([one is not None for one in patients.bag_of])
-        for rows in prepared.parted(shown, AT_ONCE_BYTES):
+        for rows in prepared.batches(shown, AT_ONCE_BYTES):
             batch = prepared.batch(rows)
             with torch.no_grad():
                 outputs = [network(batch) for network in classifier.networks]
@@ -113,25 +115,25 @@ class Attention:
                     one.tokens = {
                         name: values[place, :n_tiles].numpy() for name, values in tokens.items()
                     }
-                self._add_contribution(held, said, row)
+                self._add_contribution(held, predicted, row)
 
     def patients(self) -> Iterator[tuple[str, PatientAttention]]:
-        """Give each patient with an image, and where the models looked in the mean."""
+        """Yield each patient with an image, and their mean attention."""
         for patient in sorted(self._looked):
             yield patient, self._looked[patient].mean()
 
     def __bool__(self) -> bool:
-        """Return whether anybody was looked at."""
+        """Return whether there is any patient."""
         return bool(self._looked)
 
     def _of(self, patient: str, n_tiles: int) -> PatientAttention:
         return self._looked.setdefault(patient, PatientAttention(np.zeros(n_tiles)))
 
-    def _add_contribution(self, held: HeldOut, said: PredictedLogits, row: int) -> None:
-        """Add what the line hears of each tile, towards the patient's class as attributions are."""
-        if said.line is None or not said.line.image_weight.shape[2]:
+    def _add_contribution(self, held: HeldOut, predicted: PredictedLogits, row: int) -> None:
+        """Add each tile's contribution, towards the patient's class as attributions are."""
+        if predicted.base_model is None or not predicted.base_model.image_weight.shape[2]:
             return
-        weight = said.line.image_weight[row]
+        weight = predicted.base_model.image_weight[row]
         if len(weight) == 1:
             towards = weight[0]
         else:
@@ -142,13 +144,13 @@ class Attention:
         found = tile_contributions(bag, towards, held.classifier.preparation)
         one = self._looked[held.patients.ids[row]]
         one.contribution = found if one.contribution is None else one.contribution + found
-        one.n_lines += 1
+        one.n_base_models += 1
 
 
 def _token_attention(
     held: HeldOut, each: list[torch.Tensor | None]
 ) -> dict[str, Float[torch.Tensor, "patients tiles"]]:
-    """Return where each gene token looked: gene sets in the mean of the fold's networks.
+    """Return the attention of each gene token: gene sets in the mean of the fold's networks.
 
     A learned program is one network's own, and another's of the same number is another thing; so
     programs are the first network's.

@@ -1,4 +1,4 @@
-"""Which genes a model goes by: attributions of every out-of-fold patient, added up.
+"""Gene attributions of a model, summed over all out-of-fold patients.
 
 Of two classes all numbers are towards the positive, second one. Of more, a patient's are towards
 the class of the label, against the mean of all classes.
@@ -57,10 +57,10 @@ class Attributions:
         rows = np.array([self._row[patient] for patient in held.patients.ids])
         kept = np.flatnonzero(held.classifier.preparation.kept)
         self.n_models[rows] += 1
-        self._residual_weight[rows] += parts.said.residual_weight
+        self._residual_weight[rows] += parts.predicted.residual_weight
         self.gap = max(self.gap, float(parts.gap.max()))
         totals = (
-            parts.said.logits,
+            parts.predicted.logits,
             parts.baseline,
             parts.genes.sum(axis=2),
             parts.image,
@@ -68,7 +68,7 @@ class Attributions:
         )
         for column, one in enumerate(totals):
             self._parts[rows, column] += self._towards(one[:, :, None], rows)[:, 0]
-        if not held.classifier.sees_genes:
+        if not held.classifier.uses_genes:
             return
         self.has_genes = True
         centred = self._centred(parts.genes)

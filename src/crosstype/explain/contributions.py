@@ -1,12 +1,12 @@
-"""A classifier's logit taken apart: genes one by one, the image, and the rest.
+"""Decomposition of a classifier's logit into contributions of genes, image and covariates.
 
-The classifier as it predicts: the line plus the trusted share of the networks' mean correction. The
-line's part is exact. The networks' genes are integrated gradients (Sundararajan et al. 2017, arXiv
-1703.01365) along the straight way from the training mean of every gene to the patient, which is 0
+The logit is the ridge base model's plus the weighted mean residual of the networks. The base
+model's part is exact. The networks' genes are integrated gradients (Sundararajan et al. 2017, arXiv
+1703.01365) along the straight path from the training mean of every gene to the patient, which is 0
 once genes are standardised. The baseline of the image is one tile with every feature at its
 training mean.
 
-A line taken apart: what each gene and the image adds to a patient's logits, exactly.
+Contributions to the ridge base model are exact.
 
 Where all genes were measured, the ridge base model is a sum of weight times input. Where some were
 not, its logit is the expected one given the others (`training/linear/base_model.py`), which for a
@@ -42,16 +42,16 @@ from crosstype.types import Modality
 
 @dataclass(frozen=True)
 class BaseModelContributions:
-    """What a line says of patients, as sums. All in logits.
+    """Contributions to the logits of the ridge base model, in logits.
 
     Attributes:
         genes: of each kept gene, against its mean in training; 0 where it was not measured.
-        gene_weight: of each of the line's inputs from genes; 0 where it was not measured.
+        gene_weight: of each gene input of the model; 0 where it was not measured.
         image_weight: of each column of the standardised image summary (tile means, then tile
-            spreads); no columns if the line sees no image.
-        image: what the image adds, against the mean image in training; 0 without an image.
-        bias: what the line says of a patient whose genes and image are the training mean.
-        rest: what clinical covariates add.
+            spreads); no columns if the model does not use images.
+        image: of the image, against the mean image in training; 0 without an image.
+        bias: logits of a patient whose genes and image are the training mean.
+        rest: of clinical covariates.
     """
 
     genes: Float[np.ndarray, "patients logits genes"]
@@ -69,15 +69,15 @@ class BaseModelContributions:
 
 
 def base_model_contributions(
-    line: RidgeBaseModel, patients: Patients, preparation: Preparation
+    model: RidgeBaseModel, patients: Patients, preparation: Preparation
 ) -> BaseModelContributions:
-    """Take apart what a line says of patients; `logits` is then what `line.logits` returns."""
-    genes, images = base_model_inputs(patients, preparation, line.uses)
+    """Return the contributions to a ridge base model's logits; they sum to `model.logits`."""
+    genes, images = base_model_inputs(patients, preparation, model.uses)
     blind = np.isnan(images).any(axis=1)
     images = np.nan_to_num(images)
     n_patients, n_genes, n_images = len(patients), genes.shape[1], images.shape[1]
-    weight = np.tile(line.weight[None].astype(np.float64), (n_patients, 1, 1))
-    bias = np.tile(line.bias[None].astype(np.float64), (n_patients, 1))
+    weight = np.tile(model.weight[None].astype(np.float64), (n_patients, 1, 1))
+    bias = np.tile(model.bias[None].astype(np.float64), (n_patients, 1))
     others = weight[:, :, n_genes + n_images :]
     rest = np.zeros_like(bias)
     if others.shape[2]:
@@ -86,60 +86,60 @@ def base_model_contributions(
         columns *= CLINICAL_WEIGHT / preparation.covariates.spread
         rest = np.einsum("plc,pc->pl", others, columns)
     lacking = np.flatnonzero(np.isnan(genes).any(axis=1))
-    if line.programs is not None and len(lacking):
-        found = _inferred(line, genes[lacking], images[lacking])
+    if model.gene_factors is not None and len(lacking):
+        found = _inferred(model, genes[lacking], images[lacking])
         weight[lacking, :, : n_genes + n_images], bias[lacking], shrinkage = found
         rest[lacking] *= shrinkage
     own = weight[:, :, n_genes : n_genes + n_images]
     terms = BaseModelContributions(
         weight[:, :, :n_genes] * np.nan_to_num(genes)[:, None, :],
         weight[:, :, :n_genes],
-        own * _column_sizes(n_images, beside_genes=Modality.GENES in line.uses),
+        own * _column_sizes(n_images, beside_genes=Modality.GENES in model.uses),
         np.einsum("plc,pc->pl", own, images),
         bias,
         rest,
     )
-    return _of_blind(terms, np.flatnonzero(blind), line, (patients, preparation))
+    return _of_blind(terms, np.flatnonzero(blind), model, (patients, preparation))
 
 
 def _inferred(
-    line: RidgeBaseModel,
+    model: RidgeBaseModel,
     genes: Float[np.ndarray, "patients genes"],
     images: Float[np.ndarray, "patients columns"],
 ) -> tuple[Float[np.ndarray, "patients logits inputs"], Logits, Logits]:
-    """Return weights, bias and shrinkage of a line for patients with missing genes."""
-    programs = line.programs
-    assert programs is not None
+    """Return weights, bias and shrinkage of the model for patients with missing genes."""
+    factors = model.gene_factors
+    assert factors is not None
     n_genes, n_images = genes.shape[1], images.shape[1]
-    over_genes, over_images = line.weight[:, :n_genes], line.weight[:, n_genes:][:, :n_images]
+    over_genes, over_images = model.weight[:, :n_genes], model.weight[:, n_genes:][:, :n_images]
     measured = (~np.isnan(genes)).astype(np.float64)
-    _, covariance = programs.infer(genes, images)
-    _, variance = programs.logits(over_genes, genes, images)
-    # How far the programs reach each logit, through the genes that are missing.
-    reach = np.einsum("pg,lg,gk->plk", 1 - measured, over_genes, programs.weight)
+    _, covariance = factors.infer(genes, images)
+    _, variance = factors.logits(over_genes, genes, images)
+    # How far the factors reach each logit, through the genes that are missing.
+    reach = np.einsum("pg,lg,gk->plk", 1 - measured, over_genes, factors.weight)
     reach = np.einsum("plk,pkj->plj", reach, covariance)
-    evidence = np.einsum("plk,gk->plg", reach, programs.weight / programs.noise[:, None])
+    evidence = np.einsum("plk,gk->plg", reach, factors.weight / factors.noise[:, None])
     gene_weight = (over_genes[None] + evidence) * measured[:, None, :]
-    before = np.einsum("plk,kj->plj", reach, programs.prior)
+    before = np.einsum("plk,kj->plj", reach, factors.prior)
     image_weight = np.tile(over_images[None], (len(genes), 1, 1))
-    if len(programs.from_image):
-        image_weight = image_weight + np.einsum("plk,ck->plc", before, programs.from_image)
-    bias = line.bias + before @ programs.offset
+    if len(factors.from_image):
+        image_weight = image_weight + np.einsum("plk,ck->plc", before, factors.from_image)
+    bias = model.bias + before @ factors.offset
     shrinkage = 1 / np.sqrt(1 + np.pi * variance / 8)
     weight = np.concatenate([gene_weight, image_weight], axis=2) * shrinkage[:, :, None]
     bias = bias * shrinkage
-    if line.image_alone is not None:
+    if model.image_alone is not None:
         nothing = np.full((1, n_genes), np.nan)
-        _, most = programs.logits(over_genes, nothing, images[:1])
-        heard = IMAGE_ALONE_WEIGHT * variance / np.maximum(most, 1e-12)
-        alone = line.image_alone.weight / IMAGE_WEIGHT_BESIDE_GENES
-        weight[:, :, n_genes:] += heard[:, :, None] * alone[None]
-        bias = bias + heard * line.image_alone.bias
+        _, most = factors.logits(over_genes, nothing, images[:1])
+        share = IMAGE_ALONE_WEIGHT * variance / np.maximum(most, 1e-12)
+        alone = model.image_alone.weight / IMAGE_WEIGHT_BESIDE_GENES
+        weight[:, :, n_genes:] += share[:, :, None] * alone[None]
+        bias = bias + share * model.image_alone.bias
     return weight, bias, shrinkage
 
 
 def _column_sizes(n_columns: int, *, beside_genes: bool) -> Float[np.ndarray, " columns"]:
-    """Return what a line's input is of each column of the standardised summary."""
+    """Return the model's scale of each column of the standardised summary."""
     n_features = n_columns // 2
     sizes = np.ones(n_columns)
     sizes[n_features:] = SPREAD_WEIGHT
@@ -151,14 +151,14 @@ def _column_sizes(n_columns: int, *, beside_genes: bool) -> Float[np.ndarray, " 
 def _of_blind(
     terms: BaseModelContributions,
     rows: np.ndarray,
-    line: RidgeBaseModel,
+    model: RidgeBaseModel,
     seen: tuple[Patients, Preparation],
 ) -> BaseModelContributions:
-    """Put in what the genes say alone of patients without an image."""
-    if line.genes_alone is None or not len(rows):
+    """Use the genes-only model for patients without an image."""
+    if model.genes_alone is None or not len(rows):
         return terms
     patients, preparation = seen
-    alone = base_model_contributions(line.genes_alone, patients.take(rows), preparation)
+    alone = base_model_contributions(model.genes_alone, patients.take(rows), preparation)
     parts: dict[str, np.ndarray] = {}
     for name in ("genes", "gene_weight", "bias"):
         parts[name] = getattr(terms, name).copy()
@@ -177,9 +177,9 @@ MOST_GAP = 1e-4
 SHORTEST = 2.0**-20
 """Share of the way that is not halved any more."""
 BATCH_BYTES = 1 << 25
-"""Tile features of the patients who are looked at together; a larger bag comes alone."""
+"""Tile features of a batch of patients; a larger bag is a batch of its own."""
 VALUES_AT_ONCE = 1 << 24
-"""Tile features, all points of the way together, that a network sees at once."""
+"""Tile features, over all points of the path, in one batch of a network."""
 
 Logits = Float[np.ndarray, "patients logits"]
 PerGene = Float[np.ndarray, "patients logits genes"]
@@ -187,32 +187,32 @@ PerGene = Float[np.ndarray, "patients logits genes"]
 
 @dataclass(frozen=True)
 class PredictedLogits:
-    """What a classifier says of patients, before temperature and threshold.
+    """Logits of a classifier, before temperature and threshold.
 
     Attributes:
         logits: of each patient.
-        residual_weight: share of the networks' correction in each patient's logits.
-        line: the line's own part, taken apart; None if there is no line.
+        residual_weight: weight of the networks' residual logits in each patient's logits.
+        base_model: contributions to the ridge base model; None if there is none.
     """
 
     logits: Logits
     residual_weight: Float[np.ndarray, " patients"]
-    line: BaseModelContributions | None
+    base_model: BaseModelContributions | None
 
 
 @dataclass(frozen=True)
 class Contributions:
-    """What a classifier's logits are made of; all in logits.
+    """Contributions to a classifier's logits, in logits.
 
     Attributes:
-        said: the logits themselves.
-        baseline: what it says of a patient whose genes and image are the training mean.
-        genes: what each kept gene adds.
-        image: what the image adds, all genes at their mean.
-        rest: what clinical covariates add.
+        predicted: the logits.
+        baseline: logits of a patient whose genes and image are the training mean.
+        genes: of each kept gene.
+        image: of the image, all genes at their mean.
+        rest: of clinical covariates.
     """
 
-    said: PredictedLogits
+    predicted: PredictedLogits
     baseline: Logits
     genes: PerGene
     image: Logits
@@ -222,44 +222,48 @@ class Contributions:
     def gap(self) -> Float[np.ndarray, " patients"]:
         """Return by how much the parts miss each patient's logits: 0 if they are complete."""
         total = self.baseline + self.genes.sum(axis=2) + self.image + self.rest
-        found: np.ndarray = np.abs(self.said.logits - total).max(axis=1)
+        found: np.ndarray = np.abs(self.predicted.logits - total).max(axis=1)
         return found
 
 
 def predicted_logits(classifier: NetworkClassifier, patients: Patients) -> PredictedLogits:
-    """Return what a classifier says of patients, and how far its networks say it."""
+    """Return a classifier's logits and residual weights for patients."""
     prepared = Prepared(patients, classifier.preparation, imputed=classifier.imputed)
-    if classifier.start is None:
+    if classifier.base_model is None:
         logits = classifier.logits(patients).numpy().astype(np.float64)
         return PredictedLogits(logits, np.ones(len(patients)), None)
     residual_weight = np.array(
         [classifier.residual_weights[one] for one in classifier.pattern_of(prepared)]
     )
-    line = base_model_contributions(classifier.start, patients, classifier.preparation)
+    base_model = base_model_contributions(classifier.base_model, patients, classifier.preparation)
     if residual_weight.any():
         logits = classifier.logits(patients).numpy().astype(np.float64)
     else:  # the same in double precision
-        logits = classifier.start.logits(patients, classifier.preparation)
-    return PredictedLogits(logits, residual_weight, line)
+        logits = classifier.base_model.logits(patients, classifier.preparation)
+    return PredictedLogits(logits, residual_weight, base_model)
 
 
 def contributions_of(classifier: NetworkClassifier, patients: Patients) -> Contributions:
-    """Take apart what a classifier says of patients."""
-    said = predicted_logits(classifier, patients)
+    """Return the contributions to a classifier's logits for patients."""
+    predicted = predicted_logits(classifier, patients)
     prepared = Prepared(patients, classifier.preparation, imputed=classifier.imputed)
-    genes = np.zeros((*said.logits.shape, prepared.genes.shape[1]))
-    base, image, rest = (np.zeros_like(said.logits) for _ in range(3))
-    if said.line is not None:
-        base, image, rest = said.line.bias.copy(), said.line.image.copy(), said.line.rest.copy()
-        genes = said.line.genes.copy() if said.line.genes.shape[2] else genes
-    trusted = np.flatnonzero(said.residual_weight > 0)
-    if len(trusted):
-        shares = said.residual_weight[trusted][:, None]
-        added = _of_networks(classifier, prepared, trusted)
-        genes[trusted] += shares[:, :, None] * added[1]
+    genes = np.zeros((*predicted.logits.shape, prepared.genes.shape[1]))
+    base, image, rest = (np.zeros_like(predicted.logits) for _ in range(3))
+    if predicted.base_model is not None:
+        base, image, rest = (
+            predicted.base_model.bias.copy(),
+            predicted.base_model.image.copy(),
+            predicted.base_model.rest.copy(),
+        )
+        genes = predicted.base_model.genes.copy() if predicted.base_model.genes.shape[2] else genes
+    weighted = np.flatnonzero(predicted.residual_weight > 0)
+    if len(weighted):
+        shares = predicted.residual_weight[weighted][:, None]
+        added = _of_networks(classifier, prepared, weighted)
+        genes[weighted] += shares[:, :, None] * added[1]
         for held, one in ((base, added[0]), (image, added[2]), (rest, added[3])):
-            held[trusted] += shares * one
-    return Contributions(said, base, genes, image, rest)
+            held[weighted] += shares * one
+    return Contributions(predicted, base, genes, image, rest)
 
 
 def _of_networks(
@@ -267,16 +271,16 @@ def _of_networks(
 ) -> tuple[Logits, PerGene, Logits, Logits]:
     """Return baseline, genes, image and rest of the networks' mean, for these patients."""
     n_logits = classifier.networks[0].sizes.n_logits
-    sees_genes = Modality.GENES in MODELS[classifier.name].uses
+    uses_genes = Modality.GENES in MODELS[classifier.name].uses
     genes = np.zeros((len(rows), n_logits, prepared.genes.shape[1]))
     base, image, rest = (np.zeros((len(rows), n_logits)) for _ in range(3))
     at = {row: place for place, row in enumerate(rows.tolist())}
-    for part in prepared.parted(rows, BATCH_BYTES):
+    for part in prepared.batches(rows, BATCH_BYTES):
         places = [at[row] for row in part.tolist()]
         batch = prepared.batch(part)
         for network in classifier.networks:
             share = 1 / len(classifier.networks)
-            if sees_genes:
+            if uses_genes:
                 genes[places] += share * integrated_gradients(network, batch)
             for held, added in zip((base, image, rest), _others(network, batch), strict=True):
                 held[places] += share * added
@@ -375,5 +379,5 @@ def _others(network: Network, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.
         )
     seen = replace(batch, genes=plain.genes)
     with torch.no_grad():
-        said = [network(one).logits.double().numpy() for one in (silent, plain, seen)]
-    return said[0], said[2] - said[1], said[1] - said[0]
+        predicted = [network(one).logits.double().numpy() for one in (silent, plain, seen)]
+    return predicted[0], predicted[2] - predicted[1], predicted[1] - predicted[0]

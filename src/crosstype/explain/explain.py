@@ -38,7 +38,7 @@ def explain(
     """Explain every model and write OUT/explanation anew; return notes.
 
     Raises:
-        TrainingError: a model is none of networks, or a patient taught it.
+        TrainingError: a model has no networks, or a test patient is also a training patient.
         CheckpointError: a model file is damaged.
     """
     spec = pictures.spec
@@ -51,7 +51,7 @@ def explain(
         _draw(done[-1], places, pictures)
     write_tables(done, worker_data.gene_sets, places, (pictures.folder, spec.n_tiles_shown))
     DRAWN.write(pictures.folder, pictures.finish())
-    notes = [line for one in done for line in in_words(one.attributions)]
+    notes = [line for one in done for line in attribution_notes(one.attributions)]
     for faults, words in ((pictures.faults, "cannot be shown"), (places.faults, "has no places")):
         if faults:
             first = min(faults)
@@ -60,15 +60,15 @@ def explain(
             )
     progress.step(f"{len(pictures.drawn)} pictures")
     for line in notes:
-        progress.say(line)
+        progress.message(line)
     return {"models": list(models), "notes": notes, "n_pictures": len(pictures.drawn)}
 
 
-def in_words(one: Attributions) -> list[str]:
-    """Return in words how complete a model's attributions are, and whether permutation agrees."""
+def attribution_notes(one: Attributions) -> list[str]:
+    """Return notes on a model's attributions: completeness, and agreement with permutation."""
     lines = [
-        f"{one.model}: each logit is the sum of its parts, but for {one.gap:.1g} at most; its "
-        f"networks weigh {one.residual_weight:.0%} in the mean, its line decides the rest"
+        f"{one.model}: each logit is the sum of its contributions, to within {one.gap:.1g}; "
+        f"mean residual weight {one.residual_weight:.2f}"
     ]
     if one.has_genes:
         first = ", ".join(one.genes[place] for place in one.order[:5])
@@ -84,13 +84,13 @@ def in_words(one: Attributions) -> list[str]:
 def _explain_model(
     worker_data: WorkerData, model: str, spec: ExplanationSpec, progress: Progress
 ) -> ModelExplanation:
-    """Go through a model's folds twice: to take logits apart, then to permute genes."""
+    """Process a model's folds twice: for contributions to logits, then to permute genes."""
     genes = load_expression(worker_data.plan.out / "expression.npz").genes
     attributions, attention = Attributions(model, genes, worker_data.patients), Attention(model)
     for held in fitted_models(worker_data, model):
         parts = contributions_of(held.classifier, held.patients)
         attributions.add(held, parts)
-        attention.add(held, parts.said)
+        attention.add(held, parts.predicted)
         progress.step(f"{model} repeat {held.job.repeat + 1} fold {held.job.fold + 1}")
     for held in fitted_models(worker_data, model):
         if attributions.has_genes and spec.n_permutations:
@@ -100,15 +100,15 @@ def _explain_model(
 
 
 def _permute(held: HeldOut, attributions: Attributions, spec: ExplanationSpec, seed: int) -> None:
-    """Permute the genes of one fold: all where the line alone decides everywhere, else some."""
+    """Permute the genes of one fold: all if the residual weight is 0 everywhere, else some."""
     kept = np.flatnonzero(held.classifier.preparation.kept)
     chosen = np.arange(len(kept))
     if attributions.residual_weight > 0:
         some = spread_over_ranks(attributions.order, spec.n_permuted_genes)
         chosen = np.flatnonzero(np.isin(kept, some))
     rng = np.random.default_rng([seed, held.job.repeat, held.job.fold])
-    said = predicted_logits(held.classifier, held.patients)
-    found = permuted(held, said, chosen, spec.n_permutations, rng)
+    predicted = predicted_logits(held.classifier, held.patients)
+    found = permuted(held, predicted, chosen, spec.n_permutations, rng)
     attributions.add_permuted(held, chosen, found)
 
 

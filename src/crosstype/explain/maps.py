@@ -4,7 +4,7 @@ Pixels behind an explanation: a slide's thumbnail, and some of its tiles.
 
 Tiles with their attention as GeoJSON that QuPath opens.
 
-Draws what the tables say: maps, tiles, strips and GeoJSON, and lists what was drawn.
+Draws maps, tiles, strips and GeoJSON from the tables, and lists the files.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Pixels:
     Attributes:
         thumbnail: of the whole slide; its `info["scale_px"]` is the number of level-0 pixels per
             pixel. None if only tiles are there, or nothing.
-        tiles: those asked for, (height, width, 3) uint8 each; none if the slide is not there.
+        tiles: the requested ones, (height, width, 3) uint8 each; none without the slide.
     """
 
     thumbnail: Image.Image | None = None
@@ -141,7 +141,7 @@ class MapLayer:
         return (-most if self.diverging else 0.0, most)
 
     def colours(self) -> np.ndarray:
-        """Return the colour of each tile, (tiles, 3) uint8; told apart with any colour vision."""
+        """Return the colour of each tile, (tiles, 3) uint8, for any colour vision."""
         low, high = self.limits
         return _colours((self.values - low) / (high - low), diverging=self.diverging)
 
@@ -243,7 +243,7 @@ def draw_tiles(rows: Sequence[tuple[str, Sequence[np.ndarray]]]) -> Image.Image:
 
 
 def plot_strip(title: str, attention: np.ndarray, contribution: np.ndarray | None) -> Figure:
-    """Plot the tiles in the order of their attention, and what the line hears of each.
+    """Plot the tiles in the order of their attention, and each one's contribution.
 
     For tiles without coordinates.
     """
@@ -260,10 +260,10 @@ def plot_strip(title: str, attention: np.ndarray, contribution: np.ndarray | Non
         panels[0].set_ylabel("attention\n(1: even)")
         panels[0].set_title(title, fontsize=8, loc="left")
         if contribution is not None:
-            heard = contribution[order]
+            ordered = contribution[order]
             # As a picture where they are many: thousands of marks would be a file of megabytes.
             crowded = len(rank) > 500
-            panels[1].plot(rank, heard, ".", markersize=3, color=VERMILION, rasterized=crowded)
+            panels[1].plot(rank, ordered, ".", markersize=3, color=VERMILION, rasterized=crowded)
             panels[1].axhline(0, color=QUIET, linewidth=0.8)
             panels[1].set_ylabel("contribution\n(logit)")
         panels[-1].set_xlabel("tiles, highest attention first")
@@ -339,7 +339,7 @@ class Subject:
     """Who is drawn.
 
     Attributes:
-        model: who looked.
+        model: name.
         patient_id: at whom.
         residual_weight: mean share of the networks' correction in the model's predictions, 0 to 1.
     """
@@ -425,9 +425,9 @@ class Pictures:
 
         maps = {"attention": attention("attention of its networks", looked.attention)}
         if looked.contribution is not None:
-            title = f"{who.model}: what its line hears of each tile"
-            heard = looked.contribution[slide.bag]
-            maps["contribution"] = MapLayer(title, note, heard, diverging=True, unit="logit")
+            title = f"{who.model}: contribution of each tile to its ridge base model"
+            values = looked.contribution[slide.bag]
+            maps["contribution"] = MapLayer(title, note, values, diverging=True, unit="logit")
         for name in self.spec.tokens:
             if name in looked.tokens:
                 title = f"attention of gene token {name}"
@@ -458,7 +458,7 @@ class Pictures:
 def first_map(residual_weight: float, looked: PatientAttention) -> str:
     """Return which map stands for a model: what decides most of its predictions.
 
-    Attention, if its networks weigh half or more in the mean; else what the line hears.
+    Attention, if the mean residual weight is 0.5 or more; else contributions.
     """
     return "attention" if residual_weight >= 0.5 or looked.contribution is None else "contribution"
 

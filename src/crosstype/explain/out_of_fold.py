@@ -1,4 +1,4 @@
-"""The fitted models of a run, each with the patients it never saw."""
+"""The fitted models of a run, each with its out-of-fold patients."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def fitted_models(worker_data: WorkerData, model: str) -> Iterator[HeldOut]:
     """Give every fold's model with its test patients, in order; one is in memory at a time.
 
     Raises:
-        TrainingError: a patient stands among those who taught the fold; or the model is none of
+        TrainingError: a test patient is also a training patient; or the model is none of
             networks.
         CheckpointError: a model file is damaged.
     """
     for (repeat, number), fold in sorted(worker_data.folds.items()):
         job = Job(repeat, number, model)
-        taught = {*fold.train, *(patient for part in fold.inner for patient in part)}
-        seen = sorted(taught & set(fold.test))
+        trained_on = {*fold.train, *(patient for part in fold.inner for patient in part)}
+        seen = sorted(trained_on & set(fold.test))
         if seen:
             raise TrainingError(
-                f"explanation: {seen[0]} taught the model of repeat {repeat + 1}, fold "
-                f"{number + 1}, that is to explain him. Deal the folds anew."
+                f"explanation: {seen[0]} is a training patient of repeat {repeat + 1}, fold "
+                f"{number + 1}, whose model would explain them. Assign the folds again."
             )
         classifier = load_classifier(worker_data.plan.checkpoint(job))
         if not isinstance(classifier, NetworkClassifier):

@@ -1,6 +1,6 @@
-"""Permutation importance: what is lost if a gene is dealt anew among patients never seen.
+"""Permutation importance: the loss if a gene's values are permuted among out-of-fold patients.
 
-The other way to ask which genes a model goes by (Breiman 2001, Random forests). It knows nothing of
+An alternative to attributions (Breiman 2001, Random forests). It does not use
 gradients, so that where both agree, neither is an artefact of its own making.
 """
 
@@ -24,7 +24,7 @@ Donors = Int[np.ndarray, "patients chosen"]
 
 @dataclass(frozen=True)
 class Permuted:
-    """What permuting each chosen gene does to one fold's test patients.
+    """Effect of permuting each chosen gene on one fold's test patients.
 
     Attributes:
         loss: mean rise of their log loss, in nats; below 0 where the gene misled.
@@ -36,27 +36,27 @@ class Permuted:
 
 
 def permuted(
-    held: HeldOut, said: PredictedLogits, chosen: Genes, n_draws: int, rng: np.random.Generator
+    held: HeldOut, predicted: PredictedLogits, chosen: Genes, n_draws: int, rng: np.random.Generator
 ) -> Permuted:
     """Permute each of these kept genes between test patients who have it, several times.
 
-    Values are dealt as the model sees them, standardised, so that one gene alone changes.
+    Standardised values are permuted, so that one gene alone changes.
 
     Args:
         held: a model and its test patients.
-        said: what it says of them.
+        predicted: the model's logits of them.
         chosen: places among the kept genes.
         n_draws: how often.
         rng: chance.
     """
     prepared = Prepared(held.patients, held.classifier.preparation, imputed=held.classifier.imputed)
     targets = held.patients.targets
-    plain = log_loss(said.logits[:, :, None], targets)
+    plain = log_loss(predicted.logits[:, :, None], targets)
     loss, change = np.zeros((2, len(chosen)))
     for _ in range(n_draws):
         donors = _assigned(~np.isnan(prepared.genes[:, chosen]), rng)
-        moved = _moved(held, prepared, said, chosen, donors)
-        loss += (log_loss(said.logits[:, :, None] + moved, targets) - plain).mean(axis=0)
+        moved = _moved(held, prepared, predicted, chosen, donors)
+        loss += (log_loss(predicted.logits[:, :, None] + moved, targets) - plain).mean(axis=0)
         change += np.abs(moved).mean(axis=(0, 1))
     return Permuted(loss / n_draws, change / n_draws)
 
@@ -75,7 +75,7 @@ def log_loss(
 
 
 def _assigned(measured: Bool[np.ndarray, "patients chosen"], rng: np.random.Generator) -> Donors:
-    """Return whose value each patient gets of each gene; who lacks a gene keeps lacking it."""
+    """Return the donor of each patient's value of each gene; missing values stay missing."""
     n_patients, n_chosen = measured.shape
     keys = rng.random((n_patients, n_chosen))
     donors = np.argsort(keys, axis=0)
@@ -87,23 +87,23 @@ def _assigned(measured: Bool[np.ndarray, "patients chosen"], rng: np.random.Gene
 
 
 def _moved(
-    held: HeldOut, prepared: Prepared, said: PredictedLogits, chosen: Genes, donors: Donors
+    held: HeldOut, prepared: Prepared, predicted: PredictedLogits, chosen: Genes, donors: Donors
 ) -> Float[np.ndarray, "patients logits chosen"]:
     """Return by how much each patient's logits move for each gene that is permuted."""
     columns = np.arange(len(chosen))
-    moved = np.zeros((len(prepared), said.logits.shape[1], len(chosen)))
-    if said.line is not None and held.classifier.start is not None:
-        start = held.classifier.start
+    moved = np.zeros((len(prepared), predicted.logits.shape[1], len(chosen)))
+    if predicted.base_model is not None and held.classifier.base_model is not None:
+        start = held.classifier.base_model
         inputs, _ = base_model_inputs(held.patients, held.classifier.preparation, start.uses)
         inputs = np.nan_to_num(inputs[:, chosen])
         away = inputs[donors, columns] - inputs
-        moved += said.line.gene_weight[:, :, chosen] * away[:, None, :]
-    trusted = np.flatnonzero(said.residual_weight > 0)
-    if len(trusted):
+        moved += predicted.base_model.gene_weight[:, :, chosen] * away[:, None, :]
+    weighted = np.flatnonzero(predicted.residual_weight > 0)
+    if len(weighted):
         values = np.nan_to_num(prepared.genes[:, chosen])[donors, columns]
-        for rows in prepared.parted(trusted, BATCH_BYTES):
+        for rows in prepared.batches(weighted, BATCH_BYTES):
             by_networks = _network_moves(held, prepared.batch(rows), chosen, values[rows])
-            moved[rows] += said.residual_weight[rows][:, None, None] * by_networks
+            moved[rows] += predicted.residual_weight[rows][:, None, None] * by_networks
     return moved
 
 
@@ -113,7 +113,7 @@ def _network_moves(
     """Return by how much the networks' mean logits move, several genes at a time."""
     n_patients = len(batch.genes)
     step = max(1, VALUES_AT_ONCE // max(1, batch.tiles.numel()))
-    dealt = torch.from_numpy(values.astype(np.float32))
+    permuted_values = torch.from_numpy(values.astype(np.float32))
     moves = []
     with torch.no_grad():
         for first in range(0, len(chosen), step):
@@ -121,7 +121,7 @@ def _network_moves(
             genes = batch.genes.repeat(len(some), 1)
             for place, gene in enumerate(some.tolist()):
                 rows = slice(place * n_patients, (place + 1) * n_patients)
-                genes[rows, gene] = dealt[:, first + place]
+                genes[rows, gene] = permuted_values[:, first + place]
             total = torch.zeros((), dtype=torch.float64)
             for network in held.classifier.networks:
                 now = with_genes(network, batch)(genes).double()

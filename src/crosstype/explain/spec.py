@@ -1,4 +1,4 @@
-"""What a user may set about explanations.
+"""Settings of explanations.
 
 Which of the trained models are explained.
 """
@@ -15,7 +15,7 @@ from crosstype.types import Between
 
 @dataclass(frozen=True)
 class ExplanationSpec:
-    """Which models are explained: where they look and which genes they go by."""
+    """Explanations of models: attention over tiles and attributions of genes."""
 
     enabled: bool = True
     """Whether `crosstype run` explains at all; `crosstype explain` always does."""
@@ -41,7 +41,7 @@ class ExplanationSpec:
     compared."""
 
     n_permuted_genes: Annotated[int, Between(1, 100_000)] = 60
-    """Genes whose permutation is tried where networks are trusted, evenly over the ranks; each
+    """Genes that are permuted where the residual weight is above 0, evenly over the ranks; each
     takes a prediction of its own. Where the line alone decides, every gene is."""
 
 

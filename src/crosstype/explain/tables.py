@@ -62,7 +62,7 @@ def write_tables(
 def _looked(
     done: Sequence[ModelExplanation], places: TileLocations
 ) -> Iterator[tuple[str, str, PatientAttention, Sequence[SlideTiles]]]:
-    """Give model, patient, where the model looked, and the patient's slides."""
+    """Yield model, patient, attention, and the patient's slides."""
     for one in done:
         for patient, looked in one.attention.patients():
             yield one.attention.model, patient, looked, places.of(patient)
@@ -83,7 +83,7 @@ def _attention_rows(
     rank = rank_of(looked.attention)
     for slide in slides:
         xy = slide.tile_xy_px
-        heard = looked.contribution
+        contribution = looked.contribution
         columns = {
             "patient_id": patient_id,
             "slide_id": slide.slide_id,
@@ -92,7 +92,7 @@ def _attention_rows(
             "x_px": None if xy is None else xy[:, 0],
             "y_px": None if xy is None else xy[:, 1],
             "attention": looked.attention[slide.bag],
-            "contribution": None if heard is None else heard[slide.bag],
+            "contribution": None if contribution is None else contribution[slide.bag],
             "rank": rank[slide.bag],
             "n_models": looked.n_models,
         }
@@ -106,7 +106,7 @@ def _token_rows(
     slides: Sequence[SlideTiles],
     n_tiles: int,
 ) -> Iterator[pl.DataFrame]:
-    """Give one table per gene token: the tiles at which it looks most."""
+    """Yield one table per gene token: its tiles of highest attention."""
     for token, attention in looked.tokens.items():
         rows = []
         for place in np.argsort(-attention, kind="stable")[:n_tiles].tolist():

@@ -1,4 +1,4 @@
-"""Where each tile of a patient lies: slide by slide, in level-0 pixels where files say it."""
+"""Tile locations of a patient, slide by slide, in level-0 pixels if the files have them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SlideTiles:
         slide_id: the slide.
         first: place of its first tile in the bag.
         n_tiles: number of its tiles.
-        tile_xy_px: (n_tiles, 2), top left corners in level-0 pixels; None if nobody says.
+        tile_xy_px: (n_tiles, 2), top left corners in level-0 pixels; None if unknown.
         footprint_px: width and height of a tile in level-0 pixels; 0 without coordinates.
     """
 
@@ -40,12 +40,12 @@ class SlideTiles:
 
 @dataclass(frozen=True)
 class TileLocations:
-    """Knows the feature files of the cohort.
+    """Tile locations, from the cohort's feature files.
 
     Attributes:
         files: feature files of each patient.
         slide_ids: slide of each file.
-        mpps: micrometres per level-0 pixel of slides whose table says it.
+        mpps: micrometres per level-0 pixel of slides whose table has it.
         faults: slides whose coordinates could not be read, with the reason.
     """
 

@@ -162,7 +162,7 @@ def find_new_slides(
     return found
 
 
-def look_through(
+def check_feature_files(
     slides: Sequence[tuple[str, str, Path]],
     encoder: str | None,
     wanted: FeatureInput,

@@ -103,7 +103,7 @@ def extract_slides(
             (n_tiles, n_features), left_out = _shape_of(path)
             row = replace(row, n_tiles=n_tiles, n_features=n_features, sha256=sha256_of(path))
             if left_out:
-                progress.say(f"{source.slide_id}: {left_out}")
+                progress.message(f"{source.slide_id}: {left_out}")
         except (SlideError, FeatureFileError, EncoderError) as error:
             row = replace(row, fault=str(error))
         except OSError as error:

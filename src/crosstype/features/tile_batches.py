@@ -25,7 +25,7 @@ from crosstype.slides.slide import Slide
 from crosstype.slides.spec import AugmentationSpec, SlidesSpec, StainSpec, TilesSpec, TissueSpec
 from crosstype.slides.stain import StainNormaliser, fit_stain
 from crosstype.slides.thumbnail import draw_thumbnail, tissue_geojson, tissue_outlines, write_image
-from crosstype.slides.tiles import Tiles, choose_tiles, spread_choice
+from crosstype.slides.tiles import Tiles, select_tiles, spread_choice
 from crosstype.slides.tissue import Tissue, find_tissue
 
 AHEAD = 4
@@ -75,7 +75,7 @@ def grid_tiles(slide: Slide, recipe: ExtractionRecipe, picture: Path) -> TileSet
     """Detect tissue and select tiles of a slide; without tiles, write the thumbnail and raise."""
     spec = recipe.tiles
     tissue = find_tissue(slide, recipe.tissue)
-    tiles = choose_tiles(tissue, slide, spec)
+    tiles = select_tiles(tissue, slide, spec)
     if not len(tiles.tile_xy_px):
         _draw(picture, slide, tissue, tiles)
         remedy = "Look at its thumbnail in OUT/tiles, and at [tissue] and [tiles]."

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from crosstype.errors import FetchError
-from crosstype.fetch.download import in_words
+from crosstype.fetch.download import format_bytes
 from crosstype.io.files import replacing
 
 MOST_MEMBERS = 2_000_000
@@ -19,8 +19,8 @@ MOST_BYTES = 500 * 10**9
 MOST_TIMES_LARGER = 200
 SMALL_BYTES = 64 << 20
 LIMITS = (
-    f"at most {MOST_MEMBERS:,} members, {in_words(MOST_BYTES)} in all, and none over "
-    f"{in_words(SMALL_BYTES)} that grows more than {MOST_TIMES_LARGER} times"
+    f"at most {MOST_MEMBERS:,} members, {format_bytes(MOST_BYTES)} in all, and none over "
+    f"{format_bytes(SMALL_BYTES)} that grows more than {MOST_TIMES_LARGER} times"
 )
 TILE = re.compile(r"(?:^|/)([^/]+)/\1_\(\d+, ?\d+\)\.(?:jpe?g|png)$", re.I)
 DRIVE = re.compile(r"^[A-Za-z]:")
@@ -41,7 +41,7 @@ def members_of(path: Path) -> list[zipfile.ZipInfo]:
     n_bytes = sum(one.file_size for one in members)
     if len(members) > MOST_MEMBERS or n_bytes > MOST_BYTES:
         raise FetchError(
-            f"{path.name}: {len(members):,} members of {in_words(n_bytes)}. Expected {LIMITS}; "
+            f"{path.name}: {len(members):,} members of {format_bytes(n_bytes)}. Expected {LIMITS}; "
             "nothing was unpacked."
         )
     return members
@@ -123,7 +123,7 @@ def _reason_against(one: zipfile.ZipInfo) -> str:
         "has a name that is no plain path ": not {".", ""}.isdisjoint(name.split("/")),
         "is a link or a device": kind not in (0, stat.S_IFREG),
         "is encrypted": one.flag_bits & 0x1,
-        f"grows to {in_words(one.file_size)} (expected {LIMITS})": grows
+        f"grows to {format_bytes(one.file_size)} (expected {LIMITS})": grows
         and one.file_size > SMALL_BYTES,
     }
     return next((reason.strip() for reason, holds in reasons.items() if holds), "")

@@ -20,7 +20,7 @@ from queue import Empty, SimpleQueue
 import httpx2
 
 from crosstype.errors import FetchError
-from crosstype.fetch.http import BrokenOffError, RefusedError, StoppedError, Tries, Web
+from crosstype.fetch.http import BrokenOffError, RefusedError, Retries, StoppedError, Web
 from crosstype.io.files import write_text
 from crosstype.progress import Progress
 
@@ -33,7 +33,7 @@ OnBytes = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RemoteFile:
     """A file to download.
 
     Attributes:
@@ -82,7 +82,7 @@ def md5_of(path: Path) -> str:
         return hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def download(web: Web, wanted: Wanted, on_bytes: OnBytes) -> None:
+def download(web: Web, wanted: RemoteFile, on_bytes: OnBytes) -> None:
     """Download a file, resuming from its `.part` if possible.
 
     Args:
@@ -112,10 +112,12 @@ def download(web: Web, wanted: Wanted, on_bytes: OnBytes) -> None:
     statuses = [one.status for one in faults if isinstance(one, RefusedError)]
     meanings = [wanted.refusals[one] for one in statuses if one in wanted.refusals]
     found = "; ".join(map(str, faults))
-    raise FetchError(f"{wanted.path.name}: {found}. {meanings[0] if meanings else web.by_hand}")
+    raise FetchError(
+        f"{wanted.path.name}: {found}. {meanings[0] if meanings else web.manual_instructions}"
+    )
 
 
-def _download_from(web: Web, address: str, wanted: Wanted, on_bytes: OnBytes) -> None:
+def _download_from(web: Web, address: str, wanted: RemoteFile, on_bytes: OnBytes) -> None:
     """Download from one address; after a wrong checksum once more from the start."""
     found = ""
     for _ in range(2):
@@ -128,9 +130,9 @@ def _download_from(web: Web, address: str, wanted: Wanted, on_bytes: OnBytes) ->
     raise FetchError(f"{address}: its md5 is {found} twice, expected {wanted.md5}")
 
 
-def _complete(web: Web, address: str, wanted: Wanted, on_bytes: OnBytes) -> None:
+def _complete(web: Web, address: str, wanted: RemoteFile, on_bytes: OnBytes) -> None:
     """Resume until the part is complete, as long as there is progress."""
-    tries = Tries(web.patience)
+    retries = Retries(web.retry_policy)
     longest = _size_of(wanted.part)
     while True:
         try:
@@ -139,15 +141,15 @@ def _complete(web: Web, address: str, wanted: Wanted, on_bytes: OnBytes) -> None
             # Only a longer part is progress: a server may always start from the beginning.
             if _size_of(wanted.part) > longest:
                 longest = _size_of(wanted.part)
-                tries.progressed()
+                retries.progressed()
             if not wanted.md5:
                 _discard(wanted, on_bytes)
-            tries.wait(fault)
+            retries.wait(fault)
         else:
             return
 
 
-def _resume(web: Web, address: str, wanted: Wanted, on_bytes: OnBytes) -> None:
+def _resume(web: Web, address: str, wanted: RemoteFile, on_bytes: OnBytes) -> None:
     """Request the missing bytes once and append them to the part."""
     if wanted.size is not None and _size_of(wanted.part) > wanted.size:
         _discard(wanted, on_bytes)
@@ -185,7 +187,7 @@ def _continues(response: httpx2.Response, offset: int, size: int | None) -> bool
     return size is None or match[3] == "*" or int(match[3]) == size
 
 
-def _append(address: str, response: httpx2.Response, wanted: Wanted, on_bytes: OnBytes) -> None:
+def _append(address: str, response: httpx2.Response, wanted: RemoteFile, on_bytes: OnBytes) -> None:
     """Append the response to the part, up to the expected size."""
     most = MOST_UNSTATED_BYTES if wanted.size is None else wanted.size
     with wanted.part.open("ab") as handle:
@@ -201,14 +203,14 @@ def _append(address: str, response: httpx2.Response, wanted: Wanted, on_bytes: O
         raise RefusedError(f"{address}: more than {most:,} bytes, which cannot be the file")
 
 
-def _put_in_place(wanted: Wanted) -> None:
+def _put_in_place(wanted: RemoteFile) -> None:
     """Sync the complete part and rename it."""
     with wanted.part.open("ab") as handle:
         os.fsync(handle.fileno())
     wanted.part.replace(wanted.path)
 
 
-def _discard(wanted: Wanted, on_bytes: OnBytes) -> None:
+def _discard(wanted: RemoteFile, on_bytes: OnBytes) -> None:
     """Delete the part."""
     length = _size_of(wanted.part)
     if length:
@@ -251,15 +253,15 @@ class Memory:
         except (OSError, ValueError, TypeError):
             self._known = {}
 
-    def holds(self, wanted: Wanted) -> bool:
+    def holds(self, wanted: RemoteFile) -> bool:
         """Return whether this file was verified and not changed since."""
         return wanted.path.is_file() and self._known.get(self._key(wanted)) == _mark(wanted)
 
-    def add(self, wanted: Wanted) -> None:
+    def add(self, wanted: RemoteFile) -> None:
         """Add a verified file."""
         self._known[self._key(wanted)] = _mark(wanted)
 
-    def _key(self, wanted: Wanted) -> str:
+    def _key(self, wanted: RemoteFile) -> str:
         return wanted.path.relative_to(self._folder).as_posix()
 
     def save(self) -> None:
@@ -267,7 +269,7 @@ class Memory:
         write_text(self._path, json.dumps(self._known, indent=0, sort_keys=True))
 
 
-def _mark(wanted: Wanted) -> list[object]:
+def _mark(wanted: RemoteFile) -> list[object]:
     status = wanted.path.stat()
     return [status.st_size, status.st_mtime_ns, wanted.md5]
 
@@ -298,11 +300,11 @@ class Meter:
             if now - self._noted_at < 1 / NOTES_PER_SECOND:
                 return
             self._noted_at = now
-            text = f"{in_words(self._n_bytes)} of {in_words(self._total)}"
+            text = f"{format_bytes(self._n_bytes)} of {format_bytes(self._total)}"
         self._progress.note(text)
 
 
-def in_words(n_bytes: int) -> str:
+def format_bytes(n_bytes: int) -> str:
     """Return a number of bytes with a unit, such as `1.2 GB`."""
     value, unit = float(n_bytes), 0
     while abs(value) >= 1000 and unit < len(UNITS) - 1:
@@ -311,7 +313,7 @@ def in_words(n_bytes: int) -> str:
 
 
 def download_all(
-    web: Web, wanted: Sequence[Wanted], folder: Path, progress: Progress, n_workers: int = 4
+    web: Web, wanted: Sequence[RemoteFile], folder: Path, progress: Progress, n_workers: int = 4
 ) -> list[str]:
     """Download files in parallel; existing complete files are skipped.
 
@@ -336,7 +338,7 @@ def download_all(
 
 
 def _download_missing(
-    web: Web, wanted: Sequence[Wanted], folder: Path, progress: Progress, n_workers: int
+    web: Web, wanted: Sequence[RemoteFile], folder: Path, progress: Progress, n_workers: int
 ) -> list[str]:
     memory = Memory(folder)
     missing = [one for one in wanted if not memory.holds(one)]
@@ -345,7 +347,7 @@ def _download_missing(
         return []
     _check_room(missing, folder)
     meter = Meter(progress, sum(one.size or 0 for one in missing))
-    finished: SimpleQueue[tuple[Wanted, Outcome]] = SimpleQueue()
+    finished: SimpleQueue[tuple[RemoteFile, Outcome]] = SimpleQueue()
     threads = _start_downloads(web, missing, finished, meter, n_workers)
     try:
         return _gather(finished, len(missing), memory, progress)
@@ -373,7 +375,10 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _gather(
-    finished: SimpleQueue[tuple[Wanted, Outcome]], n_files: int, memory: Memory, progress: Progress
+    finished: SimpleQueue[tuple[RemoteFile, Outcome]],
+    n_files: int,
+    memory: Memory,
+    progress: Progress,
 ) -> list[str]:
     """Wait for all files and return the faults; end after too many failures in a row."""
     faults: list[str] = []
@@ -397,13 +402,13 @@ def _gather(
 
 def _start_downloads(
     web: Web,
-    missing: Sequence[Wanted],
-    finished: SimpleQueue[tuple[Wanted, Outcome]],
+    missing: Sequence[RemoteFile],
+    finished: SimpleQueue[tuple[RemoteFile, Outcome]],
     meter: Meter,
     n_workers: int,
 ) -> list[threading.Thread]:
     """Start download threads, which put the outcome of each file into `finished`."""
-    tasks: SimpleQueue[Wanted] = SimpleQueue()
+    tasks: SimpleQueue[RemoteFile] = SimpleQueue()
     for one in missing:
         tasks.put(one)
     arguments = (web, tasks, finished, meter)
@@ -417,7 +422,7 @@ def _start_downloads(
     return threads
 
 
-def _next(finished: SimpleQueue[tuple[Wanted, Outcome]]) -> tuple[Wanted, Outcome]:
+def _next(finished: SimpleQueue[tuple[RemoteFile, Outcome]]) -> tuple[RemoteFile, Outcome]:
     """Wait for the next file by polling, so that Ctrl-C is handled."""
     while True:
         try:
@@ -428,8 +433,8 @@ def _next(finished: SimpleQueue[tuple[Wanted, Outcome]]) -> tuple[Wanted, Outcom
 
 def _work(
     web: Web,
-    tasks: SimpleQueue[Wanted],
-    finished: SimpleQueue[tuple[Wanted, Outcome]],
+    tasks: SimpleQueue[RemoteFile],
+    finished: SimpleQueue[tuple[RemoteFile, Outcome]],
     meter: Meter,
 ) -> None:
     """Download files until none is left or the download is stopped."""
@@ -445,7 +450,7 @@ def _work(
             finished.put((wanted, outcome))
 
 
-def _outcome(web: Web, wanted: Wanted, on_bytes: OnBytes) -> Outcome:
+def _outcome(web: Web, wanted: RemoteFile, on_bytes: OnBytes) -> Outcome:
     """Download one file unless it exists; return the error, if any."""
     try:
         if wanted.is_there:
@@ -457,7 +462,7 @@ def _outcome(web: Web, wanted: Wanted, on_bytes: OnBytes) -> Outcome:
     return None
 
 
-def _check_unique(wanted: Sequence[Wanted]) -> None:
+def _check_unique(wanted: Sequence[RemoteFile]) -> None:
     """Raise if two files have the same path, ignoring case."""
     counts = Counter(str(one.path).casefold() for one in wanted)
     repeated = [one.path.name for one in wanted if counts[str(one.path).casefold()] > 1]
@@ -465,7 +470,7 @@ def _check_unique(wanted: Sequence[Wanted]) -> None:
         raise FetchError(f"{repeated[0]}: the server lists two files of this name. Fetch by hand.")
 
 
-def _check_room(missing: Sequence[Wanted], folder: Path) -> None:
+def _check_room(missing: Sequence[RemoteFile], folder: Path) -> None:
     """Raise if the disk has too little space for the missing files."""
     needed = 0
     for one in missing:
@@ -475,12 +480,12 @@ def _check_room(missing: Sequence[Wanted], folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if needed + SPARE_BYTES > free:
         raise FetchError(
-            f"{folder}: has room for {in_words(free)}, but {in_words(needed)} are missing. Make "
-            "room, name another folder with --out, or fetch fewer files."
+            f"{folder}: has room for {format_bytes(free)}, but {format_bytes(needed)} are missing. "
+            "Make room, name another folder with --out, or fetch fewer files."
         )
 
 
-def _full(wanted: Wanted, fault: OSError) -> str:
+def _full(wanted: RemoteFile, fault: OSError) -> str:
     remedy = "free space" if fault.errno in NO_ROOM else "correct this"
     return f"{wanted.path}: {fault.strerror or fault}. Stopped; {remedy}; the same command resumes."
 

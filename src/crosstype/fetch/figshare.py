@@ -19,7 +19,7 @@ from crosstype.fetch.archive import (
 )
 from crosstype.fetch.download import (
     Fetched,
-    Wanted,
+    RemoteFile,
     checked_name,
     download_all,
     quoted,
@@ -188,7 +188,7 @@ REFUSALS = {
 }
 
 
-def by_hand(article: int, folder: Path) -> str:
+def manual_instructions(article: int, folder: Path) -> str:
     """Return instructions for a manual download."""
     return (
         f"By hand: open https://doi.org/10.6084/m9.figshare.{article} in a browser, put the files "
@@ -240,19 +240,21 @@ def use_local(folder: Path, origin: str, only: list[Path] | None = None) -> Fetc
     return Fetched(len(files), tuple(notes), tuple(faults), config)
 
 
-def list_article(article: int, folder: Path, web: Web) -> tuple[list[str], list[str], list[Wanted]]:
+def list_article(
+    article: int, folder: Path, web: Web
+) -> tuple[list[str], list[str], list[RemoteFile]]:
     """Return notes on an article, messages on files that figshare does not host, and its files.
 
     Raises:
         FetchError: no connection, or the answer is not of the documented shape.
     """
-    about = web.ask(f"/articles/{article}")
+    about = web.get_json(f"/articles/{article}")
     if not isinstance(about, dict):
         raise _other_shape(web, article)
     listed: list[dict[str, Any]] = []
     page = 1
     while True:
-        more = web.ask(f"/articles/{article}/files?page={page}&page_size={FILES_PER_PAGE}")
+        more = web.get_json(f"/articles/{article}/files?page={page}&page_size={FILES_PER_PAGE}")
         if not isinstance(more, list):
             raise _other_shape(web, article)
         listed += more
@@ -270,7 +272,7 @@ def list_article(article: int, folder: Path, web: Web) -> tuple[list[str], list[
     return _notes(article, about), faults, wanted
 
 
-def _wanted(file: Mapping[str, Any], folder: Path, web: Web) -> Wanted:
+def _wanted(file: Mapping[str, Any], folder: Path, web: Web) -> RemoteFile:
     """Return a file of figshare's list as a file to download."""
     name = checked_name(str(file["name"]))
     address = str(file["download_url"])
@@ -279,7 +281,7 @@ def _wanted(file: Mapping[str, Any], folder: Path, web: Web) -> Wanted:
     # The download host's firewall sometimes refuses programs; the API serves the same file.
     addresses = (address, f"{web.base}/file/download/{int(file['id'])}")
     md5 = str(file.get("computed_md5") or file.get("supplied_md5") or "").lower()
-    return Wanted(folder / name, addresses, int(file["size"]), md5, REFUSALS)
+    return RemoteFile(folder / name, addresses, int(file["size"]), md5, REFUSALS)
 
 
 def _notes(article: int, about: Mapping[str, Any]) -> list[str]:
@@ -296,7 +298,7 @@ def _notes(article: int, about: Mapping[str, Any]) -> list[str]:
 def _other_shape(web: Web, article: int) -> FetchError:
     return FetchError(
         f"{web.base}/articles/{article}: the answer is not what figshare's API documents. "
-        f"{web.by_hand}"
+        f"{web.manual_instructions}"
     )
 
 

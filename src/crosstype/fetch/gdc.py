@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from crosstype.errors import FetchError
-from crosstype.fetch.download import Fetched, Wanted, checked_name, download_all, write_config
+from crosstype.fetch.download import Fetched, RemoteFile, checked_name, download_all, write_config
 from crosstype.fetch.http import Web
 from crosstype.io.files import write_text
 from crosstype.progress import NoProgress, Progress
@@ -196,7 +196,7 @@ REFUSALS = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class GdcRequest:
     """Requested data of a project.
 
     Attributes:
@@ -212,7 +212,7 @@ class Asked:
     limit: int = 0
 
 
-def by_hand(project: str) -> str:
+def manual_instructions(project: str) -> str:
     """Return instructions for a manual download."""
     return (
         f"By hand: choose project {project} on https://portal.gdc.cancer.gov, download manifest "
@@ -221,12 +221,16 @@ def by_hand(project: str) -> str:
 
 
 def fetch_gdc(
-    asked: Asked, folder: Path, web: Web, progress: Progress | None = None, n_workers: int = 4
+    request: GdcRequest,
+    folder: Path,
+    web: Web,
+    progress: Progress | None = None,
+    n_workers: int = 4,
 ) -> Fetched:
     """List a project's open files, download them and write tables and a config beside them.
 
     Args:
-        asked: the requested data.
+        request: the requested data.
         folder: of the files.
         web: the GDC's API, or a mirror of it.
         progress: receives progress.
@@ -236,13 +240,13 @@ def fetch_gdc(
         FetchError: the project cannot be listed, or has none of the requested data.
     """
     progress = progress or NoProgress()
-    items = {kind: list_files(asked.project, kind, web) for kind in asked.kinds}
-    items = _limited(items, asked.limit)
+    items = {kind: list_files(request.project, kind, web) for kind in request.kinds}
+    items = _limited(items, request.limit)
     patients = {one.patient_id for found in items.values() for one in found}
-    cases = list_cases(asked.project, web) if asked.clinical else []
-    if asked.limit and asked.kinds:
+    cases = list_cases(request.project, web) if request.clinical else []
+    if request.limit and request.kinds:
         cases = [one for one in cases if one.get("submitter_id") in patients]
-    cases = cases[: asked.limit or None]
+    cases = cases[: request.limit or None]
     folder.mkdir(parents=True, exist_ok=True)
     listed = [one for kind in items for one in items[kind]]
     if listed:
@@ -254,8 +258,8 @@ def fetch_gdc(
         write_clinical(folder / "clinical.csv", cases)
     wanted, faults = _wanted(items, folder, web)
     faults += download_all(web, wanted, folder, progress, n_workers)
-    notes = [f"{asked.project}: {len(patients) or len(cases)} patients"]
-    config = write_config(folder, _config_lines(asked, folder))
+    notes = [f"{request.project}: {len(patients) or len(cases)} patients"]
+    config = write_config(folder, _config_lines(request, folder))
     n_files = sum(one.path.is_file() for one in wanted)
     return Fetched(n_files, tuple(notes), tuple(faults), config)
 
@@ -309,7 +313,7 @@ def _hits(path: str, query: Mapping[str, Any], web: Web) -> Iterator[dict[str, A
     seen: set[str] = set()
     while total is None or start < total:
         body = {"format": "JSON", "from": start, "size": PAGE, "sort": f"{key}:asc", **query}
-        answer = web.ask(path, body)
+        answer = web.get_json(path, body)
         try:
             data = answer["data"]
             hits, total = list(data["hits"]), int(data["pagination"]["total"])
@@ -338,7 +342,7 @@ def _limited(items: dict[str, list[Item]], limit: int) -> dict[str, list[Item]]:
 
 def _wanted(
     items: Mapping[str, Sequence[Item]], folder: Path, web: Web
-) -> tuple[list[Wanted], list[str]]:
+) -> tuple[list[RemoteFile], list[str]]:
     """Return the open files as files to download, and a message for each other file."""
     wanted, faults = [], []
     for kind, found in items.items():
@@ -352,14 +356,14 @@ def _wanted(
                 faults.append(str(fault))
                 continue
             address = f"{web.base}/data/{one.file_id}"
-            wanted.append(Wanted(path, (address,), one.size, one.md5, REFUSALS))
+            wanted.append(RemoteFile(path, (address,), one.size, one.md5, REFUSALS))
     return wanted, faults
 
 
-def _config_lines(asked: Asked, folder: Path) -> list[str]:
+def _config_lines(request: GdcRequest, folder: Path) -> list[str]:
     """Return the config's lines; the GDC has no PAM50 subtypes."""
     lines = [
-        f"# Written by `crosstype fetch` for GDC project {asked.project}.",
+        f"# Written by `crosstype fetch` for GDC project {request.project}.",
         "# Paths are relative to this file.",
         "[cohort]",
         "# The GDC states no PAM50 subtype. Name a table that does and its column (docs/fetch.md),",
@@ -368,7 +372,7 @@ def _config_lines(asked: Asked, folder: Path) -> list[str]:
         'patient_column = "PATIENT"',
         '# label_column = "TCGA Subtype"',
     ]
-    lines += ['slides = "slides.csv"'] if "slides" in asked.kinds else []
+    lines += ['slides = "slides.csv"'] if "slides" in request.kinds else []
     has_expression = any((folder / "expression").glob("*.tsv"))
     lines += ['expression = "expression"'] if has_expression else []
     lines += [
@@ -379,13 +383,12 @@ def _config_lines(asked: Asked, folder: Path) -> list[str]:
         '# name = "Basal/Her2"',
         '# labels = ["BRCA.Basal", "BRCA.Her2"]',
     ]
-    if "slides" in asked.kinds:
+    if "slides" in request.kinds:
         lines += ["", "[slides]", 'folder = "slides"', "", "[tiles]", "n_tiles = 35"]
         lines += ["", "[features]", 'encoder = "resnet50"']
     return lines
 
 
 def _other_shape(web: Web, path: str) -> FetchError:
-    return FetchError(
-        f"{web.base}{path}: the answer is not what the GDC's API documents. {web.by_hand}"
-    )
+    found = f"{web.base}{path}: the answer is not what the GDC's API documents"
+    return FetchError(f"{found}. {web.manual_instructions}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crosstype.errors import FetchError
-from crosstype.fetch.download import Fetched, Wanted, download
+from crosstype.fetch.download import Fetched, RemoteFile, download
 from crosstype.fetch.http import Web
 from crosstype.progress import NoProgress, Progress
 
@@ -21,7 +21,7 @@ TERMS = (
 )
 
 
-def by_hand(file: Path) -> str:
+def manual_instructions(file: Path) -> str:
     """Return instructions for a manual download."""
     return (
         "By hand: download `H: hallmark gene sets` as gene symbols from "
@@ -47,7 +47,7 @@ def fetch_hallmark(file: Path, web: Web, progress: Progress | None = None) -> Fe
     progress.start("fetch", 1)
     arrived = file.with_name(f".{file.name}.arrived")
     try:
-        download(web, Wanted(arrived, (web.base,)), lambda _: None)
+        download(web, RemoteFile(arrived, (web.base,)), lambda _: None)
         check_gmt(arrived, web.base)
         arrived.replace(file)
     finally:

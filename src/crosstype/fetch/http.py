@@ -47,14 +47,14 @@ class StoppedError(FetchError):
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """Settings of retries.
 
     Attributes:
         n_tries: number of requests in a row that may fail without progress.
         first_wait_s: wait after the first failure, in seconds; doubled after each further one.
         longest_wait_s: upper limit of the wait.
-        longest_asked_s: upper limit of the wait requested by a server (Retry-After).
+        longest_requested_s: upper limit of the wait requested by a server (Retry-After).
         timeout_s: timeout of a connection, in seconds.
         sleep: function that waits.
     """
@@ -62,20 +62,20 @@ class Patience:
     n_tries: int = 5
     first_wait_s: float = 1.0
     longest_wait_s: float = 60.0
-    longest_asked_s: float = 600.0
+    longest_requested_s: float = 600.0
     timeout_s: float = 60.0
     sleep: Callable[[float], None] = time.sleep
 
 
-PATIENCE = Patience()
+RETRY_POLICY = RetryPolicy()
 
 
-class Tries:
+class Retries:
     """Exponential backoff with jitter over failures in a row."""
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, retry_policy: RetryPolicy) -> None:
         """Start without failures."""
-        self._patience = patience
+        self._policy = retry_policy
         self._n_failed = 0
 
     def progressed(self) -> None:
@@ -89,16 +89,16 @@ class Tries:
             FetchError: there were too many failures, or the server requests too long a wait.
         """
         self._n_failed += 1
-        if self._n_failed >= self._patience.n_tries:
+        if self._n_failed >= self._policy.n_tries:
             raise FetchError(f"{fault}, {self._n_failed} times in a row") from fault
-        if fault.wait_s > self._patience.longest_asked_s:
+        if fault.wait_s > self._policy.longest_requested_s:
             raise FetchError(f"{fault}, and asks to wait {fault.wait_s:.0f} s") from fault
         longest = min(
-            self._patience.first_wait_s * 2 ** (self._n_failed - 1), self._patience.longest_wait_s
+            self._policy.first_wait_s * 2 ** (self._n_failed - 1), self._policy.longest_wait_s
         )
         # Jitter, so that workers do not retry all at once.
         backoff = longest * (0.5 + random.random() / 2)
-        self._patience.sleep(max(backoff, fault.wait_s))
+        self._policy.sleep(max(backoff, fault.wait_s))
 
 
 class Web:
@@ -107,28 +107,28 @@ class Web:
     def __init__(
         self,
         base: str,
-        by_hand: str,
-        patience: Patience | None = None,
+        manual_instructions: str,
+        retry_policy: RetryPolicy | None = None,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
         """Set up the client, without a request.
 
         Args:
             base: base URL. Plain http is used only if it is plain http.
-            by_hand: instructions for a manual download, for messages.
-            patience: settings of retries; None: the default.
+            manual_instructions: instructions for a manual download, for messages.
+            retry_policy: settings of retries; None: the default.
             transport: of requests; None: the network.
         """
         self.base = base.rstrip("/")
-        self.by_hand = by_hand
-        self.patience = patience or PATIENCE
+        self.manual_instructions = manual_instructions
+        self.retry_policy = retry_policy or RETRY_POLICY
         self._is_plain = self.base.startswith("http://")
         self._client = httpx2.Client(
             headers={
                 "User-Agent": f"crosstype/{__version__}",
                 "Accept-Encoding": "identity",  # offsets of ranges count the bytes that are sent
             },
-            timeout=self.patience.timeout_s,
+            timeout=self.retry_policy.timeout_s,
             transport=transport,
         )
 
@@ -140,7 +140,7 @@ class Web:
         """Close the connections."""
         self._client.close()
 
-    def ask(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    def get_json(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Request a path and return its JSON.
 
         Args:
@@ -151,17 +151,17 @@ class Web:
             FetchError: no connection, a refusal, or no JSON, after retries.
         """
         address = self.base + path
-        tries = Tries(self.patience)
+        retries = Retries(self.retry_policy)
         try:
             while True:
                 try:
-                    return self._ask_once(address, body)
+                    return self._get_once(address, body)
                 except BrokenOffError as fault:
-                    tries.wait(fault)
+                    retries.wait(fault)
         except FetchError as fault:
-            raise FetchError(f"{fault}. {self.by_hand}") from fault
+            raise FetchError(f"{fault}. {self.manual_instructions}") from fault
 
-    def _ask_once(self, address: str, body: Mapping[str, Any] | None) -> Any:
+    def _get_once(self, address: str, body: Mapping[str, Any] | None) -> Any:
         data = bytearray()
         with self.open(address, body=body) as response:
             for chunk in response.iter_bytes():

@@ -17,7 +17,7 @@ Key = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class People:
+class CohortPatients:
     """The cohort's patients, sorted by id, with label and site for fold assignment.
 
     Attributes:
@@ -31,7 +31,9 @@ class People:
     site: np.ndarray
 
     @classmethod
-    def sorted(cls, ids: Sequence[str], labels: Sequence[str], sites: Sequence[str]) -> People:
+    def sorted(
+        cls, ids: Sequence[str], labels: Sequence[str], sites: Sequence[str]
+    ) -> CohortPatients:
         """Return the patients sorted by id, so that folds do not depend on the input order."""
         order = np.argsort(np.array(ids, dtype=np.str_), kind="stable")
         return cls(
@@ -59,7 +61,7 @@ class OuterFold:
 
 
 def assign_outer(
-    people: People, spec: FoldsSpec, protocol: Protocol
+    people: CohortPatients, spec: FoldsSpec, protocol: Protocol
 ) -> tuple[list[OuterFold], list[str]]:
     """Return the outer folds of every repeat, and notes on the balance of folds by site."""
     folds, notes = [], []
@@ -73,7 +75,7 @@ def assign_outer(
 
 
 def _tests(
-    people: People, spec: FoldsSpec, protocol: Protocol, repeat: int
+    people: CohortPatients, spec: FoldsSpec, protocol: Protocol, repeat: int
 ) -> tuple[list[np.ndarray], str]:
     """Return the positions of each fold's test patients in one repeat."""
     if protocol.grouped_by_site:
@@ -91,7 +93,7 @@ def _tests(
 
 
 def assign_inner(
-    people: People, rest: np.ndarray, spec: FoldsSpec, key: Key, *, by_site: bool
+    people: CohortPatients, rest: np.ndarray, spec: FoldsSpec, key: Key, *, by_site: bool
 ) -> tuple[np.ndarray, str]:
     """Assign training patients to inner folds.
 
@@ -129,7 +131,9 @@ def assign_inner(
     return inner, why
 
 
-def kept_for_training(people: People, rest: np.ndarray, spec: FoldsSpec, key: Key) -> np.ndarray:
+def kept_for_training(
+    people: CohortPatients, rest: np.ndarray, spec: FoldsSpec, key: Key
+) -> np.ndarray:
     """Return the positions of training patients: `rest`, or a stratified sample of `n_train`.
 
     With the same seed, smaller samples are subsets of larger ones.
@@ -145,7 +149,7 @@ def kept_for_training(people: People, rest: np.ndarray, spec: FoldsSpec, key: Ke
     return np.sort(np.concatenate(kept))
 
 
-def check_sites(people: People, n_folds: int) -> None:
+def check_sites(people: CohortPatients, n_folds: int) -> None:
     """Raise CohortError if a site is unknown, sites are too few, or a class has one site only."""
     unknown = [one for one, site in zip(people.ids, people.site, strict=True) if not site]
     if unknown:

@@ -277,7 +277,7 @@ SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".h5", ".pt", ".0")
 """Suffixes of ids: of slides, of feature files, and .0, which pandas appends to numbers."""
 
 
-def place_splits(
+def assign_external_splits(
     cohort: Cohort, spec: FoldsSpec, path: Path
 ) -> tuple[Cohort, list[OuterFold], list[str]]:
     """Read external splits and assign the cohort's patients to them.

@@ -12,14 +12,14 @@ import polars as pl
 from crosstype.cohort.cohort import Cohort, check_class_sizes
 from crosstype.errors import CohortError, ConfigError
 from crosstype.folds.assign import (
+    CohortPatients,
     OuterFold,
-    People,
     assign_inner,
     assign_outer,
     check_sites,
     kept_for_training,
 )
-from crosstype.folds.external_splits import place_splits
+from crosstype.folds.external_splits import assign_external_splits
 from crosstype.folds.spec import FoldsSpec
 from crosstype.io import schema
 from crosstype.protocol import Protocol
@@ -106,13 +106,13 @@ def make_folds(
         ConfigError: the spec has too few folds.
         CohortError: there are fewer patients of a class, or fewer sites, than folds.
     """
-    people = People.sorted(patient_ids, labels, sites)
+    people = CohortPatients.sorted(patient_ids, labels, sites)
     outer, _ = _own_folds(people, spec, protocol)
     return _assigned(people, outer, spec, protocol)[0]
 
 
 def _own_folds(
-    people: People, spec: FoldsSpec, protocol: Protocol
+    people: CohortPatients, spec: FoldsSpec, protocol: Protocol
 ) -> tuple[list[OuterFold], list[str]]:
     """Check numbers of patients and sites, and assign outer folds; return notes too."""
     if spec.n_folds < 2 or spec.n_inner_folds < 2 or spec.repeats < 1 or spec.seed < 0:
@@ -142,14 +142,14 @@ def fold_cohort(
         source of the folds, balance of folds by site, inner folds that could not be by site.
 
     Raises:
-        TableError, CohortError, ConfigError: as `make_folds` and `place_splits`.
+        TableError, CohortError, ConfigError: as `make_folds` and `assign_external_splits`.
     """
     if spec.file is None:
-        people = People.sorted(cohort.patient_ids, cohort.labels, cohort.sites)
+        people = CohortPatients.sorted(cohort.patient_ids, cohort.labels, cohort.sites)
         outer, notes = _own_folds(people, spec, protocol)
     else:
-        cohort, outer, notes = place_splits(cohort, spec, spec.file)
-        people = People.sorted(cohort.patient_ids, cohort.labels, cohort.sites)
+        cohort, outer, notes = assign_external_splits(cohort, spec, spec.file)
+        people = CohortPatients.sorted(cohort.patient_ids, cohort.labels, cohort.sites)
         if protocol.grouped_by_site:
             check_sites(people, 1)
         protocol = replace(protocol, stratified=False)
@@ -189,7 +189,7 @@ def _whole(value: object) -> int:
 
 
 def _assigned(
-    people: People, outer: Sequence[OuterFold], spec: FoldsSpec, protocol: Protocol
+    people: CohortPatients, outer: Sequence[OuterFold], spec: FoldsSpec, protocol: Protocol
 ) -> tuple[pl.DataFrame, list[str]]:
     """Assign inner folds within each outer fold; check and return the table, with notes."""
     frames, notes = [], []

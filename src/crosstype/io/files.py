@@ -44,7 +44,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-class HashMemory:
+class HashCache:
     """Cache of SHA-256 of files, by path, size and modification time."""
 
     def __init__(self, path: Path) -> None:

@@ -22,7 +22,7 @@ from crosstype.io.delimited import separator_of, without_comments, without_plain
 from crosstype.io.tables import MISSING, Table, parse_numbers, read_grid
 
 HEAD_LINES = 60
-"""Lines from which text columns are told."""
+"""Lines from which text columns are recognised."""
 PANDAS_INDEX = "__index_level_0__"
 SPELLINGS = sorted({form for word in MISSING for form in (word, word.upper(), word.title())})
 

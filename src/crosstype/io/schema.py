@@ -144,9 +144,9 @@ _TEXT = {
     "role": "train, validation or test; validation is inner fold 0",
     "step": "step at which the patient is left out: labels, site, slides, expression or folds",
     "setting": "the setting",
-    "rule": "share (of the patients) or confidence (the least that is called)",
+    "rule": "share (of the patients) or confidence (the lowest that is predicted)",
     "modalities": "what the prediction rests on: image, genes or image+genes",
-    "call": "the subtype called; empty without a call",
+    "call": "the called subtype; empty without a call",
     "key": "what is stated",
     "kind": "what it is",
     "file": "path in OUT/explanation",
@@ -189,10 +189,10 @@ _REAL = {
     "residual_weight": "weight of the networks beside the ridge base model, 0 to 1",
     "temperature": "what logits are divided by; 1: nothing",
     "offset": "added to the class's logit",
-    "threshold": "probability from which the positive class is called",
+    "threshold": "probability from which the positive class is predicted",
     "share": "share, 0 to 1",
-    "coverage": "share of the patients for whom a class is called, 0 to 1",
-    "accuracy, macro_f1": "of the patients called, 0 to 1",
+    "coverage": "share of the patients for whom a class is predicted, 0 to 1",
+    "accuracy, macro_f1": "of the predicted patients, 0 to 1",
     "macro_f1_low, macro_f1_high, aurc_low, aurc_high": "ends of its confidence interval",
     "aurc": "area under the risk-coverage curve, lower is better",
     "mean_probability, observed": "mean probability and observed share of the class, 0 to 1",
@@ -233,7 +233,7 @@ _WHOLE = {
     "draw": "number of the random draw, from 0",
     "n_removed": "values that outlier removal would delete",
     "n_models": "fitted models that are averaged",
-    "n_abstained": "patients for whom no class is called",
+    "n_abstained": "patients for whom no class is predicted",
     "bin": "0 to 9, equally many patients, by probability",
     "n_sites": "sites of at least 10 patients",
     "n_genes": "genes of the set that the table holds",
@@ -274,7 +274,7 @@ _marked = partial(_table, is_marked=True)
 _explained = partial(_marked, folder="explanation")
 
 FEATURES = _table(
-    "features.csv: a slide asked for", "slide_id patient_id n_tiles n_features encoder sha256 fault"
+    "features.csv: a listed slide", "slide_id patient_id n_tiles n_features encoder sha256 fault"
 )
 COHORT = _table("cohort.csv: a patient of the cohort", "patient_id label site n_slides n_tiles")
 LEFT_OUT = _table("left_out.csv: a patient who is not in the cohort", "patient_id step reason")
@@ -323,10 +323,10 @@ CALIBRATION = _marked(
     Column("n", WHOLE, "validation patients; 0: nothing was learned"),
 )
 SITE_PROBE = _table(
-    "site_probe.csv: a metric of how well the site is told from an input",
+    "site_probe.csv: a metric of how well the site is predicted from an input",
     "input metric value low high guessing n_sites n",
     Column("input", TEXT, "image or genes"),
-    Column("value", REAL, "mean over sites, cross-validated; higher: the site is told better"),
+    Column("value", REAL, "mean over sites, cross-validated; higher: better prediction"),
 )
 METRICS = _marked(
     "metrics.csv: a metric of a model",
@@ -350,8 +350,8 @@ COVERAGE = _marked(
     "coverage.csv: a model at a coverage",
     "model rule coverage threshold accuracy low high n n_abstained macro_f1 macro_f1_low "
     "macro_f1_high aurc aurc_low aurc_high",
-    Column("threshold", REAL, "lowest confidence that is called, 0 to 1"),
-    Column("n", WHOLE, "patients called"),
+    Column("threshold", REAL, "lowest confidence that is predicted, 0 to 1"),
+    Column("n", WHOLE, "predicted patients"),
 )
 CALIBRATION_CURVE = _marked(
     "calibration_curve.csv: a bin of a class of a model",

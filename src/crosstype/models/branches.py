@@ -12,8 +12,8 @@ from crosstype.models.layers import (
     GatedAttentionPool,
     Head,
     MaskedGenes,
-    Silent,
     TileProjection,
+    ZeroHead,
     rescaled,
 )
 from crosstype.models.network import Batch, Output, Sizes
@@ -29,7 +29,7 @@ class ImageBranch(nn.Module):
         super().__init__()
         self.encoder = TileProjection(sizes.n_features, spec.width, spec.dropout, spec.tile_dropout)
         self.pool = GatedAttentionPool(spec.width)
-        self.head = _vote_head(sizes, spec) if votes else Silent(sizes.n_logits)
+        self.head = _vote_head(sizes, spec) if votes else ZeroHead(sizes.n_logits)
 
     def tokens(
         self, tiles: Float[Tensor, "patients tiles features"], mask: Bool[Tensor, "patients tiles"]
@@ -56,7 +56,7 @@ class GeneBranch(nn.Module):
         self.encoder = nn.Sequential(
             nn.Linear(sizes.n_genes, spec.width), nn.GELU(), nn.Dropout(spec.dropout)
         )
-        self.head = _vote_head(sizes, spec) if votes else Silent(sizes.n_logits)
+        self.head = _vote_head(sizes, spec) if votes else ZeroHead(sizes.n_logits)
 
     def forward(
         self, genes: Float[Tensor, "patients genes"], mask: Bool[Tensor, "patients genes"]
@@ -110,7 +110,7 @@ def with_clinical(output: Output, branch: ClinicalBranch | None, batch: Batch) -
     return replace(output, logits=output.logits + vote, votes=votes)
 
 
-def _vote_head(sizes: Sizes, spec: ModelSpec) -> Head | Silent:
+def _vote_head(sizes: Sizes, spec: ModelSpec) -> Head | ZeroHead:
     return Head(spec.width, sizes.n_logits, spec.dropout)
 
 

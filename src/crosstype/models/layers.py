@@ -161,7 +161,7 @@ class Head(nn.Module):
         return logits
 
 
-class Silent(nn.Module):
+class ZeroHead(nn.Module):
     """Head without weights whose logits are 0, for branches without a vote."""
 
     def __init__(self, n_logits: int) -> None:

@@ -1,4 +1,4 @@
-"""What PAM50 subtracts from each gene before it compares: learned from a cohort, or stored.
+"""Centring of genes for PAM50: by statistics of a cohort, or stored ones.
 
 The subtypes' centroids are relative to a cohort with about as many ER-positive as ER-negative
 tumours. What a gene's zero is decides the calls, so that it is chosen openly.
@@ -41,7 +41,7 @@ TAIL = 0.025
 
 @dataclass(frozen=True)
 class Zero:
-    """Where a gene's zero is, and its unit: a profile becomes (value - centre) / spread.
+    """Centre and spread of each gene: a profile becomes (value - centre) / spread.
 
     Attributes:
         centring: how it was learned.
@@ -65,7 +65,7 @@ class Zero:
 def learn_zero(
     centring: Centring, profiles: Profiles, er: ErStatus, seed: int, notes: list[str]
 ) -> Zero:
-    """Learn each gene's zero from a cohort.
+    """Compute each gene's centre from a cohort.
 
     none: values stay. median: the gene's median (`centers = "self"` of the pam50 package). robust:
     genefu's, quantiles 2.5% and 97.5% become -1 and 1. er-balanced: medians of equally many
@@ -124,7 +124,7 @@ def _balanced(values: np.ndarray, er: ErStatus, seed: int) -> np.ndarray:
 
 
 def _er_notes(centring: Centring, er: ErStatus) -> list[str]:
-    """Return what the cohort's ER mix means for this centring."""
+    """Return notes on the cohort's ER mix for this centring."""
     n_positive, n_negative = int(er.positive.sum()), int(er.negative.sum())
     if centring == "none":
         return ["no centring: a gene that an assay measures high throughout counts as high"]
@@ -156,7 +156,7 @@ def centred(profiles: Profiles, zero: Zero) -> np.ndarray:
     """Return profiles relative to each gene's zero: float64 (n_samples, n_genes).
 
     A gene without a zero, or without spread, becomes missing. Each sample is then standardised as
-    the pam50 package does; that changes no rank, but for values that only rounding tells apart.
+    the pam50 package does; that changes no rank, except of values that differ by rounding alone.
 
     Args:
         profiles: log2 expression, genes as those of `zero`.
@@ -216,7 +216,7 @@ def read_reference(path: Path) -> Zero:
     """Read medians that `write_reference` wrote.
 
     Raises:
-        TableError: the file is not there, is no such file, or lacks what it must say.
+        TableError: the file is not there, is no such file, or lacks a key.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The centroids that PAM50 compares a sample with: the published ones, or another table's.
+"""Centroids of the PAM50 subtypes: the published ones, or another table's.
 
 The log2 expression of the PAM50 genes, in the centroids' order, from a table of any unit.
 """
@@ -122,7 +122,7 @@ LEAST_SHARE_OF_GENES = 0.8
 
 @dataclass(frozen=True)
 class Profiles:
-    """Samples as PAM50 looks at them.
+    """Log2 expression of the centroids' genes.
 
     Attributes:
         sample_ids: one id per row.
@@ -154,7 +154,7 @@ def pam50_profiles(
     Args:
         file_name: the table's name, for messages.
         expression: as read.
-        centroids: whose genes are wanted.
+        centroids: of the genes to select.
         notes: receives which genes are missing and what was done to the values.
 
     Raises:
@@ -177,7 +177,7 @@ def pam50_profiles(
         if (values < 0).any():
             raise CohortError(
                 f"{file_name}: amounts ({expression.measure}) of the PAM50 genes are negative, "
-                f"down to {np.nanmin(values):.4g}. If they are logarithms, say so (unit: log)."
+                f"down to {np.nanmin(values):.4g}. If they are logarithms, set unit: log."
             )
         values = np.log2(values + 1)
         notes.append(f"amounts ({expression.measure}) taken to log2(x + 1)")

@@ -60,7 +60,7 @@ class CohortCentring:
 
     Attributes:
         centring: none, median, robust or er-balanced.
-        er: gives the ER status of samples by id; None: told from ESR1.
+        er: gives the ER status of samples by id; None: inferred from ESR1.
         seed: all chance derives from it.
     """
 
@@ -103,7 +103,7 @@ def call_cohort(
 def call_by_reference(
     file_name: str, expression: Expression, zero: Zero, centroids: Centroids
 ) -> Pam50Calls:
-    """Call samples, one or many, each on its own, by medians stored from another cohort.
+    """Call single samples by medians stored from another cohort.
 
     Args:
         file_name: the expression table's name, for messages.
@@ -118,7 +118,7 @@ def call_by_reference(
         raise CohortError(
             f"{file_name}: found values in {expression.measure}, expected {zero.measure} as the "
             f"reference of assay {zero.assay!r} has. Give a table of that unit; if only its "
-            f"recognition is wrong, say --unit {zero.measure}."
+            f"recognition is wrong, set --unit {zero.measure}."
         )
     notes = [
         f"centred on the reference of assay {zero.assay!r} ({zero.centring}, {zero.n_samples} "

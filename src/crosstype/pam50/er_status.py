@@ -19,19 +19,19 @@ LEAST_GAIN = 10.0
 """A second group of ESR1 values is believed if it lowers the BIC by more than this (Kass and
 Raftery 1995: very strong)."""
 LEAST_DISTANCE = 2.0
-"""And if the groups' means lie more than two standard deviations apart (Ashman et al. 1994)."""
+"""And if the groups' means differ by more than two standard deviations (Ashman et al. 1994)."""
 FEWEST = 10
 """Samples from which two groups are looked for."""
 
 
 @dataclass(frozen=True)
 class ErStatus:
-    """Who is ER-positive and who is ER-negative; a sample that is neither is unknown.
+    """ER status of samples; neither positive nor negative means unknown.
 
     Attributes:
         positive: bool (n_samples,).
         negative: bool (n_samples,).
-        source: where this is from; if nobody's status is known, why.
+        source: of the status; if all are unknown, why.
     """
 
     positive: np.ndarray
@@ -80,9 +80,9 @@ def er_from_table(path: Path, column: str, sample_ids: Sequence[str]) -> ErStatu
 
 
 def er_from_esr1(values: np.ndarray | None, seed: int) -> ErStatus:
-    """Tell ER status by a mixture of two normal distributions of log2 ESR1, if there are two.
+    """Infer ER status by a mixture of two normal distributions of log2 ESR1, if there are two.
 
-    The boundary lies where both are equally likely. Nobody's status is known if the values do not
+    The boundary is where both are equally likely. All are unknown if the values do not
     fall into two groups, as in a cohort of one ER status.
 
     Args:

@@ -69,43 +69,43 @@ def interval(row: dict[str, Any], digits: int = 3) -> str:
 
 
 def best_model_sentence(content: RunTables) -> str:
-    """Return one sentence of numbers; it says no more than the intervals carry."""
+    """Return a sentence on the best model, with intervals."""
     row = content.headline("auroc").sort("value", descending=True, maintain_order=True)
     if row.is_empty():
-        return "No model was measured."
+        return "No model was evaluated."
     best = row.row(0, named=True)
     level = f"{content.confidence:.0%}"
-    said = (
+    found = (
         f"Of {row.height} models on {best['n']} patients, {best['model']} has the highest pooled "
         f"AUROC: {number(best['value'])} ({level} interval {interval(best)})"
     )
     if best["model"] == GENE_ONLY:
-        return f"{said}; no model stands above genes alone."
+        return f"{found}; no model is above genes alone."
     against = content.comparisons.filter(
         (pl.col("model_a") == best["model"])
         & (pl.col("model_b") == GENE_ONLY)
         & (pl.col("metric") == "auroc")
     )
     if against.is_empty():
-        return f"{said}."
+        return f"{found}."
     shown = _difference(against.row(0, named=True), content.confidence)
-    return f"{said}; its difference to gene_only is {shown}."
+    return f"{found}; its difference to gene_only is {shown}."
 
 
 def modality_sentence(content: RunTables) -> str:
-    """Return what each modality is worth to the best model that sees several, if one does."""
+    """Return the drop per shuffled modality of the best model that uses several, if any."""
     use = content.modality_use.filter(
         (pl.col("metric") == "auroc") & pl.col("condition").str.ends_with("_shuffled")
     )
     for model in content.models:
         rows = [row for row in use.filter(model=model).iter_rows(named=True) if row["drop"]]
         if len(rows) > 1:
-            said = " and ".join(
-                f"shuffling {row['modality']} between patients costs it {number(row['drop'])} "
+            drops = " and ".join(
+                f"{number(row['drop'])} when {row['modality']} is shuffled between patients "
                 f"({interval(row)})"
                 for row in rows
             )
-            return f"What each modality is worth to {model}, in AUROC: {said}."
+            return f"Drop in AUROC of {model}: {drops}."
     return ""
 
 
@@ -116,6 +116,6 @@ def _difference(row: dict[str, Any], confidence: float) -> str:
     side = "above" if row["low"] > 0 else "below"
     adjusted = f"adjusted p {p_value(row['p_adjusted'], 3)}"
     if row["p_adjusted"] > 1 - confidence:
-        said = f"an interval {side} 0 that does not outlast correction for the number of models"
-        return f"{shown}, {said} ({adjusted})"
+        found = f"an interval {side} 0, not significant after correction for the number of models"
+        return f"{shown}, {found} ({adjusted})"
     return f"{shown}, an interval {side} 0 ({adjusted})"

@@ -144,7 +144,7 @@ def _context(out: Path, content: RunTables, spec: ReportSpec) -> dict[str, Any]:
 
 
 def _explained(out: Path, spec: ReportSpec) -> dict[str, Any]:
-    """Return what the section about explanations is made of."""
+    """Return the content of the section on explanations."""
     explained = ExplanationTables(out)
     return {
         "genes": gene_tables(explained),
@@ -154,7 +154,7 @@ def _explained(out: Path, spec: ReportSpec) -> dict[str, Any]:
 
 
 def _group_sections(content: RunTables) -> dict[str, dict[str, Any]]:
-    """Return what the sections about groups, the site and patients apart are made of."""
+    """Return the content of the sections on groups, the site and unlabelled patients."""
     return {
         "subgroups": {"tables": subgroup_tables(content)},
         "site": {

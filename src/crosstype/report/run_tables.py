@@ -1,8 +1,8 @@
-"""What the report tells: the tables of a run, read once and checked.
+"""Tables of a run for the report, read once and checked.
 
 Columns of the tables that the report reads, and what stands in them.
 
-What OUT/explanation holds, read when it is asked for; nothing of it need be there.
+Tables of OUT/explanation, read on demand; all are optional.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ OVER_ALL_METRICS = ("mcc", "accuracy", "balanced_accuracy", "log_loss")
 
 @dataclass(frozen=True)
 class RunTables:
-    """Everything that a page about a run is made of.
+    """Tables of a run, for the report's pages.
 
     Attributes:
-        run: what run.json says about the run.
+        run: run.json.
         config_text: config.toml as it stands.
         classes: class names; of two, the second is the positive one.
         metrics: metrics.csv.
@@ -50,7 +50,7 @@ class RunTables:
         tests: the same of tests.csv.
         subgroups: the same of subgroups.csv.
         site_probe: the same of site_probe.csv.
-        apart: the same of unlabelled_predictions.csv.
+        unlabelled: the same of unlabelled_predictions.csv.
     """
 
     run: Mapping[str, Any]
@@ -94,7 +94,7 @@ class RunTables:
 
     @cached_property
     def leaks(self) -> tuple[str, ...]:
-        """How test patients leak into training, in words; empty for an honest protocol."""
+        """How test patients leak into training; empty for a protocol without leaks."""
         return tuple(self.run.get("protocol", {}).get("leaks", ()))
 
     @cached_property
@@ -104,12 +104,12 @@ class RunTables:
 
     @cached_property
     def is_synthetic(self) -> bool:
-        """Whether the patients were made up."""
+        """Whether the patients are simulated."""
         return bool(self.run.get("synthetic", False))
 
     @cached_property
     def mark(self) -> str:
-        """What every table and figure must say about itself; empty for honest, real data."""
+        """Mark of every table and figure; empty for real data and a protocol without leaks."""
         marks = [f"protocol {self.protocol}: leaks test patients"] if self.leaks else []
         if self.is_synthetic:
             marks.append("synthetic data")
@@ -204,7 +204,7 @@ class ExplanationTables:
 
     @cached_property
     def facts(self) -> dict[str, str]:
-        """What is said of the examples, by key."""
+        """Facts about the examples, by key."""
         table = schema.EXAMPLES.read_if_there(self.out / FOLDER)
         return dict(table.select("key", "value").iter_rows())
 

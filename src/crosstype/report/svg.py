@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 from crosstype.report.run_tables import RunTables
 
-# Okabe & Ito 2008: told apart by readers with any colour vision, and in grey print.
+# Okabe & Ito 2008: distinguishable with any colour vision, and in grey print.
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, "#CC79A7", "#56B4E9", "#000000")
 INK, QUIET, FAINT = "#1a1a1a", "#595959", "#d9d9d9"
@@ -50,7 +50,7 @@ STYLE: dict[Any, Any] = {
 
 @contextmanager
 def house_style(name: str) -> Iterator[None]:
-    """Draw in the house's style; `name` keeps ids of several figures in a page apart."""
+    """Draw in the common style; `name` makes the ids of figures in a page unique."""
     with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
         yield
 

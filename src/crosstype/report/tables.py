@@ -20,7 +20,7 @@ class Cell:
     """A cell of a table.
 
     Attributes:
-        text: what it says.
+        text: its text.
         small: lines that stand below in small type.
         order: number by which the column is sorted; None: by the text.
         link: page that the text leads to; empty: none.
@@ -195,7 +195,7 @@ def outlier_table(content: RunTables) -> PageTable:
 
 
 def residual_weight_table(content: RunTables) -> PageTable:
-    """Return how far each model's networks were trusted to correct their line, over folds."""
+    """Return each model's residual weight over folds."""
     folds = content.training.group_by("model", "repeat", "fold").agg(
         pl.col("residual_weight").first()
     )
@@ -213,7 +213,7 @@ def residual_weight_table(content: RunTables) -> PageTable:
                 )
             )
     return PageTable(
-        "Trust: share of the networks' correction that was added to the line",
+        "Residual weight: share of the networks' residual logits added to the ridge base model",
         ("Model", "Mean over folds", "Folds with none"),
         tuple(rows),
     )

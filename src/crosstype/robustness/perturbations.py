@@ -115,7 +115,7 @@ def read_perturbation_tables(out: Path, spec: ExpressionSpec) -> PerturbationTab
 
 
 @dataclass(frozen=True)
-class Known:
+class FoldData:
     """Training patients and tables of a fold, and statistics of them that perturbations use.
 
     Attributes:
@@ -196,7 +196,7 @@ Seed = tuple[int, int, int]
 PANEL_SIZE = 21
 
 
-def lose_each(patients: Patients, loss: Perturbation, known: Known, seed: Seed) -> Patients:  # noqa: ARG001
+def lose_each(patients: Patients, loss: Perturbation, known: FoldData, seed: Seed) -> Patients:  # noqa: ARG001
     """Remove a share of the genes, drawn separately for each patient."""
     return without_share(patients, loss.level, np.random.default_rng([*seed, *loss.place]))
 
@@ -210,13 +210,13 @@ def without_share(patients: Patients, share: float, rng: np.random.Generator) ->
     return patients.with_genes(genes)
 
 
-def lose_same(patients: Patients, loss: Perturbation, known: Known, seed: Seed) -> Patients:  # noqa: ARG001
+def lose_same(patients: Patients, loss: Perturbation, known: FoldData, seed: Seed) -> Patients:  # noqa: ARG001
     """Remove a share of the genes, the same genes in all patients of all folds."""
     order = _drawn_genes(patients, loss, seed)
     return _without(patients, order[: round(loss.level * len(order))])
 
 
-def add_noise(patients: Patients, loss: Perturbation, known: Known, seed: Seed) -> Patients:
+def add_noise(patients: Patients, loss: Perturbation, known: FoldData, seed: Seed) -> Patients:
     """Add Gaussian noise to amounts: standard deviation level x the gene's training mean.
 
     Negative amounts become 0, the lowest of the scale.
@@ -231,7 +231,7 @@ def add_noise(patients: Patients, loss: Perturbation, known: Known, seed: Seed) 
 def mix_normal_like(
     patients: Patients,
     loss: Perturbation,
-    known: Known,
+    known: FoldData,
     seed: Seed,  # noqa: ARG001
 ) -> Patients:
     """Mix amounts: (1 - level) x the patient's + level x the mean normal-like profile."""
@@ -242,7 +242,7 @@ def mix_normal_like(
     return patients.with_genes(known.scale.values(mixed))
 
 
-def keep_panel(patients: Patients, loss: Perturbation, known: Known, seed: Seed) -> Patients:
+def keep_panel(patients: Patients, loss: Perturbation, known: FoldData, seed: Seed) -> Patients:
     """Keep only the genes of the 21-gene panel, or 21 random genes, the same in all patients."""
     panel = known.tables.panel
     if panel is not None:
@@ -250,10 +250,10 @@ def keep_panel(patients: Patients, loss: Perturbation, known: Known, seed: Seed)
     return _without(patients, _drawn_genes(patients, loss, seed)[PANEL_SIZE:])
 
 
-def withhold_pam50(
+def exclude_pam50(
     patients: Patients,
     loss: Perturbation,
-    known: Known,
+    known: FoldData,
     seed: Seed,  # noqa: ARG001
 ) -> Patients:
     """Remove a share of the genes, those most correlated with PAM50 first (`telling_order`).
@@ -270,7 +270,7 @@ def withhold_pam50(
 def take_other_assay(
     patients: Patients,
     loss: Perturbation,  # noqa: ARG001
-    known: Known,
+    known: FoldData,
     seed: Seed,  # noqa: ARG001
 ) -> Patients:
     """Replace expression by another assay's, unscaled; patients without it are left out.
@@ -286,7 +286,7 @@ def take_other_assay(
 def take_other_assay_scaled(
     patients: Patients,
     loss: Perturbation,  # noqa: ARG001
-    known: Known,
+    known: FoldData,
     seed: Seed,  # noqa: ARG001
 ) -> Patients:
     """Replace expression by another assay's, with one size factor per patient.
@@ -300,7 +300,7 @@ def take_other_assay_scaled(
 
 
 def _by_other_assay(
-    patients: Patients, known: Known
+    patients: Patients, known: FoldData
 ) -> tuple[Patients, Float64[np.ndarray, "found genes"]]:
     """Return the patients that the other assay measured, and its amounts or z-scores."""
     other = known.tables.other

@@ -17,18 +17,18 @@ from crosstype.expression.matrix import AlignedExpression
 from crosstype.io.files import hash_of, replacing
 from crosstype.robustness.perturbations import (
     PANEL_SIZE,
-    Known,
+    FoldData,
     Perturbation,
     PerturbationTables,
     Seed,
     add_noise,
+    exclude_pam50,
     keep_panel,
     lose_each,
     lose_same,
     mix_normal_like,
     take_other_assay,
     take_other_assay_scaled,
-    withhold_pam50,
 )
 from crosstype.training.classifier import Classifier
 from crosstype.training.patients import Patients
@@ -39,7 +39,7 @@ NOISE = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 """Standard deviations of the noise, in means of the gene."""
 MIXED = (0.0, 0.25, 0.5, 0.75, 0.9)
 """Shares of the sample that are normal-like."""
-WITHHELD = (0.0, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9)
+EXCLUDED = (0.0, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9)
 """Shares of the genes that are excluded, the most informative first."""
 ONE = (1.0,)
 """Level of patterns without levels."""
@@ -73,7 +73,7 @@ class Pattern:
         feasibility: whether the tables allow it.
     """
 
-    perturb: Callable[[Patients, Perturbation, Known, Seed], Patients]
+    perturb: Callable[[Patients, Perturbation, FoldData, Seed], Patients]
     levels: tuple[float, ...]
     fixed_levels: tuple[float, ...]
     feasibility: Callable[[PerturbationTables], Feasibility]
@@ -128,7 +128,7 @@ def make_study(tables: PerturbationTables, n_draws: int, inputs: str) -> Robustn
     return RobustnessStudy(tuple(ways), notes, tuple(left_out), inputs)
 
 
-def lose(patients: Patients, loss: Perturbation, known: Known, seed: Seed) -> Patients:
+def lose(patients: Patients, loss: Perturbation, known: FoldData, seed: Seed) -> Patients:
     """Return the perturbed test patients; patients that cannot be perturbed are left out.
 
     Args:
@@ -182,7 +182,7 @@ def _panel(tables: PerturbationTables) -> Feasibility:
     )
 
 
-def _pam50_withheld(tables: PerturbationTables) -> Feasibility:
+def _pam50_excluded(tables: PerturbationTables) -> Feasibility:
     if tables.is_spectrum:
         return Feasibility(NO_GENES, is_possible=False)
     if tables.pam50 is not None:
@@ -230,7 +230,7 @@ PATTERNS: dict[str, Pattern] = {
     "noise": Pattern(add_noise, NOISE, (0.0,), _noise),
     "normal_like": Pattern(mix_normal_like, MIXED, (), _normal_like),
     "panel": Pattern(keep_panel, ONE, (), _panel),
-    "pam50_withheld": Pattern(withhold_pam50, WITHHELD, (), _pam50_withheld),
+    "pam50_withheld": Pattern(exclude_pam50, EXCLUDED, (), _pam50_excluded),
     "other_assay": Pattern(take_other_assay, ONE, (), _other_assay),
     "other_assay_scaled": Pattern(take_other_assay_scaled, ONE, (), _other_assay_scaled),
 }
@@ -238,7 +238,7 @@ PATTERNS: dict[str, Pattern] = {
 
 
 def predict_perturbed(
-    classifier: Classifier, test: Patients, study: RobustnessStudy, known: Known, seed: Seed
+    classifier: Classifier, test: Patients, study: RobustnessStudy, known: FoldData, seed: Seed
 ) -> Float32[np.ndarray, "losses patients classes"]:
     """Return probabilities of the test patients under every perturbation, in the study's order.
 
@@ -248,7 +248,7 @@ def predict_perturbed(
     row_of = {patient: row for row, patient in enumerate(test.ids)}
     shape = (len(study.ways), len(test), len(test.classes))
     predicted = np.full(shape, np.nan, dtype=np.float32)
-    plain = None if classifier.sees_genes else classifier.predict(test)
+    plain = None if classifier.uses_genes else classifier.predict(test)
     for number, one in enumerate(study.ways):
         perturbed = lose(test, one, known, seed)
         rows = [row_of[patient] for patient in perturbed.ids]

@@ -202,7 +202,7 @@ HOW_TO_GIVE_MPP = (
 """Both ways to state a slide's micrometres per pixel, for error messages."""
 
 
-def chosen_mpp(
+def resolve_mpp(
     name: str, candidates: Sequence[float | None], missing: str = "no micrometres per pixel"
 ) -> float:
     """Return the first known mpp: of the slides table, the slide's metadata, the config.

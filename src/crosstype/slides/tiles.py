@@ -38,7 +38,7 @@ class Tiles:
     reason: str = ""
 
 
-def choose_tiles(tissue: Tissue, slide: Slide, spec: TilesSpec) -> Tiles:
+def select_tiles(tissue: Tissue, slide: Slide, spec: TilesSpec) -> Tiles:
     """Select the tiles of a slide.
 
     The grid starts at the slide's top left. Tiles that would extend over its right or lower edge

@@ -1,4 +1,4 @@
-"""The ablation: what each part of cross_attention, and of its data's preparation, is worth."""
+"""Ablation of cross_attention and of the preparation of its data."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CLAIMS = (
         "concatenation (.995 - .968 = .026)",
     ),
 )
-"""What the paper claims (arXiv 2503.02849), and what its own tables say it is."""
+"""Claims of the paper (arXiv 2503.02849), and the numbers of its own tables."""
 
 
 def ablation(spec: RunSpec, out: Path, how: tuple[int, Progress]) -> Study:
@@ -40,7 +40,7 @@ def ablation(spec: RunSpec, out: Path, how: tuple[int, Progress]) -> Study:
     Args:
         spec: the config; its models do not matter, its protocol does.
         out: folder of the study; slides are extracted into it.
-        how: number of workers and who is told how far it is.
+        how: number of workers and progress.
     """
     n_workers, progress = how
     found = with_features(spec, out, progress)
@@ -52,7 +52,7 @@ def ablation(spec: RunSpec, out: Path, how: tuple[int, Progress]) -> Study:
         Contrast("no image", "genes alone", WHOLE, GENE_ONLY, WHOLE),
         Contrast("no genes", "image alone", WHOLE, IMAGE_ONLY, WHOLE),
         Contrast("no attention", "both vectors pooled and joined", WHOLE, CONCAT, WHOLE),
-        Contrast("late fusion", "both models' votes stacked", WHOLE, LATE, WHOLE),
+        Contrast("late fusion", "both models' logits stacked", WHOLE, LATE, WHOLE),
     ]
     rows += [
         Contrast(name, about, name.replace(" ", "_"), CROSS_ATTENTION, WHOLE, absent)
@@ -66,7 +66,7 @@ Changes = dict[str, tuple[str, RunSpec, str]]
 
 
 def _changes(given: RunSpec, spec: RunSpec, whole: Path) -> Changes:
-    """Return each change of the settings: its words, the settings, why it is absent."""
+    """Return each change of the settings: description, settings, why it is absent."""
     expression, training = spec.expression, spec.training
     other = "mean" if expression.imputation == "median" else "median"
     views = given.slides.folder is not None and given.augmentation.n_views > 0
@@ -75,17 +75,17 @@ def _changes(given: RunSpec, spec: RunSpec, whole: Path) -> Changes:
     return {
         **_directions(spec),
         "no augmentation": (
-            "training never sees a changed view of a tile",
+            "training without augmented views of tiles",
             replace(spec, training=replace(training, views="plain")),
             "" if views else "the slides have no augmented views ([augmentation] n_views)",
         ),
         "no damage": (
-            "training never sees lost genes or missing images",
+            "training without lost genes or missing images",
             replace(spec, training=replace(training, corruption=0.0)),
-            "" if training.corruption else "[training] damage is 0 already",
+            "" if training.corruption else "[training] corruption is 0 already",
         ),
         "no line": (
-            "the network starts from nothing instead of a ridge-penalised line",
+            "the network starts from zero instead of a ridge base model",
             replace(spec, training=replace(training, start="zero")),
             "" if training.start == "linear" else '[training] start is "zero" already',
         ),
@@ -100,9 +100,9 @@ def _changes(given: RunSpec, spec: RunSpec, whole: Path) -> Changes:
             "no value of the table is missing" if is_complete else "",
         ),
         "PAM50 withheld": (
-            "no model sees a PAM50 gene",
+            "no model uses a PAM50 gene",
             replace(spec, expression=replace(expression, exclude_pam50=True)),
-            _why_not_withheld(spec, held.genes),
+            _why_not_excluded(spec, held.genes),
         ),
     }
 
@@ -111,24 +111,24 @@ def _directions(spec: RunSpec) -> Changes:
     """Return the two one-way attentions; a transformer has no direction."""
     absent = ""
     if spec.models.block != "cross":
-        absent = "under a transformer all tokens see each other"
+        absent = "under a transformer all tokens attend to each other"
     elif spec.models.direction != "both":
         absent = f'[models] direction is "{spec.models.direction}" already'
-    ways = {
-        "genes from tiles": ("only gene tokens gather", "genes_from_tiles"),
-        "tiles from genes": ("only tiles gather", "tiles_from_genes"),
+    directions = {
+        "genes from tiles": ("only gene tokens attend to tiles", "genes_from_tiles"),
+        "tiles from genes": ("only tiles attend to genes", "tiles_from_genes"),
     }
     return {
         f"{name} only": (
             about,
-            replace(spec, models=replace(spec.models, direction=way)),  # type: ignore[arg-type]
+            replace(spec, models=replace(spec.models, direction=direction)),  # type: ignore[arg-type]
             absent,
         )
-        for name, (about, way) in ways.items()
+        for name, (about, direction) in directions.items()
     }
 
 
-def _why_not_withheld(spec: RunSpec, genes: Sequence[str]) -> str:
+def _why_not_excluded(spec: RunSpec, genes: Sequence[str]) -> str:
     if spec.expression.exclude_pam50:
-        return "they are withheld already"
+        return "they are excluded already"
     return "" if pam50_among(genes) else "the table holds none of the PAM50 genes"

@@ -1,6 +1,6 @@
-"""The whole path on shuffled labels: an honest protocol must then guess, whatever it learned.
+"""The pipeline on permuted labels: without leaks, performance is at chance.
 
-Each shuffle deals the labels anew among the patients and runs everything again, so that a leak
+Each shuffle permutes the labels among the patients and runs everything again, so that a leak
 anywhere between tables and predictions shows as an AUROC above 0.5 (Ojala and Garriga 2010).
 """
 
@@ -28,7 +28,7 @@ REAL = 0
 def run_label_shuffles(
     spec: RunSpec, out: Path, n_shuffles: int, how: tuple[int, Progress]
 ) -> pl.DataFrame:
-    """Run the config on its labels and on shuffled ones; write and return what was found.
+    """Run the config on its labels and on permuted ones; write and return the results.
 
     OUT/label_shuffles.csv holds each model's AUROC, the mean over folds (and repeats), of every
     shuffle, 0 being the true labels. OUT/label_shuffles_summary.csv: the true figure, mean and
@@ -39,7 +39,7 @@ def run_label_shuffles(
         spec: the config.
         out: folder of the study; finished shuffles are reused.
         n_shuffles: number of shuffles, at least 2.
-        how: number of workers and who is told how far it is.
+        how: number of workers and progress.
     """
     n_workers, progress = how
     found = with_features(spec, out, progress)
@@ -49,7 +49,7 @@ def run_label_shuffles(
     for number in range(n_shuffles + 1):
         own = replace(found, cohort=replace(found.cohort, shuffle_labels=number))
         folder = out / FOLDER / ("real" if number == REAL else f"shuffle_{number}")
-        progress.say("the labels as they are" if number == REAL else f"shuffle {number}")
+        progress.message("the true labels" if number == REAL else f"shuffle {number}")
         run_pipeline(Run(own, folder, n_workers, progress), last="train")
         classes = tuple(one.name for one in own.cohort.classes)
         rows += [(model, number, auroc) for model, auroc in _aurocs(folder, classes)]

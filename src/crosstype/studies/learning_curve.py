@@ -1,4 +1,4 @@
-"""The learning curve: what each model says when fewer patients teach it; the same are tested."""
+"""The learning curve: performance over the number of training patients, on fixed test patients."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from crosstype.workflow.stage import Run
 
 SHARES = (0.1, 0.2, 0.35, 0.6, 1.0)
 LEAST = 20
-"""Training patients of the smallest step: with fewer a class may have nobody in an inner fold."""
+"""Training patients of the smallest step: with fewer an inner fold may lack a class."""
 
 
 def learning_curve(
@@ -31,7 +31,7 @@ def learning_curve(
         spec: the config.
         out: folder of the study; slides are extracted into it.
         sizes: numbers of training patients of each fold; empty: a tenth of them to all of them.
-        how: number of workers and who is told how far it is.
+        how: number of workers and progress.
 
     Raises:
         UsageError: a size is below `LEAST` or above what the folds have.
@@ -49,7 +49,7 @@ def learning_curve(
             )
     models = [*dict.fromkeys(found.training.models), LOGISTIC_GENES, LOGISTIC_IMAGE]
     variants, rows = [], []
-    for one in reversed(wanted):  # the largest first: it tells whether anything runs at all
+    for one in reversed(wanted):  # the largest first, to fail early
         own = 0 if one == most else one
         folds = replace(found.folds, n_train=own)
         variants.append(Variant(f"train_{one}", replace(found, folds=folds)))

@@ -1,4 +1,4 @@
-"""The replay: how much of a published figure each fault of its protocol is worth.
+"""Replay of a published protocol: the effect of each of its faults on the result.
 
 Protocol paper with the published models first; then each fault mended by itself; then all of them,
 trained as published; then strict. Source of the faults: the public code of arXiv 2503.02849.
@@ -38,7 +38,7 @@ FAULTS = {
     "outliers": ("values outside the quartile fences are kept", {"remove_outliers": False}),
     "log": ("no second logarithm", {"log_again": False}),
 }
-"""By variant: what is mended, and how the protocol says it."""
+"""By variant: the correction, and the settings of the protocol."""
 
 ALL_MENDED = replace(STRICT, name="strict, trained as published", published_training=True)
 
@@ -49,7 +49,7 @@ def replay(spec: RunSpec, out: Path, progress: Progress) -> Study:
     Args:
         spec: cohort, features, folds' seed and repeats; its protocol and models do not matter.
         out: folder of the study; slides are extracted into it.
-        progress: told how extraction goes.
+        progress: of the extraction.
     """
     pixels = spec.slides.folder is not None
     published = _encoded(spec, "none" if pixels else spec.features.normalisation)
@@ -86,7 +86,7 @@ def _without_effect(first: Variant, out: Path, progress: Progress) -> dict[str, 
 
 
 def _last_rows() -> list[Contrast]:
-    """Return the rows where nothing leaks any more."""
+    """Return the rows without leaks."""
     rows = []
     for model, mended in MENDED.items():
         rows += [

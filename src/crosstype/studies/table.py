@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from crosstype.evaluation.evaluate import judge_models
+from crosstype.evaluation.evaluate import evaluate_models
 from crosstype.evaluation.inference.bootstrap import blocks, draw_weights
 from crosstype.evaluation.inference.compare import compare_models
 from crosstype.evaluation.inference.paired_tests import draw_swaps, holm, pair_tests
@@ -23,7 +23,7 @@ Found = dict[tuple[str, str], dict[str, Any]]
 """By row and metric."""
 
 
-def judge(
+def evaluate_study(
     study: Study, path: Path, spec: EvaluationSpec, classes: tuple[str, ...], seed: int
 ) -> pl.DataFrame:
     """Write and return the study's table, one row per row of the study and metric.
@@ -41,10 +41,10 @@ def judge(
     """
     predictions = read_predictions(study.out / PREDICTIONS.name, classes)
     weight_blocks = blocks(draw_weights(predictions.labels, spec.n_bootstrap, seed))
-    judged, metrics = judge_models(predictions, spec, weight_blocks)
+    evaluated, metrics = evaluate_models(predictions, spec, weight_blocks)
     pairs = [(one.name, one.against) for one in study.shown if one.against]
     swaps = draw_swaps(len(predictions.labels), seed)
-    tests = pair_tests(predictions.labels, predictions.classes, judged, pairs, swaps)
+    tests = pair_tests(predictions.labels, predictions.classes, evaluated, pairs, swaps)
     differences: Found = {
         (one.model_a, one.metric): {
             "difference": one.difference,
@@ -52,7 +52,7 @@ def judge(
             "difference_high": one.high,
             "p": one.p,
         }
-        for one in compare_models(judged, tests, spec)
+        for one in compare_models(evaluated, tests, spec)
     }
     of = {metric: headline_key(metric, classes) for metric in METRICS}
     values: Found = {

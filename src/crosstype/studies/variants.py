@@ -1,4 +1,4 @@
-"""Running one config in several variants, and lining up what each of them says."""
+"""Runs of one config in several variants, and their predictions in one table."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Variant:
 
     @property
     def mark(self) -> str:
-        """Return the protocol, and in words how it leaks if it does."""
+        """Return the protocol, and its leaks if any."""
         protocol = self.protocol or protocol_named(self.spec.folds.protocol)
         return ": ".join([protocol.name, *(["; ".join(protocol.leaks)] if protocol.leaks else [])])
 
@@ -48,9 +48,9 @@ class Contrast:
 
     Attributes:
         name: of the row.
-        about: what was changed, in words.
+        about: the change.
         variant: name of the variant.
-        model: whose predictions stand for it.
+        model: of the row.
         against: name of the row it is compared with; empty: none.
         absent: why it could not be run on these data; empty: it was.
     """
@@ -65,7 +65,7 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Study:
-    """A question that takes several runs.
+    """A study of several runs.
 
     Attributes:
         out: folder of the study.
@@ -97,7 +97,7 @@ def with_features(spec: RunSpec, out: Path, progress: Progress) -> RunSpec:
 
 
 def run_variants(study: Study, n_workers: int, progress: Progress) -> Path:
-    """Run every variant that a row asks for, and write what they say into one table.
+    """Run every variant that a row needs, and write their predictions into one table.
 
     Finished variants are reused. Every variant must test the same patients.
 
@@ -105,14 +105,14 @@ def run_variants(study: Study, n_workers: int, progress: Progress) -> Path:
         Path of OUT/predictions.csv, in which `model` is the name of a row.
     """
     named = {one.variant for one in study.shown}
-    asked = [one for one in study.variants if one.name in named]
+    needed = [one for one in study.variants if one.name in named]
     parts: list[pl.DataFrame] = []
-    for variant in asked:
+    for variant in needed:
         own = [one for one in study.shown if one.variant == variant.name]
-        progress.say(f"{variant.name}: {', '.join(dict.fromkeys(one.model for one in own))}")
+        progress.message(f"{variant.name}: {', '.join(dict.fromkeys(one.model for one in own))}")
         found = _predictions(study, variant, own, (n_workers, progress))
         parts += found
-        _check_same_patients((found[0], variant), (parts[0], asked[0]))
+        _check_same_patients((found[0], variant), (parts[0], needed[0]))
     path = study.out / "predictions.csv"
     table = pl.concat(parts, how="diagonal")
     write_table(path, table)
@@ -150,7 +150,7 @@ def _check_same_patients(
 
 
 def _trained(models: Sequence[str]) -> tuple[str, ...]:
-    """Return the models to name in the config; baselines run unasked, `late` needs its parents."""
+    """Return the models to name in the config; baselines always run, `late` needs its parents."""
     from crosstype.models.catalog import BASELINES
 
     return tuple(model for model in models if model not in BASELINES)

@@ -38,19 +38,23 @@ class Split:
         train: training patients.
         validation: patients for early stopping; test patients only under protocol paper.
         everyone: patients to fit preprocessing on, if not on `train`; protocol paper.
-        beside: single-modality patients of the held-out inner fold; they train in the other splits
-            and are not used for validation.
+        single_modality: single-modality patients of the held-out inner fold; they train in the
+            other splits and are not used for validation.
     """
 
     train: Patients
     validation: Patients
     everyone: Patients | None = None
-    beside: Patients | None = None
+    single_modality: Patients | None = None
 
     @property
     def held_out(self) -> tuple[Patients, ...]:
         """Return the held-out patients: validation and single-modality patients."""
-        return (self.validation,) if self.beside is None else (self.validation, self.beside)
+        return (
+            (self.validation,)
+            if self.single_modality is None
+            else (self.validation, self.single_modality)
+        )
 
     @property
     def patients(self) -> tuple[Patients, ...]:
@@ -104,7 +108,7 @@ class Classifier(ABC):
         return 1.0
 
     @property
-    def sees_genes(self) -> bool:
+    def uses_genes(self) -> bool:
         """Whether expression can change a prediction."""
         return True
 
@@ -133,7 +137,7 @@ class BaselineClassifier(Classifier):
     n_classes: int
 
     @property
-    def sees_genes(self) -> bool:
+    def uses_genes(self) -> bool:
         """Whether expression can change a prediction."""
         return Modality.GENES in MODELS[self.name].uses
 
@@ -165,7 +169,7 @@ class BaselineClassifier(Classifier):
     ) -> None:
         """Set the fitted attributes from `state`."""
         self.preparation = Preparation.from_state(arrays, settings["preparation"])
-        self.parameters = below(arrays, "parameters.")
+        self.parameters = with_prefix(arrays, "parameters.")
         self.n_classes = int(settings["n_classes"])
 
     def _is_whole(self, patients: Patients) -> Bool[np.ndarray, " patients"]:
@@ -198,15 +202,15 @@ def training_patients(splits: Sequence[Split], recipe: TrainingRecipe) -> Patien
     """
     first = splits[0]
     leaks = recipe.preparing.protocol.validation_is_test
-    return first.train if leaks else together(*first.patients)
+    return first.train if leaks else concatenate(*first.patients)
 
 
-def below(arrays: Arrays, prefix: str) -> Arrays:
+def with_prefix(arrays: Arrays, prefix: str) -> Arrays:
     """Return the arrays whose names start with `prefix`, with the prefix removed."""
     return {key.removeprefix(prefix): v for key, v in arrays.items() if key.startswith(prefix)}
 
 
-def together(first: Patients, *others: Patients) -> Patients:
+def concatenate(first: Patients, *others: Patients) -> Patients:
     """Concatenate patients; they share their bags."""
     everyone = (first, *others)
     return Patients(

@@ -54,23 +54,23 @@ class Epoch:
 class Prepared:
     """Network inputs of patients: expression preprocessed once, tiles read for each batch.
 
-    `start` holds the base model's logits, patients x logits, to which the network's are added; 0 if
-    None. Unmeasured genes are masked; for the published networks they are imputed.
+    `base_logits` holds the base model's logits, patients x logits, to which the network's are
+    added; 0 if None. Unmeasured genes are masked; for the published networks they are imputed.
     """
 
     def __init__(
         self,
         patients: Patients,
         preparation: Preparation,
-        start: Float[np.ndarray, "patients logits"] | None = None,
+        base_logits: Float[np.ndarray, "patients logits"] | None = None,
         *,
         imputed: bool = False,
     ) -> None:
         """Preprocess the expression of these patients."""
         self.patients = patients
         n_logits = 1 if len(patients.classes) == 2 else len(patients.classes)
-        given = np.zeros((len(patients), n_logits)) if start is None else start
-        self.start = torch.from_numpy(given.astype(np.float32))
+        given = np.zeros((len(patients), n_logits)) if base_logits is None else base_logits
+        self.base_logits = torch.from_numpy(given.astype(np.float32))
         prepare = preparation.genes if imputed else preparation.measured_genes
         self.genes = prepare(patients.genes)
         self.covariates = preparation.recorded(patients)
@@ -85,12 +85,12 @@ class Prepared:
         """Return the patients at these positions."""
         taken = copy.copy(self)
         taken.patients = self.patients.take(rows)
-        taken.start, taken.targets = self.start[rows], self.targets[rows]
+        taken.base_logits, taken.targets = self.base_logits[rows], self.targets[rows]
         taken.genes = self.genes[rows]
         taken.covariates = None if self.covariates is None else self.covariates[rows]
         return taken
 
-    def parted(self, rows: Int[np.ndarray, " rows"], n_bytes: int) -> list[Int[np.ndarray, " _"]]:
+    def batches(self, rows: Int[np.ndarray, " rows"], n_bytes: int) -> list[Int[np.ndarray, " _"]]:
         """Split these patients into batches of at most `n_bytes` of tile features each."""
         ids = [self.patients.bag_of[row] for row in rows]
         n_tiles = [0 if one is None else self.patients.bags.length(one) for one in ids]
@@ -192,9 +192,12 @@ def predict_logits(network: Network, prepared: Prepared) -> Float[Tensor, "patie
     network.eval()
     rows = np.arange(len(prepared))
     chunks = np.array_split(rows, max(1, math.ceil(len(rows) / PREDICTED_AT_ONCE)))
-    batches = [batch for one in chunks for batch in prepared.parted(one, PREDICTED_BYTES)]
+    batches = [batch for one in chunks for batch in prepared.batches(one, PREDICTED_BYTES)]
     with torch.no_grad():
-        return torch.cat([network(prepared.batch(one)).logits for one in batches]) + prepared.start
+        return (
+            torch.cat([network(prepared.batch(one)).logits for one in batches])
+            + prepared.base_logits
+        )
 
 
 def probabilities_of(
@@ -282,7 +285,7 @@ def _train_epoch(
         train = _draw_pattern(member, spec)
         batch = train.batch(rows, (spec.n_tiles_per_bag, rng))
         positions = torch.from_numpy(rows)
-        value = loss(network(batch).logits + train.start[positions], train.targets[positions])
+        value = loss(network(batch).logits + train.base_logits[positions], train.targets[positions])
         optimiser.zero_grad(set_to_none=True)
         value.backward()
         if spec.schedule != "published":  # the notebook does not clip

@@ -18,7 +18,7 @@ from crosstype.training.classifier import (
     Probabilities,
     Split,
     TrainingRecipe,
-    below,
+    with_prefix,
 )
 from crosstype.training.fit import class_weights, probabilities_of
 from crosstype.training.linear.logistic import Coefficients, fit_logistic
@@ -101,11 +101,11 @@ class LateClassifier(Classifier):
         """Set the fitted attributes from `state`."""
         self.calibration = Calibration.from_state(settings.get("calibration", {}))
         for name in settings["patterns"]:
-            stack = below(arrays, f"stack.{name}.")
+            stack = with_prefix(arrays, f"stack.{name}.")
             self.stacks[MissingnessPattern(name)] = (stack["weight"], stack["bias"])
         for name in UNIMODAL:
             parent = NetworkClassifier(name)
-            parent.restore(below(arrays, f"{name}."), settings[name], model)
+            parent.restore(with_prefix(arrays, f"{name}."), settings[name], model)
             self.parents[name] = parent
 
     def _cross_fitted(

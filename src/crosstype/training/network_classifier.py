@@ -27,9 +27,9 @@ from crosstype.training.classifier import (
     Probabilities,
     Split,
     TrainingRecipe,
-    below,
-    together,
+    concatenate,
     training_patients,
+    with_prefix,
 )
 from crosstype.training.fit import (
     Member,
@@ -89,7 +89,7 @@ def trained_patterns(
 def corrupt_training(
     splits: Sequence[Split],
     preparation: Preparation,
-    starts: Sequence[RidgeBaseModel] | None,
+    base_models: Sequence[RidgeBaseModel] | None,
     patterns: Sequence[MissingnessPattern],
     recipe: TrainingRecipe,
 ) -> CorruptedTraining:
@@ -101,27 +101,27 @@ def corrupt_training(
     Args:
         splits: of the training patients.
         preparation: fitted on them.
-        starts: each split's base model; None: base logits of 0.
+        base_models: each split's base model; None: base logits of 0.
         patterns: missingness patterns to train on.
         recipe: seed, unit and settings.
     """
-    everyone = together(*splits[0].patients)
+    everyone = concatenate(*splits[0].patients)
     position = {patient: row for row, patient in enumerate(everyone.ids)}
-    held = [_rows(position, together(*split.held_out)) for split in splits]
+    held = [_rows(position, concatenate(*split.held_out)) for split in splits]
     of = {}
     for number, pattern in enumerate(patterns):
         rng = np.random.default_rng([*recipe.seed, number])
         patients = corrupted(everyone, pattern, recipe.preparing.unit, rng)
-        start = None
-        if starts is not None:
+        base_logits = None
+        if base_models is not None:
             logits = [
                 base.logits(patients.take(rows), preparation)
-                for base, rows in zip(starts, held, strict=True)
+                for base, rows in zip(base_models, held, strict=True)
             ]
-            start = np.zeros((len(everyone), logits[0].shape[1]))
-            start[np.concatenate(held)] = np.concatenate(logits)
+            base_logits = np.zeros((len(everyone), logits[0].shape[1]))
+            base_logits[np.concatenate(held)] = np.concatenate(logits)
         of[pattern] = Prepared(
-            patients, preparation, start, imputed=recipe.preparing.protocol.published_training
+            patients, preparation, base_logits, imputed=recipe.preparing.protocol.published_training
         )
     return CorruptedTraining(
         of,
@@ -135,12 +135,12 @@ def _rows(position: dict[str, int], patients: Patients) -> Rows:
 
 
 def add_residual(
-    start: Float[Tensor, "patients logits"],
+    base_logits: Float[Tensor, "patients logits"],
     logits: Float[Tensor, "patients logits"],
     residual_weight: Float[Tensor, "patients 1"] | float,
 ) -> Float[Tensor, "patients logits"]:
     """Return the base logits plus the weighted residual."""
-    total: Tensor = start + residual_weight * (logits - start)
+    total: Tensor = base_logits + residual_weight * (logits - base_logits)
     return total
 
 
@@ -155,7 +155,7 @@ class NetworkClassifier(Classifier):
 
     Attributes:
         preparation: fitted on all training patients.
-        start: ridge base model, fitted on all training patients; None if there is none.
+        base_model: ridge base model, fitted on all training patients; None if there is none.
         networks: one per split and seed, split by split for one seed after the other.
         residual_weights: weight of the networks' mean residual logits, 0 to 1, for each missingness
             pattern that occurred in training.
@@ -170,7 +170,7 @@ class NetworkClassifier(Classifier):
     def __init__(self, name: str) -> None:
         """Make an unfitted classifier."""
         super().__init__(name)
-        self.start: RidgeBaseModel | None = None
+        self.base_model: RidgeBaseModel | None = None
         self.networks: list[Network] = []
         self.residual_weights: dict[MissingnessPattern, float] = {}
         self.inner_logits: dict[MissingnessPattern, Tensor] = {}
@@ -179,7 +179,7 @@ class NetworkClassifier(Classifier):
         self.membership: Bool[np.ndarray, "sets genes"] | None = None
 
     @property
-    def sees_genes(self) -> bool:
+    def uses_genes(self) -> bool:
         """Whether expression can change a prediction."""
         return Modality.GENES in NETWORKS[self.name].uses
 
@@ -190,13 +190,13 @@ class NetworkClassifier(Classifier):
         kind = NETWORKS[self.name]
         if kind.sees_gene_sets and recipe.gene_sets is not None:
             self._match(recipe.gene_sets, recipe.model)
-        starts = None
+        base_models = None
         if recipe.training.start == "linear" and kind.has_base_model:
             settings = (self.preparation, kind.uses, recipe.training)
-            self.start = fit_base_model(patients, *settings)
-            starts = [fit_base_model(split.train, *settings) for split in splits]
+            self.base_model = fit_base_model(patients, *settings)
+            base_models = [fit_base_model(split.train, *settings) for split in splits]
         patterns = trained_patterns(kind.uses, recipe)
-        training_data = corrupt_training(splits, self.preparation, starts, patterns, recipe)
+        training_data = corrupt_training(splits, self.preparation, base_models, patterns, recipe)
         self.imputed = recipe.preparing.protocol.published_training
         n_splits = len(splits)
         members = [
@@ -217,7 +217,7 @@ class NetworkClassifier(Classifier):
             logits = torch.cat(own)
             weight = self._residual_weight(held, logits, recipe)
             self.residual_weights[pattern] = weight
-            self.inner_logits[pattern] = add_residual(held.start, logits, weight)
+            self.inner_logits[pattern] = add_residual(held.base_logits, logits, weight)
         targets = training_data.all_held_out(MissingnessPattern.WHOLE).targets.numpy()
         self.calibration = calibrate(self.inner_logits, targets, recipe.training)
 
@@ -235,15 +235,15 @@ class NetworkClassifier(Classifier):
 
         The residual weight is that of the patient's missingness pattern.
         """
-        base = self.start.logits(patients, self.preparation) if self.start else None
+        base = self.base_model.logits(patients, self.preparation) if self.base_model else None
         prepared = Prepared(patients, self.preparation, base, imputed=self.imputed)
         weights = np.array(
             [[self.residual_weights[one]] for one in self.pattern_of(prepared)], dtype=np.float32
         )
-        if self.start and not weights.any():
-            return prepared.start
+        if self.base_model and not weights.any():
+            return prepared.base_logits
         each = torch.stack([predict_logits(network, prepared) for network in self.networks])
-        return add_residual(prepared.start, each.mean(dim=0), torch.from_numpy(weights))
+        return add_residual(prepared.base_logits, each.mean(dim=0), torch.from_numpy(weights))
 
     def predict(self, patients: Patients) -> Probabilities:
         """Return calibrated probabilities."""
@@ -256,8 +256,8 @@ class NetworkClassifier(Classifier):
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         """Return preparation, base model and every network's weights."""
         arrays, steps = self.preparation.state()
-        if self.start:
-            arrays |= {f"start.{key}": value for key, value in self.start.arrays().items()}
+        if self.base_model:
+            arrays |= {f"start.{key}": value for key, value in self.base_model.arrays().items()}
         for number, network in enumerate(self.networks):
             weights = {f"{number}.{k}": v.numpy() for k, v in network.state_dict().items()}
             arrays |= weights
@@ -284,19 +284,19 @@ class NetworkClassifier(Classifier):
         }
         self.imputed = bool(settings["imputed"])
         self.calibration = Calibration.from_state(settings.get("calibration", {}))
-        inner = below(arrays, "inner_logits.")
+        inner = with_prefix(arrays, "inner_logits.")
         self.inner_logits = {
             MissingnessPattern(name): torch.from_numpy(v) for name, v in inner.items()
         }
         uses = NETWORKS[self.name].uses
         if "start.weight" in arrays:
-            self.start = RidgeBaseModel.from_arrays(uses, below(arrays, "start."))
+            self.base_model = RidgeBaseModel.from_arrays(uses, with_prefix(arrays, "start."))
         self.set_names = tuple(settings.get("gene_sets", ()))
         self.membership = arrays.get(MEMBERSHIP)
         sizes = Sizes(**settings["sizes"], membership=_tensor(self.membership))
         for number in range(int(settings["n_networks"])):
             network = make_network(self.name, sizes, model)
-            weights = below(arrays, f"{number}.")
+            weights = with_prefix(arrays, f"{number}.")
             network.load_state_dict({key: torch.from_numpy(v) for key, v in weights.items()})
             network.eval()
             self.networks.append(network)
@@ -347,12 +347,12 @@ class NetworkClassifier(Classifier):
         self, held: Prepared, logits: Float[Tensor, "patients logits"], recipe: TrainingRecipe
     ) -> float:
         """Return the residual weight, chosen on logits of held-out patients."""
-        if not self.start:
+        if not self.base_model:
             return 1.0
         targets = held.targets
         loss = make_loss(targets, len(held.patients.classes), recipe.training)
         return choose_residual_weight(
-            held.start, logits - held.start, lambda one: loss.each(one, targets)
+            held.base_logits, logits - held.base_logits, lambda one: loss.each(one, targets)
         )
 
 

@@ -1,4 +1,4 @@
-"""The viewer's web application: pages and data of one run, for whoever has its token.
+"""The viewer's web application: pages and data of one run, protected by a token.
 
 Serving the viewer on this machine.
 """
@@ -71,8 +71,8 @@ async def _guard(request: Request, call: Next) -> Response:
     token: str = request.app.state.token
     given = request.query_params.get("token") or request.cookies.get(COOKIE, "")
     if not secrets.compare_digest(given.encode(), token.encode()):
-        said = "403: open the address that `crosstype view` printed, with its token."
-        return PlainTextResponse(said, status_code=403, headers=HEADERS)
+        text = "403: open the address that `crosstype view` printed, with its token."
+        return PlainTextResponse(text, status_code=403, headers=HEADERS)
     response = await call(request)
     response.headers.update(HEADERS)
     if request.url.path == "/":
@@ -145,14 +145,14 @@ async def _picture(request: Request) -> Response:
 LOCAL = "127.0.0.1"
 
 
-def serve(out: Path, host: str, port: int, said: Callable[[str], None]) -> None:
+def serve(out: Path, host: str, port: int, announce: Callable[[str], None]) -> None:
     """Serve a run until Ctrl-C.
 
     Args:
         out: folder of the run.
         host: address to listen on; others than this machine's own let others look.
         port: to listen on; 0: any free one.
-        said: told the address, token included, before the first request.
+        announce: receives the address, token included, before the first request.
 
     Raises:
         UsageError: the folder holds no run, the port is taken, or something is not installed.
@@ -175,6 +175,6 @@ def serve(out: Path, host: str, port: int, said: Callable[[str], None]) -> None:
             f"view: cannot listen on {host}:{port} ({error.strerror}). Choose another --port."
         ) from error
     with listener:
-        said(f"http://{host}:{listener.getsockname()[1]}/?token={token}")
+        announce(f"http://{host}:{listener.getsockname()[1]}/?token={token}")
         config = uvicorn.Config(app, log_level="warning")
         uvicorn.Server(config).run(sockets=[listener])

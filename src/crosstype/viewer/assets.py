@@ -1,4 +1,4 @@
-"""Where OpenSeadragon lies, which draws slides in the browser; it is fetched once, from npm.
+"""OpenSeadragon, which draws slides in the browser; fetched once, from npm.
 
 It is no Python package, so that pip cannot bring it. `npm pack` checks what it fetches against the
 registry; the archive must also be the one that this version was tested with.
@@ -23,7 +23,7 @@ LEAST = "openseadragon.min.js"
 
 
 def assets_folder() -> Path:
-    """Return where OpenSeadragon lies, or is to lie: in the user's cache."""
+    """Return the folder of OpenSeadragon in the user's cache."""
     cache = os.environ.get("CROSSTYPE_CACHE") or os.environ.get("XDG_CACHE_HOME")
     base = Path(cache) if cache else Path.home() / ".cache"
     return base / "crosstype" / f"openseadragon-{VERSION}"
@@ -75,8 +75,8 @@ def _packed(folder: Path) -> Path:
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
     path = folder / f"openseadragon-{VERSION}.tgz"
     if done.returncode or not path.is_file():
-        said = (done.stderr.strip() or "no word").splitlines()[-1]
-        raise FetchError(f"fetch viewer: npm failed ({said}). Look at the network and try again.")
+        found = (done.stderr.strip() or "no word").splitlines()[-1]
+        raise FetchError(f"fetch viewer: npm failed ({found}). Check the network and try again.")
     return path
 
 

@@ -1,4 +1,4 @@
-"""Slides as OpenSeadragon asks for them: a pyramid of small pictures (Deep Zoom)."""
+"""Slides as Deep Zoom pyramids for OpenSeadragon."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ANY_MPP = 1.0
 
 
 class ImagePyramid:
-    """A plain image at every size that OpenSeadragon asks for; the whole of it is held.
+    """A plain image at every level of the pyramid, in memory.
 
     OpenSlide's own pyramid would scale the whole image anew for every small picture, and several
     threads would decode one image at once, which leaves parts of it grey.
@@ -54,7 +54,7 @@ class ImagePyramid:
 
 
 class DeepZoom:
-    """Slides that are open, the last used ones; several threads may ask at once."""
+    """Cache of open slides, the last used ones; thread-safe."""
 
     def __init__(self) -> None:
         """Open nothing yet."""
@@ -94,7 +94,7 @@ class DeepZoom:
 
 
 def _opened(path: Path) -> tuple[object, object]:
-    """Return what is to be closed one day, and the pyramid."""
+    """Return the open slide and its pyramid."""
     import openslide
     from openslide.deepzoom import DeepZoomGenerator
 
@@ -109,5 +109,5 @@ def _opened(path: Path) -> tuple[object, object]:
         slide = openslide.open_slide(path)
     except (OSError, openslide.OpenSlideError) as error:
         found = f"cannot be opened ({error})"
-        raise SlideError(Fault(path.name, found, "Look at the file.")) from error
+        raise SlideError(Fault(path.name, found, "Check the file.")) from error
     return slide, DeepZoomGenerator(slide, TILE_PX, OVERLAP_PX)

@@ -1,4 +1,4 @@
-"""What the viewer shows of a run: patients, their slides, tiles, attention and expression."""
+"""Data of a run for the viewer: patients, slides, tiles, attention and expression."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOST_GENES = 12
 
 
 class RunData:
-    """A finished run, read as it is asked for.
+    """A finished run, read on demand.
 
     Attributes:
         out: folder of the run.
@@ -102,10 +102,10 @@ class RunData:
 
     def patients(self) -> list[dict[str, Any]]:
         """Return one entry per patient: id, label, site, slides, and each model's probabilities."""
-        said: dict[str, dict[str, list[float]]] = {}
+        probabilities: dict[str, dict[str, list[float]]] = {}
         for row in self.predictions.iter_rows(named=True):
             shares = [row[f"probability_{name}"] for name in self.classes]
-            said.setdefault(row["patient_id"], {})[row["model"]] = shares
+            probabilities.setdefault(row["patient_id"], {})[row["model"]] = shares
         cohort = schema.COHORT.read(self.out)
         return [
             {
@@ -113,7 +113,7 @@ class RunData:
                 "label": row["label"],
                 "site": row["site"] or "",
                 "slides": list(self.slides_of.get(row["patient_id"], ())),
-                "probabilities": said.get(row["patient_id"], {}),
+                "probabilities": probabilities.get(row["patient_id"], {}),
             }
             for row in cohort.iter_rows(named=True)
         ]
@@ -121,7 +121,7 @@ class RunData:
     def genes_of(self, patient: str, search: str = "") -> list[dict[str, Any]]:
         """Return genes of a patient: those that begin with `search`, else the most unusual ones.
 
-        `z` is the patient's z-score over the cohort, `percentile` his place in it, 0 to 100.
+        `z` is the patient's z-score over the cohort, `percentile` their place in it, 0 to 100.
         """
         if patient not in self.expression.patient_ids:
             return []
@@ -172,7 +172,7 @@ class RunData:
         return rings
 
     def maps(self, slide: str) -> list[dict[str, Any]]:
-        """Return what was explained of a slide: a map per model and thing it shows.
+        """Return the maps of a slide: one per model and quantity.
 
         `shows` is `attention` or `contribution`, or the gene set named as `token`, of whose tiles
         only the highest are known. `tiles` are numbers in the slide, `values` theirs. `weight` is
@@ -195,7 +195,7 @@ class RunData:
 
     @cached_property
     def _weights(self) -> dict[tuple[str, str], float]:
-        """What the networks count for, by slide and model."""
+        """Residual weights of the networks, by slide and model."""
         known = schema.PATIENTS.read_if_there(self.out / EXPLANATION)
         return {
             (slide, row["model"]): row["residual_weight"]

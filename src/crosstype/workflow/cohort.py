@@ -1,4 +1,4 @@
-"""The cohort stage: join labels, slides and expression, and deal the folds."""
+"""The cohort stage: join labels, slides and expression, and assign the folds."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from crosstype.features.encoders.catalog import pretraining_note
 from crosstype.features.store import FeatureRow, read_feature_rows
 from crosstype.folds.external_splits import split_files, split_outputs, write_splits
 from crosstype.folds.folds import fold_cohort
-from crosstype.io.files import HashMemory
+from crosstype.io.files import HashCache
 from crosstype.io.tables import write_table
 from crosstype.workflow.stage import Stage
 
@@ -50,8 +50,8 @@ OUTPUTS = (
 )
 
 LABELS_FROM_RNA = (
-    "labels are computed from RNA, as PAM50 names are. Models that see the genes are judged by a "
-    "label made of them. If yours are not, say so by [cohort] label_source."
+    "labels are computed from RNA, as PAM50 names are. Models that use the genes are evaluated by "
+    "a label made of them. If yours are not, set [cohort] label_source."
 )
 
 LEAST_GENES = ExpressionSpec().least_genes
@@ -102,14 +102,12 @@ class JoinCohort(Stage):
         }
 
 
-def check_tables(
-    spec: RunSpec, slides: Sequence[FeatureRow], out: Path, hashes: HashMemory
-) -> None:
-    """Raise what is wrong with the tables, as far as it shows before any slide is read.
+def check_tables(spec: RunSpec, slides: Sequence[FeatureRow], out: Path, hashes: HashCache) -> None:
+    """Check the tables before any slide is read.
 
     Args:
         spec: the settings.
-        slides: every slide asked for, as if those that are there came out well.
+        slides: every listed slide; existing ones count as usable.
         out: folder of the run; keeps the expression that is read.
         hashes: fingerprints of files.
     """
@@ -137,7 +135,7 @@ def of_genes(spec: ExpressionSpec) -> ExpressionSpec:
 
 
 def _represented(cohort: Cohort, spec: ExpressionSpec) -> Cohort:
-    """Return the cohort with what models see of its genes; withheld genes are gone by now.
+    """Return the cohort in the representation that models use; excluded genes are removed before.
 
     Ranks and scaled values are made where a model is fitted; only their unit is checked here.
     """
@@ -166,7 +164,7 @@ def _represented(cohort: Cohort, spec: ExpressionSpec) -> Cohort:
 
 
 def _provenance_notes(cohort: Cohort, rows: Sequence[FeatureRow]) -> list[str]:
-    """Return what must be known of the labels' origin and of what the encoder has seen."""
+    """Return warnings on the origin of the labels and on the encoder's training data."""
     encoders = sorted({row.encoder for row in rows if not row.fault})
     notes = [pretraining_note(one, cohort.patient_ids) for one in encoders]
     from_rna = cohort.provenance.startswith(COMPUTED)
@@ -174,7 +172,7 @@ def _provenance_notes(cohort: Cohort, rows: Sequence[FeatureRow]) -> list[str]:
 
 
 def _covariates(spec: CohortSpec, patient_ids: Sequence[str], path: Path) -> list[str]:
-    """Write the cohort's covariates and return what is to be said of them; none: no file."""
+    """Write the cohort's covariates, if any, and return notes on them."""
     path.unlink(missing_ok=True)  # of a run that had some
     if not spec.covariates:
         return []
@@ -184,7 +182,7 @@ def _covariates(spec: CohortSpec, patient_ids: Sequence[str], path: Path) -> lis
 
 
 def _inputs(spec: RunSpec, out: Path) -> dict[str, Path]:
-    """Return the files that the cohort is made of, by names that do not depend on their place."""
+    """Return the input files of the cohort, by names that do not depend on their location."""
     tables = {
         "labels": spec.cohort.labels,
         "clinical": spec.cohort.clinical,
@@ -202,7 +200,7 @@ def _inputs(spec: RunSpec, out: Path) -> dict[str, Path]:
 
 
 def _write(cohort: Cohort, spec: RunSpec, out: Path) -> None:
-    """Write the tables of the cohort and what outlier removal would cost."""
+    """Write the tables of the cohort and of outlier removal."""
     write_cohort(out / "cohort.csv", cohort)
     write_left_out(out / "left_out.csv", cohort.left_out)
     save_expression(out / "expression.npz", cohort.expression)

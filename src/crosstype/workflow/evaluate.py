@@ -29,7 +29,7 @@ class Evaluate(Stage):
     def settings(self) -> Any:
         """Return the settings, the classes, the seed and the protocol."""
         spec = self.of.spec
-        # rna_loss.npz holds what the other table says.
+        # rna_loss.npz holds the values of the other table.
         evaluation = replace(spec.evaluation, other_expression=None)
         return [evaluation, self.of.classes, spec.folds.seed, self.of.protocol]
 

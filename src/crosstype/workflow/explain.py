@@ -1,4 +1,4 @@
-"""The explain stage: where models look and which genes they go by, in OUT/explanation."""
+"""The explain stage: attention and attributions, in OUT/explanation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ READ = ("cohort.csv", "folds.csv", "expression.npz", "features.csv")
 
 
 class Explain(Stage):
-    """Where models attend and which genes their predictions rest on: explanation/."""
+    """Attention over tiles and attributions of genes: explanation/."""
 
     name = "explain"
     counts_pieces = True
@@ -74,7 +74,7 @@ class Explain(Stage):
         notes = explain(worker_data, self.models, locations, pictures, progress)
         tiles = TileExamples(_recipe(spec), sources, locations, spec.training.views)
         for line in write_examples(worker_data, self.models, out / FOLDER, tiles):
-            progress.say(line)
+            progress.message(line)
         return notes
 
 

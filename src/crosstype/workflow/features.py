@@ -1,4 +1,4 @@
-"""The features stage: extract features from slides, or look through those that exist."""
+"""The features stage: extract features from slides, or check existing ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from crosstype.features.store import (
     inspect_slides,
     write_feature_rows,
 )
-from crosstype.io.files import HashMemory
+from crosstype.io.files import HashCache
 from crosstype.types import file_name_of
 from crosstype.workflow.stage import Run, Stage
 
@@ -52,17 +52,17 @@ def feature_files(spec: RunSpec, out: Path, usable: set[str]) -> Mapping[str, tu
 
 
 class Features(Stage):
-    """Extract features from slides, or look through existing ones: features.csv."""
+    """Extract features from slides, or check existing ones: features.csv."""
 
     name = "features"
     modules = ("crosstype.features.store",)
 
     def run(self) -> Mapping[str, Any]:
-        """Write features.csv: one row per slide asked for."""
+        """Write features.csv: one row per listed slide."""
         rows = self.make_rows()
         write_feature_rows(self.of.out / "features.csv", rows)
         missing = [row.slide_id for row in rows if row.fault == NO_FILE]
-        count = f"{len(missing)} slides asked for are not there"
+        count = f"{len(missing)} listed slides are missing"
         return {
             "checks": slide_checks(self.of.spec, self.of.out, rows),
             "faults": [row.fault for row in rows if row.fault and row.fault != NO_FILE],
@@ -72,20 +72,20 @@ class Features(Stage):
 
     @abstractmethod
     def make_rows(self) -> list[FeatureRow]:
-        """Return one row per slide asked for."""
+        """Return one row per listed slide."""
 
 
 class ExistingFeatures(Features):
-    """Look through the feature files of a folder."""
+    """Check the feature files of a folder."""
 
     @cached_property
     def slides(self) -> list[tuple[str, str, Path]]:
-        """Slide, patient and file of every slide asked for."""
+        """Slide, patient and file of every listed slide."""
         cohort = self.of.spec.cohort
         return find_slides(self.of.spec.features, cohort.slides, cohort.patient_column)
 
     def settings(self) -> Any:
-        """Return the encoder and whose slides are asked for."""
+        """Return the encoder and the listed slides."""
         asked_for = sorted((slide, patient) for slide, patient, _ in self.slides)
         return [self.of.spec.features.encoder, asked_for]
 
@@ -112,7 +112,7 @@ class ExtractedFeatures(Features):
 
     @cached_property
     def sources(self) -> list[Source]:
-        """Every slide asked for."""
+        """Every listed slide."""
         from crosstype.features.slide_sources import find_sources
 
         spec = self.of.spec
@@ -152,14 +152,14 @@ class ExtractedFeatures(Features):
         return extract_slides(self.sources, recipe, encoder, out, sha256_of, progress)
 
 
-def features_stage(of: Run, hashes: HashMemory) -> Features:
+def features_stage(of: Run, hashes: HashCache) -> Features:
     """Return the stage for slides if a folder of them is given, else for existing features."""
     kind = ExistingFeatures if of.spec.slides.folder is None else ExtractedFeatures
     return kind(of, hashes)
 
 
 def slides_asked_for(spec: RunSpec) -> list[FeatureRow]:
-    """Return one row per slide to be read, as if each that is there came out well."""
+    """Return one row per listed slide; existing ones count as usable."""
     from crosstype.features.slide_sources import find_sources
 
     sources = find_sources(spec.slides, spec.cohort.slides, spec.cohort.patient_column)
@@ -170,7 +170,7 @@ def slides_asked_for(spec: RunSpec) -> list[FeatureRow]:
 
 
 def slide_checks(spec: RunSpec, out: Path, rows: Sequence[FeatureRow]) -> list[str]:
-    """Return in words what was found on the slides that were extracted; nothing for others'."""
+    """Return notes on the extracted slides; empty for features from elsewhere."""
     if spec.slides.folder is None:
         return []
     from crosstype.features.extract import check_notes

@@ -1,4 +1,4 @@
-"""How a finished stage is recognised: by its settings, inputs, code and what it left behind."""
+"""Cache of finished stages, by settings, inputs, code and outputs."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-from crosstype.io.files import HashMemory, code_version, hash_of, write_text
+from crosstype.io.files import HashCache, code_version, hash_of, write_text
 from crosstype.workflow.stage import Stage
 
 MAXRSS_PER_MIB = 1024 if sys.platform == "linux" else 1024**2  # Linux counts in KiB
 
 
 class Ledger:
-    """The stages that OUT remembers, each with its hash, its outputs and what it cost."""
+    """The finished stages of OUT, each with its hash, outputs, seconds and memory."""
 
     def __init__(self, out: Path) -> None:
         """Open or begin the ledger of this OUT."""
         self.out = out
         self._folder = out / ".stages"
-        self.hashes = HashMemory(self._folder / "sha256.json")
+        self.hashes = HashCache(self._folder / "sha256.json")
 
     def do(self, stage: Stage, *, force: bool = False) -> dict[str, Any]:
         """Run the stage unless its result is in OUT already; return its record.

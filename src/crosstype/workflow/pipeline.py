@@ -1,4 +1,4 @@
-"""The whole path on one page; the only place where stages meet.
+"""The pipeline: every stage in order.
 
 features -> cohort -> train -> evaluate -> explain -> report. Stages meet at files in OUT; a stage
 whose settings, inputs, code and outputs are unchanged is not run again.
@@ -44,7 +44,7 @@ def run(run: Run, last: str = "report") -> dict[str, dict[str, Any]]:
     check_ready(run.spec, needs_labels=last != "features")
     if run.protocol.published_training:
         run.spec = replace(run.spec, training=published(run.spec.training))
-        run.progress.say("protocol paper: [training] is as published, whatever the config says")
+        run.progress.message("protocol paper: [training] is as published; the config's is ignored")
     run.out.mkdir(parents=True, exist_ok=True)
     write_text(run.out / "config.toml", resolved_toml(run.spec))
     ledger = Ledger(run.out)
@@ -63,7 +63,7 @@ def run(run: Run, last: str = "report") -> dict[str, dict[str, Any]]:
 
 
 def make_stage(run: Run, ledger: Ledger, name: str) -> Stage:
-    """Return a stage of a run; what only it needs is imported here."""
+    """Return a stage of a run; its own dependencies are imported here."""
     module = import_module(f"crosstype.workflow.{name}")
     stage: Stage = getattr(module, STAGES[name])(run, ledger.hashes)
     return stage
@@ -79,13 +79,13 @@ def _do(run: Run, ledger: Ledger, name: str, *, force: bool) -> dict[str, Any]:
     if not stage.counts_pieces:
         run.progress.step(notes["summary"])
     for message in notes.get("messages", ()):
-        run.progress.say(message)
+        run.progress.message(message)
     run.faults += notes.get("faults", ())
     return record
 
 
 def _look_ahead(run: Run, ledger: Ledger) -> None:
-    """Raise what is wrong with the tables now, and not when the slides have taken hours."""
+    """Check the tables before the slides are processed, which takes hours."""
     from crosstype.workflow.cohort import check_tables
     from crosstype.workflow.features import slides_asked_for
 
@@ -101,7 +101,7 @@ def _is_skipped(run: Run, name: str, last: str) -> bool:
 
 
 def _write_run_json(run: Run, records: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write what a reader needs to judge and to repeat the run."""
+    """Write run.json: settings, inputs and versions, to reproduce the run."""
     costs = ("seconds", "peak_memory_mb")
     about = {
         "crosstype": __version__,
@@ -128,5 +128,5 @@ def _write_run_json(run: Run, records: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _given(inputs: Mapping[str, str]) -> dict[str, str]:
-    """Return those of a stage's inputs that the user gave; the others are another stage's."""
+    """Return a stage's inputs that are files of the user, not outputs of another stage."""
     return {name: sha256 for name, sha256 in inputs.items() if ": " in name}

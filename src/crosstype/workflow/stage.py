@@ -1,4 +1,4 @@
-"""What a run is asked to do, and what every stage of it is: settings, inputs, outputs and `run`."""
+"""A run, and the interface of its stages: settings, inputs, outputs and `run`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import polars as pl
 
 from crosstype.config.run_spec import RunSpec
-from crosstype.io.files import HashMemory
+from crosstype.io.files import HashCache
 from crosstype.io.schema import MARK, TABLES
 from crosstype.io.tables import read_table, write_table
 from crosstype.progress import NoProgress, Progress
@@ -31,9 +31,9 @@ class Run:
             process.
         progress: receives how far each stage is.
         command: how it was called, for run.json.
-        faults: damaged inputs that were listed and passed over; if any, the exit code is 1.
+        faults: damaged inputs that were listed and skipped; if any, the exit code is 1.
         mended: a protocol that no config can name, in place of the config's; of a study.
-        force: whether the last stage asked for is run again although its result is there.
+        force: whether the last requested stage is run again although its result is there.
     """
 
     spec: RunSpec
@@ -74,7 +74,7 @@ class Stage(ABC):
     modules: ClassVar[tuple[str, ...]]
     counts_pieces: ClassVar[bool] = False
 
-    def __init__(self, of: Run, hashes: HashMemory) -> None:
+    def __init__(self, of: Run, hashes: HashCache) -> None:
         """Make the stage of a run."""
         self.of = of
         self.hashes = hashes

@@ -1,4 +1,4 @@
-"""The train stage: every model on every fold, and the tables that this adds up to."""
+"""The train stage: every model on every fold, and the tables of their predictions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crosstype.cohort.covariates import COVARIATES
 from crosstype.cohort.unlabelled import UNLABELLED, UNLABELLED_EXPRESSION, read_unlabelled
 from crosstype.config.run_spec import RunSpec
 from crosstype.io import schema
-from crosstype.io.files import HashMemory, code_version, hash_of
+from crosstype.io.files import HashCache, code_version, hash_of
 from crosstype.models.catalog import NETWORKS
 from crosstype.protocol import Protocol
 from crosstype.workflow.cohort import of_genes, unplaced_expression
@@ -48,14 +48,14 @@ class Train(Stage):
     )
 
     def settings(self) -> Any:
-        """Return classes, models, training, folds and what is tried on test patients."""
+        """Return classes, models, training, folds and perturbations of test patients."""
         spec = self.of.spec
         return [
             self.of.classes,
             unplaced_expression(spec.expression),
             replace(spec.models, gene_sets=None),
             spec.training,
-            replace(spec.folds, file=None, write=()),  # folds.csv holds what they say
+            replace(spec.folds, file=None, write=()),  # folds.csv has their content
             self.of.protocol,
             spec.evaluation.n_shuffles,
             _n_perturbations(spec),
@@ -88,7 +88,7 @@ class Train(Stage):
         return [*(table.name for table in tables), *lost]
 
     def run(self) -> Mapping[str, Any]:
-        """Run every job that is not done, and write what they add up to."""
+        """Run every job that is not done, and write the tables."""
         from crosstype.crossval.prediction_table import write_unlabelled_predictions
         from crosstype.crossval.run import cross_validate, write_perturbed, write_predictions
         from crosstype.crossval.site_probe import probe_sites
@@ -118,15 +118,15 @@ class Train(Stage):
 
 
 def _images_alone(out: Path) -> set[str]:
-    """Return the patients beside the cohort who have an image and no expression."""
+    """Return the single-modality patients with an image and no expression."""
     from crosstype.cohort.single_modality import read_single_modality
 
     table = read_single_modality(out / "single_modality.csv")
     return {p for p, has in table.select("patient_id", "modality").iter_rows() if has == "image"}
 
 
-def _study(spec: RunSpec, out: Path, hashes: HashMemory, notes: list[str]) -> RobustnessStudy:
-    """Return the losses of expression to be made; what cannot be made is noted.
+def _study(spec: RunSpec, out: Path, hashes: HashCache, notes: list[str]) -> RobustnessStudy:
+    """Return the losses of expression to study; the impossible ones are noted.
 
     Reads the other assay's table, if one is given, into OUT.
     """
@@ -144,7 +144,7 @@ def _study(spec: RunSpec, out: Path, hashes: HashMemory, notes: list[str]) -> Ro
     return study
 
 
-def _write_other_assay(spec: RunSpec, out: Path, hashes: HashMemory, path: Path) -> str:
+def _write_other_assay(spec: RunSpec, out: Path, hashes: HashCache, path: Path) -> str:
     """Write the cohort's patients as the other assay measured them; return a note."""
     from crosstype.cohort.second_assay import read_other_assay
     from crosstype.expression.cache import ExpressionCache
@@ -173,9 +173,9 @@ def _n_perturbations(spec: RunSpec) -> int:
 
 
 def make_plan(
-    spec: RunSpec, protocol: Protocol, out: Path, hashes: HashMemory
+    spec: RunSpec, protocol: Protocol, out: Path, hashes: HashCache
 ) -> tuple[Plan, list[str]]:
-    """Return what the training jobs need to know, and what was found of the gene sets."""
+    """Return the plan of the training jobs, and notes on the gene sets."""
     from crosstype.crossval.plan import Plan
     from crosstype.expression.genes.sets import read_token_sets
     from crosstype.expression.matrix import load_expression

@@ -1,9 +1,9 @@
 """Metrics of a model on the cohort and on every resample of it.
 
-Resampling patients: what else the same models might have shown on other patients.
+Bootstrap over patients.
 
-Intervals are conditional on the fitted models: they hold the chance of which patients were seen,
-not the chance of how a model came out of its training.
+Intervals are conditional on the fitted models: they include the sampling of patients,
+not the variance between training runs.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class Interval(NamedTuple):
 def draw_weights(
     labels: Int[np.ndarray, " n_patients"], n_bootstrap: int, seed: int
 ) -> Float[np.ndarray, "n_patients n_resamples"]:
-    """Draw patients with replacement; say how often each counts in each resample.
+    """Draw patients with replacement; return how often each counts in each resample.
 
     A resample that misses a class is drawn again, since no ranking metric exists for it. The same
     seed gives the same resamples, and all models share them, so that differences are paired

@@ -21,7 +21,7 @@ class Comparison:
         model_b: the reference.
         metric: the metric's bare name; higher is better for all of them.
         difference: value of `model_a` minus value of `model_b`.
-        low: lower end of the paired interval: DeLong's for AUROC (unless the bootstrap was asked
+        low: lower end of the paired interval: DeLong's for AUROC (unless the bootstrap was set
             for), the bootstrap's for all others.
         high: upper end.
         p: two-sided p of no difference, by `test`.
@@ -43,36 +43,38 @@ class Comparison:
     test: str
 
 
-def best_baseline(judged: Mapping[str, ResampledModel]) -> str | None:
+def best_baseline(evaluated: Mapping[str, ResampledModel]) -> str | None:
     """Return the baseline of highest AUROC, or None without baselines.
 
     Choosing it on the same patients favours the baseline, so a difference against it is
     conservative.
     """
-    present = [model for model in BASELINE_NAMES if model in judged]
-    return max(present, key=lambda model: float(judged[model].headlines["auroc"][0]), default=None)
+    present = [model for model in BASELINE_NAMES if model in evaluated]
+    return max(
+        present, key=lambda model: float(evaluated[model].headlines["auroc"][0]), default=None
+    )
 
 
-def compared_pairs(judged: Mapping[str, ResampledModel]) -> list[tuple[str, str]]:
+def compared_pairs(evaluated: Mapping[str, ResampledModel]) -> list[tuple[str, str]]:
     """Pair every model with gene_only, the best baseline, and the baseline of the same inputs."""
-    references = [GENE_ONLY if GENE_ONLY in judged else None, best_baseline(judged)]
+    references = [GENE_ONLY if GENE_ONLY in evaluated else None, best_baseline(evaluated)]
     pairs = [
         (model, reference)
         for reference in dict.fromkeys(name for name in references if name is not None)
-        for model in judged
+        for model in evaluated
         if model != reference
     ]
-    alike = [(model, MODELS[model].same_inputs) for model in judged if model in MODELS]
-    return list(dict.fromkeys([*pairs, *(pair for pair in alike if pair[1] in judged)]))
+    alike = [(model, MODELS[model].same_inputs) for model in evaluated if model in MODELS]
+    return list(dict.fromkeys([*pairs, *(pair for pair in alike if pair[1] in evaluated)]))
 
 
 def compare_models(
-    judged: Mapping[str, ResampledModel], tests: Sequence[PairTest], spec: EvaluationSpec
+    evaluated: Mapping[str, ResampledModel], tests: Sequence[PairTest], spec: EvaluationSpec
 ) -> list[Comparison]:
     """Return the paired difference of every tested pair, with its interval and its shown test.
 
     Args:
-        judged: all models; their resamples are the same patients'.
+        evaluated: all models; their resamples are the same patients'.
         tests: every test of every pair.
         spec: level of the intervals, and which one AUROC has.
 
@@ -84,7 +86,7 @@ def compare_models(
     shown.sort(key=lambda test: (references.index(test.model_b), COMPARED.index(test.metric)))
     rows = []
     for one in shown:
-        pair = (judged[one.model_a], judged[one.model_b])
+        pair = (evaluated[one.model_a], evaluated[one.model_b])
         difference, interval = _unlabelled(pair, one.metric, spec)
         key = (one.model_a, one.model_b, one.metric)
         rows.append(Comparison(*key, difference, *interval, one.p, one.p_adjusted, one.n, one.test))

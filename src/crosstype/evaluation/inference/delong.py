@@ -72,7 +72,7 @@ def placements(
     """Return each patient's placement among those of the other kind, ties counted half.
 
     Args:
-        positive: who belongs to the class; both kinds must be there.
+        positive: whether each patient belongs to the class; both kinds must be there.
         probability: of the class.
     """
     n_cases = int(positive.sum())

@@ -21,32 +21,32 @@ from crosstype.evaluation.inference.delong import (
     micro_auroc,
 )
 from crosstype.evaluation.metrics.metrics import MACRO, MICRO, MetricKey
-from crosstype.evaluation.metrics.probability import BIASED_UPWARDS, honest_error
+from crosstype.evaluation.metrics.probability import BIASED_UPWARDS, calibrated_error
 from crosstype.evaluation.predictions import ModelPredictions, Predictions
 from crosstype.evaluation.spec import EvaluationSpec
 
 
 @dataclass(frozen=True)
 class IntervalInputs:
-    """What a model's intervals are made of, beside the resamples.
+    """Inputs of a model's intervals, besides the resamples.
 
     Attributes:
         aurocs: each AUROC with each patient's influence.
-        honest: the calibration error that honest probabilities would seldom pass, by row.
+        calibrated: upper limit of the calibration error of calibrated probabilities, by row.
         spec: level and kind of the intervals.
     """
 
     aurocs: Mapping[MetricKey, Auroc]
-    honest: Mapping[MetricKey, float]
+    calibrated: Mapping[MetricKey, float]
     spec: EvaluationSpec
 
     def interval(self, key: MetricKey, values: Float[np.ndarray, " n_resamples"]) -> Interval:
         """Return the interval of a row.
 
-        AUROC: DeLong's (see `delong.auroc_interval`), unless the bootstrap was asked for. The
+        AUROC: DeLong's (see `delong.auroc_interval`), unless the bootstrap was set. The
         calibration error, reliability and resolution, which are biased upwards: the mirrored
-        bootstrap; that of the calibration error begins at 0 where honest probabilities would not
-        seldom show as much. All others: percentiles.
+        bootstrap; that of the calibration error begins at 0 if calibrated probabilities often show
+        as much. All others: percentiles.
 
         Args:
             key: the row.
@@ -58,22 +58,22 @@ class IntervalInputs:
         if key.metric not in BIASED_UPWARDS:
             return percentile_interval(values[1:], level)
         low, high = reflected_interval(values, level)
-        return Interval(0.0 if values[0] <= self.honest.get(key, -1.0) else low, high)
+        return Interval(0.0 if values[0] <= self.calibrated.get(key, -1.0) else low, high)
 
 
 def interval_inputs(
     predictions: Predictions, model: ModelPredictions, spec: EvaluationSpec
 ) -> IntervalInputs:
-    """Return what a model's intervals are made of."""
+    """Return the inputs of a model's intervals."""
     of_class = {
         of: np.ascontiguousarray(model.probability[:, :, index])
         for index, of in enumerate(predictions.classes)
     }
-    honest = {
-        MetricKey("ece", of): honest_error(said, spec.confidence) for of, said in of_class.items()
+    calibrated = {
+        MetricKey("ece", of): calibrated_error(p, spec.confidence) for of, p in of_class.items()
     }
-    honest[MetricKey("ece", MACRO)] = float(np.mean(list(honest.values())))
-    return IntervalInputs(aurocs_of(predictions, model), honest, spec)
+    calibrated[MetricKey("ece", MACRO)] = float(np.mean(list(calibrated.values())))
+    return IntervalInputs(aurocs_of(predictions, model), calibrated, spec)
 
 
 def aurocs_of(predictions: Predictions, model: ModelPredictions) -> dict[MetricKey, Auroc]:

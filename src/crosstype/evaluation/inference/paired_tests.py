@@ -32,7 +32,7 @@ from scipy.stats import binom, rankdata
 from crosstype.evaluation.inference.bootstrap import FoldValues, bootstrap_p
 from crosstype.evaluation.inference.delong import Auroc, auroc_difference
 from crosstype.evaluation.metrics.confusion import confusion_matrix
-from crosstype.evaluation.metrics.metrics import call_metrics, headline_key
+from crosstype.evaluation.metrics.metrics import headline_key, prediction_metrics
 from crosstype.evaluation.predictions import ModelPredictions
 
 
@@ -52,7 +52,7 @@ def majority_right(
     """
     n_classes = model.probability.shape[2]
     votes = np.eye(n_classes)[model.predicted].sum(axis=0)
-    # Mean probabilities lie within 0 and 1: half of them never outweighs a vote.
+    # Mean probabilities are within 0 and 1: half of them never outweighs a vote.
     called = (votes + model.probability.mean(axis=0) / 2).argmax(axis=1)
     return np.asarray(called == labels)
 
@@ -115,14 +115,14 @@ Swaps = Float32[np.ndarray, "n_patients n_permutations"]
 
 
 def draw_swaps(n_patients: int, seed: int, n_permutations: int = N_PERMUTATIONS) -> Swaps:
-    """Draw whose outputs are swapped (1) in each permutation; in the first nobody's are."""
+    """Draw the patients whose outputs are swapped (1) in each permutation; none in the first."""
     drawn = np.random.default_rng([seed, 7]).random((n_patients, n_permutations + 1)) < 0.5
     drawn[:, 0] = False
     return drawn.astype(np.float32)
 
 
 def permutation_p(differences: Float[np.ndarray, " n_permutations"]) -> float:
-    """Return the share of permutations that differ as much as the first, which swaps nobody.
+    """Return the share of permutations that differ as much as the first, without swaps.
 
     (k + 1) / (n + 1) over the others, both sides together (Davison & Hinkley 1997).
     """
@@ -150,7 +150,7 @@ def swapped_differences(
     for repeat in range(len(models[0].predicted)):
         calls = (models[0].predicted[repeat], models[1].predicted[repeat])
         one, other = (
-            call_metrics(m) for m in _swapped_matrices(labels, calls, len(classes), swaps)
+            prediction_metrics(m) for m in _swapped_matrices(labels, calls, len(classes), swaps)
         )
         for name in PERMUTED:
             found[name].append(one[places[name]] - other[places[name]])
@@ -183,24 +183,24 @@ def _swapped_matrices(
 
 def _swapped_precision(
     positive: Bool[np.ndarray, " n_patients"],
-    said: tuple[Float[np.ndarray, " n_patients"], Float[np.ndarray, " n_patients"]],
+    outputs: tuple[Float[np.ndarray, " n_patients"], Float[np.ndarray, " n_patients"]],
     swaps: Swaps,
 ) -> Float[np.ndarray, " n_permutations"]:
     """Return the difference in average precision in each permutation."""
-    ranks = np.stack([rankdata(one) for one in said])
+    ranks = np.stack([rankdata(one) for one in outputs])
     if np.array_equal(*ranks):
         return np.zeros(swaps.shape[1])
     limits = np.concatenate(ranks[:, positive])
     n_cases = int(positive.sum())
     reached = (ranks[:, None] >= limits[:, None]).astype(np.float32)
     moved = reached[1] - reached[0]
-    # Who reaches each case's rank: what the first model called less what swaps took and gave.
+    # Patients at or above each case's rank: the first model's, corrected for the swaps.
     shifts = [moved @ swaps, moved[:, positive] @ swaps[positive]]
     whole = [reached.sum(axis=2), reached[:, :, positive].sum(axis=2)]
     precisions = []
     for model, sign in ((0, 1), (1, -1)):
         called, hits = (a[model][:, None] + sign * b for a, b in zip(whole, shifts, strict=True))
-        # Where nobody is called, nobody is counted below either.
+        # Without predicted patients the numerator is 0 too.
         precisions.append(hits / np.maximum(called, 1))
     swapped = np.concatenate([swaps[positive], 1 - swaps[positive]])
     # A case stands at its first rank with the first model unless it was swapped.
@@ -221,10 +221,10 @@ SHOWN = {
 
 @dataclass(frozen=True)
 class ResampledModel:
-    """What is known of a model before it is compared.
+    """Resampled metrics of a model, for comparisons.
 
     Attributes:
-        predictions: what it said.
+        predictions: of the model.
         headlines: by metric of `COMPARED`, the headline value and then its resamples.
         auroc: the headline AUROC with each patient's influence.
         folds: metrics by repeat and fold.
@@ -266,7 +266,7 @@ class PairTest:
 def pair_tests(
     labels: Int[np.ndarray, " n_patients"],
     classes: Sequence[str],
-    judged: Mapping[str, ResampledModel],
+    evaluated: Mapping[str, ResampledModel],
     pairs: Sequence[tuple[str, str]],
     swaps: Swaps,
 ) -> list[PairTest]:
@@ -275,7 +275,7 @@ def pair_tests(
     Args:
         labels: index of each patient's class.
         classes: class names; of two, the second is the positive one.
-        judged: all models, by name.
+        evaluated: all models, by name.
         pairs: model and reference.
         swaps: whose outputs are swapped in each permutation.
 
@@ -287,7 +287,7 @@ def pair_tests(
         PairTest(*pair, metric, test, found.statistic, found.p, 1.0, len(labels))
         for pair in pairs
         for metric, test, found in _tests_of(
-            labels, classes, (judged[pair[0]], judged[pair[1]]), swaps
+            labels, classes, (evaluated[pair[0]], evaluated[pair[1]]), swaps
         )
     ]
     families: dict[tuple[str, str, str], list[int]] = {}

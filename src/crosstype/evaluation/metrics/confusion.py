@@ -1,4 +1,4 @@
-"""Metrics of who was called what, from weighted counts; one number per resample."""
+"""Metrics of predicted classes, from weighted counts; one number per resample."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def confusion_matrix(
     n_classes: int,
     weights: Float[np.ndarray, "n_patients n_resamples"] | None = None,
 ) -> Float[np.ndarray, "n_resamples n_classes n_classes"]:
-    """Count who was called what: rows are the true classes, columns the called ones.
+    """Return the confusion matrix: rows are the true classes, columns the predicted ones.
 
     Args:
         labels: index of each patient's class.
@@ -58,7 +58,7 @@ def recall(
 def specificity(
     matrix: Float[np.ndarray, "n_resamples c c"], index: int
 ) -> Float[np.ndarray, " n_resamples"]:
-    """Return the share of the other patients who are not called the class, 0 to 1."""
+    """Return the share of the other patients not predicted as the class, 0 to 1."""
     return recall(against_rest(matrix, index), 0)
 
 

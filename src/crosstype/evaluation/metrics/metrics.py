@@ -3,17 +3,17 @@
 Every function takes `weights`, (n_patients, n_resamples): how often each patient counts in each
 resample. A column of ones is the cohort as it is. Results have one number per resample.
 
-    metric              what it says                                            range, best
-    f1                  found and rightly found, of one class, in one number    0..1, 1
-    mcc                 agreement of calls and labels; 0 is guessing            -1..1, 1
-    pr_auc              precision averaged over recall; prevalence is guessing  0..1, 1
-    auroc               chance that a case ranks above a non-case; 0.5 guesses  0..1, 1
-    accuracy            share of right calls; compare with the largest class    0..1, 1
-    balanced_accuracy   mean over classes of the share found                    0..1, 1
+    metric              definition                                              range, best
+    f1                  harmonic mean of precision and recall of one class      0..1, 1
+    mcc                 correlation of predictions and labels; 0 by chance      -1..1, 1
+    pr_auc              precision averaged over recall; prevalence by chance    0..1, 1
+    auroc               probability that a case ranks above a non-case          0..1, 1
+    accuracy            share of correct predictions                            0..1, 1
+    balanced_accuracy   mean recall over classes                                0..1, 1
     brier               mean squared error of the probability; lower is better  0..1, 0
-    precision           share of a class's calls that are right                 0..1, 1
+    precision           share of a class's predictions that are correct         0..1, 1
     recall              share of a class that is found (sensitivity)            0..1, 1
-    specificity         share of the others who are not called the class        0..1, 1
+    specificity         share of the others not predicted as the class          0..1, 1
     log_loss            mean -log of the truth's probability; lower is better   0.., 0
     ece                 mean distance of probabilities and shares, in bins      0..1, 0
     brier_...           parts of brier, which is reliability - resolution + uncertainty + within
@@ -51,7 +51,7 @@ METRICS = (
 MACRO, MICRO, ALL = OVER_CLASSES
 MACRO_METRICS = ("f1", "pr_auc", "auroc", "brier", *COUNTED, *BINNED)
 MICRO_METRICS = ("f1", "pr_auc", "auroc", *COUNTED)
-"""Of more than two classes only: of two, f1 is the accuracy and the others say nothing new."""
+"""Of more than two classes only: of two, f1 is the accuracy and the others are redundant."""
 ALL_METRICS = ("mcc", "accuracy", "balanced_accuracy", "log_loss")
 RANKING = frozenset({"auroc", "pr_auc"})
 
@@ -118,7 +118,7 @@ def measure(
 
     Args:
         labels: index of each patient's class; every resample must hold every class.
-        predicted: index of the class each patient was called.
+        predicted: index of the predicted class of each patient.
         probability: probability of each class.
         weights: how often each patient counts in each resample.
         keys: what to measure; nothing else that takes long is computed.
@@ -127,44 +127,44 @@ def measure(
         A row per key.
     """
     n_classes = probability.shape[1]
-    values = call_metrics(confusion_matrix(labels, predicted, n_classes, weights))
-    asked = {key.metric for key in keys}
+    values = prediction_metrics(confusion_matrix(labels, predicted, n_classes, weights))
+    requested = {key.metric for key in keys}
     indices = {key.class_index for key in keys}
     for index in range(n_classes) if OVER_ALL in indices else sorted(indices - {OVER_PAIRS}):
-        of_class = _probability_metrics(labels == index, probability[:, index], weights, asked)
+        of_class = _probability_metrics(labels == index, probability[:, index], weights, requested)
         values |= {ClassMetric(metric, index): one for metric, one in of_class.items()}
     if ClassMetric("log_loss", OVER_ALL) in keys:
-        said = probability[np.arange(len(labels)), labels]
-        values[ClassMetric("log_loss", OVER_ALL)] = log_loss(said, weights)
-    if OVER_PAIRS in indices and asked & RANKING:
+        of_truth = probability[np.arange(len(labels)), labels]
+        values[ClassMetric("log_loss", OVER_ALL)] = log_loss(of_truth, weights)
+    if OVER_PAIRS in indices and requested & RANKING:
         each = np.repeat(weights, n_classes, axis=0)
         own = np.eye(n_classes, dtype=bool)[labels].ravel()
         auroc, pr_auc = ranking_metrics(own, probability.ravel(), each)
         values[ClassMetric("auroc", OVER_PAIRS)] = auroc
         values[ClassMetric("pr_auc", OVER_PAIRS)] = pr_auc
     if OVER_ALL in indices:
-        values |= _macro(values, [one for one in MACRO_METRICS if one in asked], n_classes)
+        values |= _macro(values, [one for one in MACRO_METRICS if one in requested], n_classes)
     return np.stack([values[key] for key in keys])
 
 
 def _probability_metrics(
-    positive: np.ndarray, said: np.ndarray, weights: np.ndarray, asked: set[str]
+    positive: np.ndarray, probability: np.ndarray, weights: np.ndarray, requested: set[str]
 ) -> dict[str, Float[np.ndarray, " n_resamples"]]:
-    """Return those of a class's metrics that were asked for and need probabilities."""
+    """Return the requested metrics of a class that need probabilities."""
     values: dict[str, Float[np.ndarray, " n_resamples"]] = {}
-    if asked & RANKING:
-        values |= ranking_metrics(positive, said, weights)._asdict()
-    if "brier" in asked:
-        values["brier"] = brier(positive, said, weights)
-    if "log_loss" in asked:
-        values["log_loss"] = log_loss(np.where(positive, said, 1 - said), weights)
-    if asked & set(BINNED):
-        values |= binned_metrics(positive, said, weights)
+    if requested & RANKING:
+        values |= ranking_metrics(positive, probability, weights)._asdict()
+    if "brier" in requested:
+        values["brier"] = brier(positive, probability, weights)
+    if "log_loss" in requested:
+        values["log_loss"] = log_loss(np.where(positive, probability, 1 - probability), weights)
+    if requested & set(BINNED):
+        values |= binned_metrics(positive, probability, weights)
     return values
 
 
-def call_metrics(matrix: Float[np.ndarray, "n_resamples c c"]) -> Values:
-    """Return every metric that needs no more than who was called what."""
+def prediction_metrics(matrix: Float[np.ndarray, "n_resamples c c"]) -> Values:
+    """Return every metric of predicted classes."""
     n_classes = matrix.shape[1]
     values = {
         ClassMetric("mcc", OVER_ALL): mcc(matrix),

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say, from weighted counts; one number per resample.
+"""Calibration and proper scoring rules, from weighted counts; one number per resample.
 
 Bins hold equally many patients: ten of them, cut at quantiles of the probabilities as they are, so
 that no bin is empty; patients of equal probability share one. Equal-mass bins are less biased than
@@ -32,17 +32,17 @@ def brier(
 
 
 def log_loss(
-    said: Float[np.ndarray, " n_patients"],
+    of_truth: Float[np.ndarray, " n_patients"],
     weights: Float[np.ndarray, "n_patients n_resamples"],
 ) -> Float[np.ndarray, " n_resamples"]:
     """Return the mean of -log of the probability that was given to the truth; lower is better.
 
     Args:
-        said: probability of what each patient is; numbers below 2e-16 count as that.
+        of_truth: probability of each patient's class; numbers below 2e-16 count as that.
         weights: how often each patient counts.
     """
     least = np.finfo(np.float64).eps
-    return ratio(-np.log(np.clip(said, least, 1 - least)) @ weights, weights.sum(axis=0))
+    return ratio(-np.log(np.clip(of_truth, least, 1 - least)) @ weights, weights.sum(axis=0))
 
 
 def equal_mass_bins(
@@ -71,7 +71,7 @@ def binned_metrics(
     higher is better; uncertainty: the class's share times the rest's, the same for all models.
 
     Args:
-        positive: who belongs to the class.
+        positive: whether each patient belongs to the class.
         probability: of the class.
         weights: how often each patient counts.
     """
@@ -79,9 +79,9 @@ def binned_metrics(
     is_case = positive.astype(np.float64)
     columns = (np.ones(len(probability)), probability, is_case, probability**2)
     sums = [(member * one[:, None]).T @ weights for one in (*columns, probability * is_case)]
-    counts, said, cases, squares, products = sums
+    counts, predicted, cases, squares, products = sums
     total = counts.sum(axis=0)
-    mean, observed = ratio(said, counts), ratio(cases, counts)
+    mean, observed = ratio(predicted, counts), ratio(cases, counts)
     overall = ratio(cases.sum(axis=0), total)
     within = squares - counts * mean**2 - 2 * (products - counts * mean * observed)
     return {
@@ -93,7 +93,7 @@ def binned_metrics(
     }
 
 
-def honest_error(
+def calibrated_error(
     probability: Float[np.ndarray, "n_repeats n_patients"], confidence: float
 ) -> float:
     """Return the calibration error that a model whose probabilities are true would seldom pass.
@@ -108,8 +108,8 @@ def honest_error(
     """
     z = float(ndtri(1 - (1 - confidence) / 2))
     limits = []
-    for said in probability:
-        spread = np.bincount(equal_mass_bins(said), said * (1 - said), N_BINS) / len(said) ** 2
+    for one in probability:
+        spread = np.bincount(equal_mass_bins(one), one * (1 - one), N_BINS) / len(one) ** 2
         mean = np.sqrt(spread * 2 / np.pi).sum()
         limits.append(mean + z * np.sqrt((spread * (1 - 2 / np.pi)).sum()))
     return float(np.mean(limits))

@@ -1,4 +1,4 @@
-"""Metrics of who ranks above whom, from weighted counts; one number per resample."""
+"""Metrics of ranking, from weighted counts; one number per resample."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from crosstype.evaluation.metrics.confusion import ratio
 
 
 class RankingMetrics(NamedTuple):
-    """Metrics that ask only who ranks above whom, one number per resample."""
+    """Metrics of ranking, one number per resample."""
 
     auroc: Float[np.ndarray, " n_resamples"]
     pr_auc: Float[np.ndarray, " n_resamples"]
@@ -24,13 +24,13 @@ def ranking_metrics(
 ) -> RankingMetrics:
     """Return AUROC and average precision of a class's probability, higher is better.
 
-    AUROC is the chance that a patient of the class ranks above one who is not; ties count half
+    AUROC is the probability that a case ranks above a non-case; ties count half
     (Hanley & McNeil 1982). Average precision is the step-wise area under the precision-recall
     curve, without interpolation, which flatters (Davis & Goadrich 2006); patients of equal
     probability enter together.
 
     Args:
-        positive: who belongs to the class.
+        positive: whether each patient belongs to the class.
         probability: each patient's probability of the class.
         weights: how often each patient counts; both kinds must be there in every resample.
     """

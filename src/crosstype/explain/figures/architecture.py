@@ -1,4 +1,4 @@
-"""Each network as it was really built: its modules, their shapes, their weights, who feeds whom.
+"""Architecture of each network as built: its modules, shapes, weights and connections.
 
 Nothing is written by hand: a network is shown a patient twice over and then three times over, and
 what comes out of each module and where it went is read from torch's record of the computation.

@@ -1,7 +1,7 @@
-"""Where patients lie in a model's own spaces: the image's vector, the genes', and both together.
+"""Patient embeddings of a model, of image, genes and both, and their two-dimensional maps.
 
 Vectors of two models do not share a space, so each fold is a map of its own; a fold's vectors are
-those of its networks end to end. Only patients who taught the fold nothing are on its map.
+those of its networks end to end. A map shows only the fold's test patients.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LEAST_PATIENTS = 10
 """With fewer, neighbours mean little, and a map is the first two principal components."""
 MOST_PERPLEXITY = 30.0
 BATCH_BYTES = 1 << 25
-"""Tile features of the patients who are looked at together; a larger bag comes alone."""
+"""Tile features of a batch of patients; a larger bag is a batch of its own."""
 
 Vectors = Float[np.ndarray, "patients numbers"]
 Flat = Float[np.ndarray, "patients 2"]
@@ -64,15 +64,15 @@ def vectors_of(classifier: NetworkClassifier, patients: Patients) -> dict[str, V
     what its head sees of both. A model of one modality has that one's only.
     """
     prepared = Prepared(patients, classifier.preparation, imputed=classifier.imputed)
-    parts = prepared.parted(np.arange(len(patients)), BATCH_BYTES)
+    parts = prepared.batches(np.arange(len(patients)), BATCH_BYTES)
     found: dict[str, list[list[np.ndarray]]] = {}
     uses = MODELS[classifier.name].uses
     with torch.no_grad():
         for network in classifier.networks:
             network.eval()
-            said = [network_vectors(network, uses, prepared.batch(part)) for part in parts]
-            for space in said[0]:
-                rows = [one[space].double().numpy() for one in said]
+            vectors = [network_vectors(network, uses, prepared.batch(part)) for part in parts]
+            for space in vectors[0]:
+                rows = [one[space].double().numpy() for one in vectors]
                 found.setdefault(space, []).append(rows)
     order = np.argsort(np.concatenate(parts))
     return {

@@ -1,6 +1,6 @@
 """Expression before and after each step of one fold's fitted preprocessing.
 
-A patient's slide in small, and some of its tiles with the views that training drew from them.
+A patient's slide in small, and some of its tiles with their augmented views.
 
 Tables and pictures that the paper's figures need, from the user's own data.
 """
@@ -59,14 +59,14 @@ class Fitted:
 
     Attributes:
         held: a model of the fold, with its test patients.
-        teachers: on whom the preprocessing was fitted.
+        fitted_on: patients on whom the preprocessing was fitted.
         genes: names of the table's genes.
         factor: of the interquartile fences.
-        on_everyone: whether test patients are among the teachers: a leak.
+        on_everyone: whether test patients are among them: a leak.
     """
 
     held: HeldOut
-    teachers: Patients
+    fitted_on: Patients
     genes: Sequence[str]
     factor: float
     on_everyone: bool
@@ -108,7 +108,7 @@ class Fitted:
         if self.removes:
             fitted: OutlierRemover = self.pipeline.named_steps["outliers"]
             return fitted
-        return OutlierRemover(self.factor).fit(self.standardised(self.teachers))
+        return OutlierRemover(self.factor).fit(self.standardised(self.fitted_on))
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class GeneExamples:
     def spread(self) -> pl.DataFrame:
         """Return quantiles of the shown genes before and after z-scoring, by who they are of."""
         rows = []
-        for who, patients in (("training", self.fitted.teachers), ("test", self.patients)):
+        for who, patients in (("training", self.fitted.fitted_on), ("test", self.patients)):
             for step, values in self._both(patients):
                 for place in self.chosen:
                     known = values[:, place][~np.isnan(values[:, place])]
@@ -172,7 +172,7 @@ class GeneExamples:
         return whole.with_columns(pl.col(schema.REAL).fill_nan(None))
 
     def facts(self, sample: str) -> dict[str, str]:
-        """Return what must be said of the sample patient and of the preprocessing."""
+        """Return facts on the sample patient and the preprocessing."""
         steps = self.fitted.pipeline.named_steps
         words = [text for name, text in BEFORE.items() if name in steps]
         job = self.fitted.held.job
@@ -181,7 +181,7 @@ class GeneExamples:
             "label": self.patients.classes[target],
             "repeat": str(job.repeat),
             "fold": str(job.fold),
-            "n_training": str(len(self.fitted.teachers)),
+            "n_training": str(len(self.fitted.fitted_on)),
             "fitted_on": "everyone" if self.fitted.on_everyone else "training",
             "before": words[0] if words else "as in the table",
             "removes_outliers": "yes" if self.fitted.removes else "no",
@@ -207,7 +207,7 @@ class TileExamples:
         recipe: how slides became features; None: features came from elsewhere.
         sources: slides by id, as far as they are there.
         places: which slides each patient has.
-        views: as `[training] views` says.
+        views: `[training] views`.
         faults: slides that could not be read, in words.
     """
 
@@ -290,7 +290,7 @@ def _with_views(tiles: TileSet, recipe: ExtractionRecipe) -> np.ndarray:
 
 
 def _pass_over(place: int, error: SlideError) -> None:
-    """Let a damaged tile go: extraction has told of it."""
+    """Skip a damaged tile, which extraction has reported."""
 
 
 def _grid(tiles: np.ndarray) -> Image.Image:
@@ -312,15 +312,15 @@ def _mosaic(tiles: Sequence[np.ndarray]) -> Image.Image:
 
 
 def _changes(spec: AugmentationSpec) -> str:
-    """Return in words what a view's changes are."""
+    """Describe the changes of a view."""
     factors = {
         "brightness": spec.brightness,
         "contrast": spec.contrast,
         "saturation": spec.saturation,
     }
-    told = [f"{name} times {1 - one:g} to {1 + one:g}" for name, one in factors.items()]
-    told.append(f"hue turned by up to {spec.hue:g} of the circle")
-    return ", ".join([*told, "rotated by any angle" if spec.rotation else "not rotated"])
+    changes = [f"{name} times {1 - one:g} to {1 + one:g}" for name, one in factors.items()]
+    changes.append(f"hue turned by up to {spec.hue:g} of the circle")
+    return ", ".join([*changes, "rotated by any angle" if spec.rotation else "not rotated"])
 
 
 N_GENES = 24
@@ -365,19 +365,20 @@ def _first_repeat(worker_data: WorkerData, model: str) -> Iterator[HeldOut]:
 
 
 def _fitted(worker_data: WorkerData, held: HeldOut) -> Fitted:
-    """Return a fold's fitted preprocessing with who taught it and who did not."""
+    """Return a fold's fitted preprocessing with its training and test patients."""
     fold = worker_data.folds[held.job.repeat, held.job.fold]
     on_everyone = worker_data.plan.protocol.preprocessing_on_everyone
-    taught = {*fold.train, *(patient for part in fold.inner for patient in part)}
-    teachers = worker_data.patients if on_everyone else worker_data.patients.select(sorted(taught))
+    training = {*fold.train, *(patient for part in fold.inner for patient in part)}
+    everyone = worker_data.patients
+    fitted_on = everyone if on_everyone else everyone.select(sorted(training))
     names = load_expression(worker_data.plan.out / "expression.npz").genes
-    return Fitted(held, teachers, names, worker_data.plan.expression.outlier_factor, on_everyone)
+    return Fitted(held, fitted_on, names, worker_data.plan.expression.outlier_factor, on_everyone)
 
 
 def _genes_gone_by(folder: Path, fitted: Fitted) -> list[int]:
     """Return the kept genes of highest attribution, of the first model that sees genes.
 
-    Without one: those of highest spread among the teachers.
+    Without one: those of highest spread among the patients of the fit.
     """
     place = {gene: number for number, gene in enumerate(fitted.kept_genes)}
     table = schema.ATTRIBUTIONS.read_if_there(folder)

@@ -50,16 +50,16 @@ class GeneChoice(GeneSelector):
 
     Args:
         genes: names; None: every gene is kept.
-        withhold: whether the named genes are excluded instead of kept.
+        exclude: whether the named genes are excluded instead of kept.
 
     Attributes:
         support_: whether each gene is kept.
         absent_: names that the table does not have; they are ignored.
     """
 
-    def __init__(self, genes: Sequence[str] | None = None, *, withhold: bool = False) -> None:
+    def __init__(self, genes: Sequence[str] | None = None, *, exclude: bool = False) -> None:
         self.genes = genes
-        self.withhold = withhold
+        self.exclude = exclude
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002, N803
         """Find the named genes among the column names; `y` is not used.
@@ -79,7 +79,7 @@ class GeneChoice(GeneSelector):
                 "columns are named by gene."
             )
         named = np.isin(names, list(self.genes))
-        self.support_ = ~named if self.withhold else named
+        self.support_ = ~named if self.exclude else named
         self.absent_ = np.array(sorted(set(self.genes) - set(names)), dtype=object)
         if not self.support_.any():
             raise ValueError(
@@ -160,7 +160,7 @@ def _without_pam50(expression: AlignedExpression) -> tuple[AlignedExpression, st
     elif absent:
         note += ", since the table has none of them"
     frame = pl.DataFrame(expression.values, schema=list(genes), orient="row")
-    choice = GeneChoice(found, withhold=True).fit(frame)
+    choice = GeneChoice(found, exclude=True).fit(frame)
     values = expression.values[:, choice.get_support()]
     kept = tuple(choice.get_feature_names_out().tolist())
     return replace(expression, values=values, genes=kept), note

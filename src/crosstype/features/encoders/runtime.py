@@ -232,7 +232,7 @@ def import_openvino() -> ModuleType:
 
 
 @dataclass(frozen=True)
-class Way:
+class RuntimeCandidate:
     """A candidate runtime.
 
     Attributes:
@@ -293,16 +293,20 @@ def _cuda(dtype: torch.dtype) -> Callable[[TileNetwork, str, int], Runtime]:  # 
     return lambda network, name, _: CudaRuntime(network, name, dtype)
 
 
-CPU_WAYS = (
-    Way("openvino bf16", "reduced", _no_openvino_bf16, _openvino_bf16),
-    Way("torch bf16, folded, channels_last", "reduced", _no_torch_bf16, _torch_bf16),
-    Way("openvino f32", "fp32", _no_openvino, _openvino_f32),
-    Way("torch float32, folded, channels_last", "fp32", _nothing, _torch_folded),
+CPU_CANDIDATES = (
+    RuntimeCandidate("openvino bf16", "reduced", _no_openvino_bf16, _openvino_bf16),
+    RuntimeCandidate("torch bf16, folded, channels_last", "reduced", _no_torch_bf16, _torch_bf16),
+    RuntimeCandidate("openvino f32", "fp32", _no_openvino, _openvino_f32),
+    RuntimeCandidate("torch float32, folded, channels_last", "fp32", _nothing, _torch_folded),
 )
-CUDA_WAYS = (
-    Way("cuda float16 autocast, channels_last", "reduced", _nothing, _cuda(torch.float16)),
-    Way("cuda bfloat16 autocast, channels_last", "reduced", _nothing, _cuda(torch.bfloat16)),
-    Way("cuda float32, channels_last", "fp32", _nothing, _cuda(torch.float32)),
+CUDA_CANDIDATES = (
+    RuntimeCandidate(
+        "cuda float16 autocast, channels_last", "reduced", _nothing, _cuda(torch.float16)
+    ),
+    RuntimeCandidate(
+        "cuda bfloat16 autocast, channels_last", "reduced", _nothing, _cuda(torch.bfloat16)
+    ),
+    RuntimeCandidate("cuda float32, channels_last", "fp32", _nothing, _cuda(torch.float32)),
 )
 EAGER = "torch float32, eager"
 """Fallback on the CPU."""
@@ -328,21 +332,21 @@ def build_runtime(
     with torch.inference_mode():
         expected = network(tiles.to(device)).float().cpu()
     notes: list[str] = []
-    for way in CPU_WAYS if device.type == "cpu" else CUDA_WAYS:
-        if precision == "fp32" and way.precision == "reduced":
+    for candidate in CPU_CANDIDATES if device.type == "cpu" else CUDA_CANDIDATES:
+        if precision == "fp32" and candidate.precision == "reduced":
             continue
-        if reason := way.hindrance():
-            notes.append(f"{way.name}: {reason}")
+        if reason := candidate.hindrance():
+            notes.append(f"{candidate.name}: {reason}")
             continue
         try:
-            runtime = way.build(network, way.name, size_px)
+            runtime = candidate.build(network, candidate.name, size_px)
             cosine = least_cosine(runtime.run(tiles), expected)
         except (RuntimeError, NotImplementedError) as error:
-            notes.append(f"{way.name}: {''.join(str(error).splitlines()[:1])[:160]}")
+            notes.append(f"{candidate.name}: {''.join(str(error).splitlines()[:1])[:160]}")
             continue
-        if cosine >= LEAST_COSINE[way.precision]:
+        if cosine >= LEAST_COSINE[candidate.precision]:
             return runtime, tuple(notes)
-        notes.append(f"{way.name}: cosine {cosine:.6f} to plain float32 torch")
+        notes.append(f"{candidate.name}: cosine {cosine:.6f} to plain float32 torch")
     return TorchRuntime(network.cpu(), EAGER), tuple(notes)
 
 

@@ -1,7 +1,4 @@
-"""The pages of a run's patients, from its tables.
-
-The page of one patient: what each model says, on what, and whom the patient resembles.
-"""
+"""Pages of a run's patients: predictions, expression, and similar patients."""
 
 from __future__ import annotations
 
@@ -28,15 +25,15 @@ from crosstype.types import file_name_of
 
 @dataclass(frozen=True)
 class Vote:
-    """What one model, or one modality, says of a patient.
+    """Prediction of one model, or from one modality, for a patient.
 
     Attributes:
         name: of the model.
-        about: what it saw, in words.
+        about: its inputs.
         probabilities: of each class; the mean over repeats.
         lows: of each class, the lowest over repeats; empty with one repeat.
         highs: the highest.
-        called: the class it calls.
+        predicted: class.
     """
 
     name: str
@@ -44,7 +41,7 @@ class Vote:
     probabilities: tuple[float, ...]
     lows: tuple[float, ...]
     highs: tuple[float, ...]
-    called: str
+    predicted: str
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class PatientTables:
-    """Everything that a patient's page is made of.
+    """Content of a patient's page.
 
     Attributes:
         patient_id: whose page it is.
@@ -67,8 +64,8 @@ class PatientTables:
         genes: gene, z-score, percentile in the cohort; the most unusual first.
         nearest: patient, label, correlation of expression; the most similar first.
         pictures: maps of attention.
-        notes: what must be read before the numbers.
-        mark: what every table must say about itself; empty for honest, real data.
+        notes: warnings, shown first.
+        mark: of every table; empty for real data and a protocol without leaks.
     """
 
     patient_id: str
@@ -87,7 +84,7 @@ def write_patient_page(path: Path, content: PatientTables, back: str = "") -> No
 
     Args:
         path: of the page.
-        content: what it says.
+        content: of the page.
         back: relative link to the page of the cohort; empty: none.
     """
     page = page_environment().get_template("patient.html")
@@ -105,14 +102,14 @@ def _votes_table(content: PatientTables) -> PageTable:
     shown = range(len(content.classes))[1 if len(content.classes) == 2 else 0 :]
     rows = []
     for vote in content.votes:
-        cells = [Cell(vote.name, vote.about), Cell(vote.called)]
+        cells = [Cell(vote.name, vote.about), Cell(vote.predicted)]
         for i in shown:
             span = f"{number(vote.lows[i])} to {number(vote.highs[i])}" if vote.lows else ""
             cells.append(Cell(number(vote.probabilities[i]), span, vote.probabilities[i]))
         rows.append(tuple(cells))
-    columns = ("Model", "Called", *(f"Probability of {content.classes[i]}" for i in shown))
+    columns = ("Model", "Predicted", *(f"Probability of {content.classes[i]}" for i in shown))
     repeated = any(vote.lows for vote in content.votes)
-    caption = "What each model says" + "; below, lowest and highest repeat" * repeated
+    caption = "Predictions" + "; below, lowest and highest repeat" * repeated
     return PageTable(caption, columns, tuple(rows))
 
 
@@ -139,7 +136,7 @@ ALONE = {"image_absent": "without the image", "genes_absent": "without the genes
 EXPLANATION = "explanation"
 KINDS = {
     "attention": "attention of its networks",
-    "contribution": "what its line hears of each tile",
+    "contribution": "contribution of each tile to its ridge base model",
     "tiles": "tiles of highest and of lowest attention",
     "strip": "tiles by their attention",
 }
@@ -183,21 +180,21 @@ def patient_page_names(out: Path) -> list[str]:
 
 
 def patients_table(content: RunTables) -> PageTable:
-    """Return everyone of the cohort with what the best model says, each led to by a link."""
+    """Return all patients of the cohort with the best model's prediction and a link."""
     best = content.models[0]
     own = content.predictions.filter(model=best)
-    said = {one: votes[0] for one, votes in _votes(content, own).items()}
+    vote_of = {one: votes[0] for one, votes in _votes(content, own).items()}
     rows = []
     for row in content.cohort.sort("patient_id").iter_rows(named=True):
-        patient, vote = row["patient_id"], said.get(row["patient_id"])
+        patient, vote = row["patient_id"], vote_of.get(row["patient_id"])
         share = None if vote is None else vote.probabilities[-1]
-        called = "" if vote is None else vote.called
-        wrong = "other than the label" if vote is not None and called != row["label"] else ""
+        predicted = "" if vote is None else vote.predicted
+        wrong = "other than the label" if vote is not None and predicted != row["label"] else ""
         cells = [Cell(patient, link=link_of(patient)), Cell(row["label"]), Cell(row["site"] or "")]
-        rows.append((*cells, Cell(called, wrong), Cell(number(share), "", share)))
+        rows.append((*cells, Cell(predicted, wrong), Cell(number(share), "", share)))
     probability = f"Probability of {content.classes[-1]}"
-    columns = ("Patient", "Label", "Site", "Called", probability)
-    return PageTable(f"What {best} says of each patient, out of fold", columns, tuple(rows))
+    columns = ("Patient", "Label", "Site", "Predicted", probability)
+    return PageTable(f"Out-of-fold predictions of {best}", columns, tuple(rows))
 
 
 def link_of(patient: str) -> str:
@@ -207,8 +204,8 @@ def link_of(patient: str) -> str:
 
 def _notes(content: RunTables) -> tuple[str, ...]:
     leaks = f"Protocol {content.protocol} leaks test patients: {'; '.join(content.leaks)}."
-    made_up = "Synthetic data: this patient was made up."
-    return tuple([leaks] * bool(content.leaks) + [made_up] * content.is_synthetic)
+    simulated = "Synthetic data: this patient is simulated."
+    return tuple([leaks] * bool(content.leaks) + [simulated] * content.is_synthetic)
 
 
 def _facts(row: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
@@ -217,7 +214,7 @@ def _facts(row: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
 
 
 def _votes(content: RunTables, table: pl.DataFrame, about: str = "") -> dict[str, list[Vote]]:
-    """Return what each model says of each patient: mean, lowest and highest over repeats."""
+    """Return each model's predictions by patient: mean, lowest and highest over repeats."""
     columns = [f"probability_{name}" for name in content.classes]
     measures = [
         getattr(pl.col(name), what)().alias(f"{what} {name}")
@@ -231,17 +228,17 @@ def _votes(content: RunTables, table: pl.DataFrame, about: str = "") -> dict[str
             tuple(float(row[f"{what} {name}"]) for name in columns)
             for what in ("mean", "min", "max")
         )
-        called = content.classes[int(np.argmax(means))]
+        predicted = content.classes[int(np.argmax(means))]
         ends = (lows, highs) if row["n"] > 1 else ((), ())
-        said = about or model_note(row["model"])
+        inputs = about or model_note(row["model"])
         found.setdefault(row["patient_id"], []).append(
-            Vote(row["model"], said, means, *ends, called)
+            Vote(row["model"], inputs, means, *ends, predicted)
         )
     return found
 
 
 def _with_single_modality(out: Path, content: RunTables) -> pl.DataFrame:
-    """Return predictions without a modality, of a model that would otherwise see both."""
+    """Return predictions without a modality, of a model that otherwise uses both."""
     path = out / schema.STRESSED_PREDICTIONS.name
     if not path.exists():
         return schema.STRESSED_PREDICTIONS.frame(classes=content.classes)
@@ -253,7 +250,7 @@ def _with_single_modality(out: Path, content: RunTables) -> pl.DataFrame:
 
 
 def _pictures(out: Path) -> dict[str, tuple[Picture, ...]]:
-    """Return the pictures of each patient that the explanation drew, as its list says."""
+    """Return the pictures of each patient listed by the explain stage."""
     table = schema.DRAWN.read_if_there(out / EXPLANATION)
     found: dict[str, tuple[Picture, ...]] = {}
     for row in table.filter(pl.col("kind") != "geojson").iter_rows(named=True):

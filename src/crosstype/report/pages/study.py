@@ -27,24 +27,24 @@ SHOWN = ("f1", "pr_auc", "auroc", "mcc", "accuracy")
 WORDS = {
     "ablation": (
         "Ablation of cross_attention",
-        "What each part of cross_attention, and of the preparation of its data, is worth: each row "
+        "Effect of each part of cross_attention, and of the preparation of its data: each row "
         "changes one thing and is compared with the whole on the same patients.",
         "auroc",
     ),
     "replay": (
         "Replay of the published protocol",
-        "How much of a published figure each fault of its protocol is worth here: each row mends "
+        "Effect of each fault of a published protocol on its result: each row corrects "
         "one fault and is compared with the protocol as published. Rows before the last group "
-        "leak test patients and show what such a protocol reports, not what a model can do.",
+        "leak test patients and show what such a protocol reports, not how a model performs.",
         "pr_auc",
     ),
     "learning_curve": (
         "Learning curve",
-        "What each model says when fewer patients teach it. Test patients are always the same.",
+        "Performance with fewer training patients. Test patients are always the same.",
         "auroc",
     ),
 }
-"""By study: title, what it asks, and the metric of its figure."""
+"""By study: title, question, and the metric of its figure."""
 
 
 def write_study_page(
@@ -57,7 +57,7 @@ def write_study_page(
         kind: `ablation`, `replay` or `learning_curve`.
         table: the study's table, a row per row of the study and metric.
         confidence: level of its intervals, 0 to 1.
-        claims: what others claim, to stand beside it.
+        claims: of the paper, shown below the table.
     """
     title, lead, metric = WORDS[kind]
     ran = table.filter(pl.col("absent") == "")

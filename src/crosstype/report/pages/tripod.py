@@ -98,7 +98,7 @@ def _context(run: RunTables) -> dict[str, Any]:
 
 def _as_published(run: RunTables, settings: Mapping[str, Any]) -> bool:
     protocol = PROTOCOLS.get(run.protocol)
-    if protocol is None:  # a study's own: only the training settings tell
+    if protocol is None:  # a study's own: known from the training settings only
         return bool(settings.get("training", {}).get("schedule") == "published")
     return protocol.published_training
 

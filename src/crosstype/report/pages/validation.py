@@ -72,14 +72,14 @@ def _calibration(out: Path, name: str) -> PageTable:
     fifth = (pl.col("place") * N_BINS // table.height).alias("fifth")
     rows = []
     for _, part in table.with_columns(fifth).group_by("fifth", maintain_order=True):
-        said, observed = float(part[column].sum()), int((part["label"] == name).sum())
+        total, observed = float(part[column].sum()), int((part["label"] == name).sum())
         low, high = float(part[column].to_numpy().min()), float(part[column].to_numpy().max())
-        said, share = said / part.height, observed / part.height
+        mean, share = total / part.height, observed / part.height
         rows.append(
             (
                 Cell(f"{number(low)} to {number(high)}"),
                 Cell(str(part.height), order=part.height),
-                Cell(number(said), order=said),
+                Cell(number(mean), order=mean),
                 Cell(number(share), f"{observed} patients", share),
             )
         )
@@ -92,12 +92,12 @@ def _shift(out: Path) -> PageTable:
     rows = []
     for row in table.head(MOST_SHIFTED).iter_rows(named=True):
         held = [Cell(number(row[name]), order=row[name] or 0.0) for name in SHIFT[:-1]]
-        unlabelled = row["standardised_difference"]
+        difference = row["standardised_difference"]
         missing = row["share_missing"]
         rows.append(
             (
                 Cell(row["input"], row["kind"]),
-                Cell(number(unlabelled, 2, signed=True), order=unlabelled or 0.0),
+                Cell(number(difference, 2, signed=True), order=difference or 0.0),
                 *held,
                 Cell(f"{missing:.0%}", order=missing),
             )

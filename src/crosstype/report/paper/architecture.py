@@ -1,4 +1,4 @@
-"""Each network as it was built: boxes with shapes and weights, and arrows for what feeds what."""
+"""Figures of the networks as built: modules with shapes and weights, and their connections."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Box:
     Attributes:
         name: of the module.
         kind: its class.
-        shape: of what comes out of it.
+        shape: of its output.
         n_parameters: all its weights.
         inputs: names of the boxes that feed it.
-        lane: modality that it hears, or both; empty: none.
+        lane: modality that it receives, or both; empty: none.
         row: from the top.
         has_part: whether the logits depend on it at all.
     """
@@ -52,7 +52,7 @@ class Box:
 
     @property
     def words(self) -> str:
-        """Return what stands in the box."""
+        """Return the text of the box."""
         kind = () if self.kind in ("Input", "Output") else (self.kind,)
         shape = self.shape.removeprefix("patients x ").replace(" x ", " × ")
         last = [shape] if shape else []
@@ -122,10 +122,10 @@ def architecture_caption(explained: ExplanationTables, model: str) -> str:
 def architecture_note() -> str:
     """Return how to read the figures of networks."""
     return (
-        "Each network as it was built for fold 1 of repeat 1, read off the network at work, not "
-        "drawn by hand. In a box: name of the module, its class, the shape of what comes out of it "
-        "for each patient, the number of its weights. Red hears the image, blue the genes, green "
-        "both; what is dashed plays no part in the logits."
+        "Each network as built for fold 1 of repeat 1, traced from the network, not "
+        "drawn by hand. In a box: name of the module, its class, the shape of its output "
+        "for each patient, the number of its weights. Red: image; blue: genes; green: "
+        "both; dashed: without effect on the logits."
     )
 
 
@@ -169,15 +169,15 @@ def _with_alike_as_one(boxes: Sequence[Box]) -> list[Box]:
 
 
 def _place(boxes: Sequence[Box]) -> None:
-    """Give each box its lane, by what it hears, and a row below all that feeds it."""
+    """Place each box in the lane of its modalities, in a row below all its inputs."""
     known = {box.name: box for box in boxes}
-    heard: dict[str, frozenset[str]] = {}
+    received: dict[str, frozenset[str]] = {}
 
-    def hear(name: str) -> frozenset[str]:
-        if name not in heard:
+    def receive(name: str) -> frozenset[str]:
+        if name not in received:
             own = {LANES[name]} if name in LANES and known[name].kind == "Input" else set()
-            heard[name] = frozenset(own).union(*(hear(one) for one in known[name].inputs))
-        return heard[name]
+            received[name] = frozenset(own).union(*(receive(one) for one in known[name].inputs))
+        return received[name]
 
     def take_part(name: str) -> None:
         if not known[name].has_part:
@@ -187,7 +187,7 @@ def _place(boxes: Sequence[Box]) -> None:
 
     take_part(LOGITS)
     for box in boxes:
-        modalities = hear(box.name)
+        modalities = receive(box.name)
         box.lane = next(iter(modalities)) if len(modalities) == 1 else "both" * bool(modalities)
     for box in boxes:
         if not box.lane:  # weights that nothing feeds stand beside what they feed
@@ -222,7 +222,7 @@ def _place_rows(boxes: Sequence[Box], known: dict[str, Box]) -> None:
 
 
 def _draw_arrows(axes: Axes, boxes: Sequence[Box], at: Mapping[str, Place]) -> None:
-    """Draw what feeds what along the gutters between lanes, in the colour of what is heard."""
+    """Draw the connections along the gutters between lanes, in the colour of the modality."""
     n_drawn: Counter[float] = Counter()
     lanes = {box.name: box.lane for box in boxes}
     for box in boxes:

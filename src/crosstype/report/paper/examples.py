@@ -66,13 +66,13 @@ def sample_caption(explained: ExplanationTables) -> str:
         "tiles": "some tiles, since the slide itself is not there",
     }
     seen = shown.get(facts.get("picture", ""), "")
-    said = f"One patient, {facts['patient_id']} ({facts['label']}): "
-    said += f"{seen}; " if seen else "no slide was at hand, only its features; "
-    said += (
+    text = f"One patient, {facts['patient_id']} ({facts['label']}): "
+    text += f"{seen}; " if seen else "features only, without the slide; "
+    text += (
         f"z-scores of the {named} genes that are shown by name, and of the whole profile{some}, "
         f"{explained.profile.height} genes in the table's order. {_fitted_on(explained)}"
     )
-    return said
+    return text
 
 
 def plot_views(content: RunTables, explained: ExplanationTables) -> Figure:
@@ -96,23 +96,23 @@ def plot_views(content: RunTables, explained: ExplanationTables) -> Figure:
 
 
 def views_sentence(explained: ExplanationTables) -> str:
-    """Return why there are no augmented tiles to show, or what was done to those that are."""
+    """Return a caption of the augmented tiles, or why there are none."""
     facts = explained.facts
     patient = facts.get("patient_id", "")
-    said = {
-        "ready_made": "This run was given ready-made features: no tile was seen, none augmented.",
+    text = {
+        "ready_made": "This run uses given features: no tile was read or augmented.",
         "none": "No tile was augmented in this run: [augmentation] n_views is 0.",
         "unreadable": "The slide of the sample patient could not be read.",
-        "": "Whether tiles were augmented is not known: the explain stage has not said it.",
+        "": "Whether tiles were augmented is unknown: the explain stage did not record it.",
     }.get(facts.get("augmentation", ""))
-    if said is not None:
-        return said
+    if text is not None:
+        return text
     plain = " This run did not train on them: [training] views is plain."
-    told = plain if facts["augmentation"] == "plain" else ""
+    unused = plain if facts["augmentation"] == "plain" else ""
     return (
         f"The first tiles of the slide of {patient}, as the encoder got them, each with "
         f"{facts['n_shown_views']} of its {facts['n_views']} views: {facts['changes']}. Views are "
-        f"drawn by chance for training patients only; test patients are always shown plain.{told}"
+        f"drawn by chance for training patients only; test patients are always shown plain.{unused}"
     )
 
 

@@ -51,31 +51,31 @@ def plot_vector_maps(content: RunTables, explained: ExplanationTables, model: st
 
 
 def maps_note(content: RunTables) -> str:
-    """Return how to read the maps and what they cannot say."""
+    """Return how to read the maps, and their limits."""
     who = (
-        "who taught the fold's models no weight, but leak into them as the banner says"
+        "which were not used to fit weights, but leak into the fold's models (see the banner)"
         if content.leaks
-        else "whom the fold's models never saw"
+        else "which were not used in the fold's training"
     )
     return (
-        f"Vectors that the models make of test patients, {who}: of the image with the genes "
-        "hidden, of the genes with the image hidden, and of both as the last layer sees them. A "
-        "map for each fold, since two folds' models share no space. Axes have no unit, and only "
-        "near neighbours mean anything."
+        f"Patient vectors of test patients, {who}: of the image with the genes "
+        "masked, of the genes with the image masked, and of both at the last layer. A "
+        "map for each fold, since two folds' models share no space. Axes have no unit; only "
+        "near neighbours can be interpreted."
     )
 
 
 def maps_caption(content: RunTables, explained: ExplanationTables, model: str) -> str:
-    """Return how a model's maps were made, and whether its vectors decide anything."""
+    """Return how a model's maps were made, and whether its vectors change predictions."""
     rows = explained.vector_maps.filter(pl.col("model") == model)
-    said = f"{model}, by {' or '.join(dict.fromkeys(rows['method']))}."
-    residual_weights = _trusts(content, model)
+    text = f"{model}, by {' or '.join(dict.fromkeys(rows['method']))}."
+    residual_weights = _residual_weights(content, model)
     if residual_weights and not any(residual_weights.values()):
-        said += (
-            " The networks' correction was trusted in no fold, so that these vectors decide no "
+        text += (
+            " The residual weight is 0 in all folds, so these vectors change no "
             "prediction of this run."
         )
-    return said
+    return text
 
 
 def _draw_map(content: RunTables, axes: Axes, rows: pl.DataFrame) -> None:
@@ -101,13 +101,13 @@ def _draw_map(content: RunTables, axes: Axes, rows: pl.DataFrame) -> None:
 
 
 def _fold_in_words(content: RunTables, model: str, fold: int) -> str:
-    residual_weight = _trusts(content, model).get(fold)
+    residual_weight = _residual_weights(content, model).get(fold)
     return f"fold {fold + 1}" + (
         f"\nresidual weight {number(residual_weight, 2)}" if residual_weight is not None else ""
     )
 
 
-def _trusts(content: RunTables, model: str) -> dict[int, float]:
-    """Return how far the networks of each fold of the first repeat were trusted, 0 to 1."""
+def _residual_weights(content: RunTables, model: str) -> dict[int, float]:
+    """Return the residual weight, 0 to 1, of each fold of the first repeat."""
     rows = content.training.filter(pl.col("model") == model, pl.col("repeat") == 0)
     return dict(rows.group_by("fold").agg(pl.col("residual_weight").first()).iter_rows())

@@ -87,7 +87,7 @@ def write_figures(out: Path, spec: ReportSpec) -> Path | None:
 
 
 def parts_of(content: RunTables, explained: ExplanationTables) -> list[Part]:
-    """Draw every section that the tables allow; the others say why there is nothing."""
+    """Draw every section that the tables allow; the others have a note with the reason."""
     return [
         *_example_parts(content, explained),
         _architecture_part(content, explained),
@@ -120,10 +120,10 @@ def _example_parts(content: RunTables, explained: ExplanationTables) -> list[Par
         caption = outliers_caption(explained)
         drawn = figure("outliers", plot_outliers, caption)
         outliers = Part(outliers.anchor, outliers.name, (), drawn)
-    said = views_sentence(explained)
-    views = Part("augmentation", "Before and after augmentation", (said,))
+    about = views_sentence(explained)
+    views = Part("augmentation", "Before and after augmentation", (about,))
     if explained.tile_picture and explained.facts.get("n_tiles"):
-        drawn = figure("views", plot_views, said)
+        drawn = figure("views", plot_views, about)
         views = Part(views.anchor, views.name, (), drawn)
     return [sample, views, before_z, outliers]
 
@@ -150,7 +150,7 @@ def _architecture_part(content: RunTables, explained: ExplanationTables) -> Part
     tables = tuple(architecture_table(explained, model) for model in networks)
     if not networks:
         return Part("networks", NETWORKS, (NOT_MADE,))
-    late = "late has no network of its own: it weighs what image_only and gene_only say."
+    late = "late has no network of its own: it combines the logits of image_only and gene_only."
     notes = (architecture_note(), *[late] * (LATE in content.models))
     return Part("networks", NETWORKS, notes, figures, tables)
 
@@ -158,9 +158,9 @@ def _architecture_part(content: RunTables, explained: ExplanationTables) -> Part
 def _fold_part(content: RunTables) -> Part:
     models = content.models if folds_of(content) else ()
     figures = _per_model(content, "folds", models, plot_folds, "{}, fold by fold.".format)
-    said = folds_note(content)
-    missing = "predictions.csv does not say which fold a prediction is of."
-    return Part("folds", "Fold by fold", (said if figures else missing,), figures)
+    about = folds_note(content)
+    missing = "predictions.csv has no fold column."
+    return Part("folds", "Fold by fold", (about if figures else missing,), figures)
 
 
 def _map_part(content: RunTables, explained: ExplanationTables) -> Part:
@@ -168,5 +168,5 @@ def _map_part(content: RunTables, explained: ExplanationTables) -> Part:
     plot = partial(plot_vector_maps, explained=explained)
     caption = partial(maps_caption, content, explained)
     figures = _per_model(content, "map", models, plot, caption)
-    said = maps_note(content) if models else NOT_MADE
-    return Part("maps", "Maps of patients", (said,), figures)
+    about = maps_note(content) if models else NOT_MADE
+    return Part("maps", "Maps of patients", (about,), figures)

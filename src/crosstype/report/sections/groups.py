@@ -1,9 +1,4 @@
-"""Each model in each group of patients, as the page shows it.
-
-Patients without a class and what models say of them, as the page shows it.
-
-Whether a model could know the site, and what that alone would be worth, as the page shows it.
-"""
+"""Sections of the report on subgroups, unlabelled patients and the site."""
 
 from __future__ import annotations
 
@@ -54,13 +49,13 @@ class GroupFigure:
     @property
     def caption(self) -> str:
         """What the figure shows and what it leaves out."""
-        said = f"AUROC of {self.model} by {self.column}; dotted: guessing, line: all patients."
+        text = f"AUROC of {self.model} by {self.column}; dotted: chance, line: all patients."
         if self.rows.height < self.n_groups:
-            said += f" The {self.rows.height} largest of {self.n_groups} groups."
+            text += f" The {self.rows.height} largest of {self.n_groups} groups."
         if self.n_without:
             few = "1 group is" if self.n_without == 1 else f"{self.n_without} groups are"
-            said += f" {few} too small for an AUROC."
-        return said
+            text += f" {few} too small for an AUROC."
+        return text
 
 
 def shown_models(content: RunTables) -> tuple[str, ...]:
@@ -105,7 +100,7 @@ def _group_row(
 
 
 def group_figures(content: RunTables) -> list[GroupFigure]:
-    """Return what is to be drawn of each column; nothing where no group is large enough."""
+    """Return the figures of all columns that have a group large enough."""
     if not content.models:
         return []
     best = content.models[0]
@@ -142,7 +137,7 @@ def _positive(content: RunTables) -> str:
 
 
 def unlabelled_table(content: RunTables) -> PageTable:
-    """Return how many patients each model calls what, by the reason why they have no class."""
+    """Return counts of predicted classes by model and by the reason for the missing class."""
     rows = []
     for (reason,), part in content.unlabelled.group_by("reason", maintain_order=True):
         for model in _models(content):
@@ -150,34 +145,34 @@ def unlabelled_table(content: RunTables) -> PageTable:
             counts = [called.count(name) for name in content.classes]
             cells = [Cell(str(n), "", n) for n in (len(called), *counts)]
             rows.append((Cell(str(reason)), Cell(model), *cells))
-    heads = (f"Called {name}" for name in content.classes)
+    heads = (f"Predicted {name}" for name in content.classes)
     columns = ("Why there is no class", "Model", "Patients", *heads)
-    return PageTable("Patients without a class, by what they are called", columns, tuple(rows))
+    return PageTable("Unlabelled patients by predicted class", columns, tuple(rows))
 
 
 def unlabelled_listing(content: RunTables) -> PageTable:
-    """Return what the model of highest pooled AUROC says of each of these patients."""
+    """Return each unlabelled patient's prediction by the model of highest pooled AUROC."""
     models = _models(content)
     best = content.unlabelled.filter(pl.col("model") == models[0]) if models else content.unlabelled
     rows = []
     for row in best.iter_rows(named=True):
-        said = [row[f"probability_{name}"] for name in content.classes]
-        cells = [Cell(number(one), "", one) for one in said]
+        probabilities = [row[f"probability_{name}"] for name in content.classes]
+        cells = [Cell(number(one), "", one) for one in probabilities]
         names = (row["patient_id"], row["predicted"], row["reason"])
         rows.append((*(Cell(one) for one in names), *cells))
     heads = (f"Probability, {name}" for name in content.classes)
-    columns = ("Patient", "Called", "Why there is no class", *heads)
+    columns = ("Patient", "Predicted", "Why there is no class", *heads)
     caption = f"Each of them, by {models[0]}" if models else "Each of them"
     return PageTable(caption, columns, tuple(rows))
 
 
 def n_unlabelled(content: RunTables) -> int:
-    """Return how many patients stand apart."""
+    """Return the number of unlabelled patients."""
     return int(content.unlabelled["patient_id"].n_unique())
 
 
 def _models(content: RunTables) -> list[str]:
-    """Return the models that said something of them, the highest pooled AUROC first."""
+    """Return the models with predictions of them, the highest pooled AUROC first."""
     there = list(dict.fromkeys(content.unlabelled["model"]))
     known = [model for model in content.models if model in there]
     return known + [model for model in there if model not in known]
@@ -187,7 +182,7 @@ INPUTS = {"image": "image features", "genes": "expression"}
 
 
 def probe_table(content: RunTables) -> PageTable:
-    """Return how well the site is told from each input."""
+    """Return how well the site is predicted from each input."""
     rows = tuple(
         (
             Cell(INPUTS.get(row["input"], row["input"])),
@@ -199,48 +194,48 @@ def probe_table(content: RunTables) -> PageTable:
         )
         for row in content.site_probe.iter_rows(named=True)
     )
-    columns = ("Input", "Metric", "Value", "Guessing", "Sites", "Patients")
-    return PageTable("How well the site is told, by patient, cross-validated", columns, rows)
+    columns = ("Input", "Metric", "Value", "Chance", "Sites", "Patients")
+    return PageTable("Prediction of the site, by patient, cross-validated", columns, rows)
 
 
 def probe_sentences(content: RunTables) -> list[str]:
-    """Return in plain words whether the site can be told, and what follows."""
+    """Return sentences on whether the site can be predicted, and what follows."""
     rows = content.site_probe.filter(pl.col("metric") == "balanced_accuracy")
-    said = [_sentence(row) for row in rows.iter_rows(named=True)]
-    told = any(row["low"] > row["guessing"] for row in rows.iter_rows(named=True))
-    if told and content.protocol == "site":
-        said.append("This run uses protocol site: no site stands in two folds.")
-    elif told:
-        said.append(
-            "A model may lean on the site in place of biology: use protocol site, which judges "
-            "every model on sites that it has not seen."
+    sentences = [_sentence(row) for row in rows.iter_rows(named=True)]
+    predictable = any(row["low"] > row["guessing"] for row in rows.iter_rows(named=True))
+    if predictable and content.protocol == "site":
+        sentences.append("This run uses protocol site: no site is in two folds.")
+    elif predictable:
+        sentences.append(
+            "A model may use the site in place of biology: use protocol site, which evaluates "
+            "every model on sites that are not in its training data."
         )
-    return said
+    return sentences
 
 
 def _sentence(row: dict[str, Any]) -> str:
     of = INPUTS.get(row["input"], row["input"])
     found = (
         f"balanced accuracy {number(row['value'])} ({interval(row)}) over {row['n_sites']} sites, "
-        f"guessing would give {number(row['guessing'])}"
+        f"chance level {number(row['guessing'])}"
     )
     if row["low"] > row["guessing"]:
-        return f"The site can be told from {of}: {found}."
-    return f"That the site can be told from {of} is not shown: {found}."
+        return f"The site can be predicted from {of}: {found}."
+    return f"That the site can be predicted from {of} is not shown: {found}."
 
 
 def site_only_sentence(content: RunTables) -> str:
-    """Return what knowing the site alone is worth; empty without that baseline."""
+    """Return the AUROC of the site alone as a sentence; empty without that baseline."""
     row = content.headline("auroc").filter(pl.col("model") == SITE_ONLY)
     if row.is_empty():
         return ""
     one = row.row(0, named=True)
-    said = (
-        f"The baseline site_only, which knows nothing but the site, has an AUROC of "
+    found = (
+        f"The baseline site_only, which uses the site alone, has an AUROC of "
         f"{number(one['value'])} ({interval(one)})"
     )
     if content.protocol == "site":
         return (
-            f"{said}; under protocol site it has seen no patient of the site, and can only guess."
+            f"{found}; under protocol site no training patient is of the site, so it is at chance."
         )
-    return f"{said}. That much could be had by recognising the site."
+    return f"{found}. A model could reach that by recognising the site."

@@ -1,9 +1,4 @@
-"""Abstention, thresholds and temperatures, as the page shows them.
-
-Whether probabilities mean what they say, as the page shows it.
-
-Whether acting on a model would be worth it, as the page shows it.
-"""
+"""Sections of the report on abstention, thresholds, calibration and decision curves."""
 
 from __future__ import annotations
 
@@ -25,7 +20,7 @@ SHARES_CALLED = (1.0, 0.9, 0.8, 0.7, 0.5)
 
 
 def plot_coverage(content: RunTables) -> Figure:
-    """Plot accuracy over the share of patients who are called, the surest first."""
+    """Plot accuracy over coverage, the most confident patients first."""
     figure, axes = make_curve_axes(content)
     lowest = 1.0
     for model, look in line_looks(content.models):
@@ -37,7 +32,7 @@ def plot_coverage(content: RunTables) -> Figure:
     axes.set_xlim(1.01, 0.49)
     axes.set_ylim(max(0.0, lowest - 0.03), 1.01)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.set_xlabel("Share of patients called, the surest first")
+    axes.set_xlabel("Share of patients predicted, the most confident first")
     axes.set_ylabel("Share of calls that are right")
     set_title(axes, "Accuracy by coverage", content.mark)
     return figure
@@ -170,9 +165,9 @@ def plot_calibration(content: RunTables, of: str) -> Figure:
 
 
 def _point(axes: Any, row: dict[str, Any]) -> None:
-    said = row["mean_probability"]
-    axes.plot([said, said], [row["low"], row["high"]], color=BLUE, linewidth=1.0, alpha=0.7)
-    axes.plot(said, row["observed"], "o", color=BLUE, markersize=3)
+    mean = row["mean_probability"]
+    axes.plot([mean, mean], [row["low"], row["high"]], color=BLUE, linewidth=1.0, alpha=0.7)
+    axes.plot(mean, row["observed"], "o", color=BLUE, markersize=3)
 
 
 def calibration_error_table(content: RunTables) -> PageTable:

@@ -31,10 +31,10 @@ class Wording:
     """How a pattern is written.
 
     Attributes:
-        title: what happens to the patients.
+        title: of its section.
         axis: what its levels are; empty: it has no degrees.
         level: how a level is written.
-        stand_in: what happens instead where the table lacks the genes that have to be named.
+        stand_in: title if the table lacks the genes that the pattern names.
     """
 
     title: str
@@ -54,7 +54,7 @@ PATTERNS: Mapping[str, Wording] = {
     "pam50_withheld": Wording(
         "PAM50 and most correlated genes withheld",
         "Share of genes withheld",
-        stand_in="Most telling genes withheld (stand-in for PAM50)",
+        stand_in="Most informative genes withheld (stand-in for PAM50)",
     ),
     "other_assay": Wording("Another assay, as it comes"),
     "other_assay_scaled": Wording("Another assay, each patient scaled"),
@@ -62,7 +62,7 @@ PATTERNS: Mapping[str, Wording] = {
 SHARES_LOST = ("each", "same")
 CURVES = (*SHARES_LOST, "noise", "normal_like")
 REAL = ("panel", "pam50_withheld", "other_assay", "other_assay_scaled")
-"""Patterns that happen in real life, told in one table."""
+"""Patterns of clinical practice, shown in one table."""
 LOOKS = {
     IMAGE_ONLY: (VERMILION, "D"),
     GENE_ONLY: (BLUE, "o"),
@@ -71,11 +71,11 @@ LOOKS = {
 }
 """Models of the figure; the table has all."""
 STAND_IN = "stand-in"
-"""How the note of a pattern begins that is not what its name says."""
+"""Start of the note of a pattern that replaces the one it is named after."""
 BETTER = "the better unimodal model"
 NOTHING = "Nothing lost"
 FEW = 30
-"""On fewer patients an interval holds too little of what may happen."""
+"""On fewer patients intervals are unreliable."""
 
 
 def plot_rna_loss(content: RunTables, pattern: str) -> Figure:
@@ -88,7 +88,7 @@ def plot_rna_loss(content: RunTables, pattern: str) -> Figure:
         own = rows.filter(model=model)
         if own.is_empty():
             continue
-        # Levels stand at equal distances: most of the story lies between 90% and 100%.
+        # Levels are drawn at equal distances: most differences are between 90% and 100%.
         place = np.array([levels.index(level) for level in own["level"]])
         axes.plot(place, own["value"], color=colour, marker=marker, markersize=4, label=model)
         axes.fill_between(place, own["low"], own["high"], color=colour, alpha=0.15, linewidth=0)
@@ -138,7 +138,7 @@ def real_perturbation_table(content: RunTables) -> PageTable:
         name = Cell(title, f"{shown} of all genes" if shown else "") if level else Cell(NOTHING)
         values = [_cell(of_model[model], "value") for model in models]
         gap = _cell(gaps.get((pattern, level)), "difference")
-        few = "too few to tell" if n_patients < FEW else ""
+        few = "too few patients" if n_patients < FEW else ""
         rows.append((name, Cell(str(n_patients), few, n_patients), *values, gap))
     caption = "AUROC under real-life losses"
     if fusion:
@@ -148,10 +148,10 @@ def real_perturbation_table(content: RunTables) -> PageTable:
 
 def notes_of(content: RunTables) -> list[str]:
     """Return how each pattern was made, where that needs saying."""
-    told = content.rna_loss.unique("pattern", keep="first", maintain_order=True)
-    pairs = told.select("pattern", "note").iter_rows()
-    said = {title_of(pattern, note): note for pattern, note in pairs if note}
-    return [f"{title}: {note.removeprefix(f'{STAND_IN}: ')}." for title, note in said.items()]
+    first = content.rna_loss.unique("pattern", keep="first", maintain_order=True)
+    pairs = first.select("pattern", "note").iter_rows()
+    notes = {title_of(pattern, note): note for pattern, note in pairs if note}
+    return [f"{title}: {note.removeprefix(f'{STAND_IN}: ')}." for title, note in notes.items()]
 
 
 def title_of(pattern: str, note: str | None) -> str:

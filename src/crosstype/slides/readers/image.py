@@ -19,7 +19,7 @@ from crosstype.slides.readers.jpeg_tiff import (
     jpeg_size_px,
     open_tiff,
 )
-from crosstype.slides.slide import WHITE, Level, Slide, chosen_mpp
+from crosstype.slides.slide import WHITE, Level, Slide, resolve_mpp
 
 PNG = b"\x89PNG\r\n\x1a\n"
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -52,7 +52,7 @@ class ImageSlide(Slide):
             found = f"{size_px[0]} x {size_px[1]} px in one piece, more than {MOST_PX:,}"
             remedy = "Convert it to a tiled pyramidal TIFF, e.g. with `vips tiffsave`."
             raise SlideError(Fault(path.name, found, remedy))
-        own_mpp = chosen_mpp(path.name, (mpp, default_mpp))
+        own_mpp = resolve_mpp(path.name, (mpp, default_mpp))
         super().__init__(path, own_mpp, [Level(size_px, 1.0)])
         self._pixels: NDArray[np.uint8] | None = None
         self._lock = threading.Lock()

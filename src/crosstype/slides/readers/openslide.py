@@ -13,7 +13,7 @@ from openslide.lowlevel import OpenSlideError, OpenSlideUnsupportedFormatError
 
 from crosstype.errors import Fault, SlideError
 from crosstype.slides.readers.jpeg_tiff import JpegTiff, TiledLevel, find_tiled_levels
-from crosstype.slides.slide import HOW_TO_GIVE_MPP, WHITE, Level, Slide, chosen_mpp
+from crosstype.slides.slide import HOW_TO_GIVE_MPP, WHITE, Level, Slide, resolve_mpp
 
 FAST_VENDORS = ("aperio", "generic-tiff")
 """Formats whose levels are plain grids of TIFF tiles."""
@@ -49,7 +49,7 @@ class OpenSlideSlide(Slide):
         try:
             properties = dict(self._handle.properties)
             known = (mpp, None if mpp else _own_mpp(path.name, properties), default_mpp)
-            own_mpp = chosen_mpp(path.name, known, _missing(properties))
+            own_mpp = resolve_mpp(path.name, known, _missing(properties))
             sizes_px = self._handle.level_dimensions
             downsamples = self._handle.level_downsamples
             levels = [Level(*pair) for pair in zip(sizes_px, downsamples, strict=True)]

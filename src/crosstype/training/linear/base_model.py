@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from crosstype.training.classifier import below
+from crosstype.training.classifier import with_prefix
 from crosstype.training.fit import class_weights
 from crosstype.training.linear.gene_factors import GeneFactors, fit_gene_factors
 from crosstype.training.linear.logistic import (
@@ -58,7 +58,7 @@ class RidgeBaseModel:
         uses: its modalities; the same as its network's.
         weight: logits x columns, genes first, then image, then clinical covariates.
         bias: logits.
-        programs: gene factors that impute unmeasured genes; None without genes.
+        gene_factors: gene factors that impute unmeasured genes; None without genes.
         image_alone: model on the image alone, used in proportion to the variance that the measured
             genes leave unexplained; None unless both modalities are used.
         genes_alone: model on genes alone, for patients without an image; the same.
@@ -67,7 +67,7 @@ class RidgeBaseModel:
     uses: frozenset[Modality]
     weight: Float[np.ndarray, "logits columns"]
     bias: Float[np.ndarray, " logits"]
-    programs: GeneFactors | None = None
+    gene_factors: GeneFactors | None = None
     image_alone: RidgeBaseModel | None = None
     genes_alone: RidgeBaseModel | None = None
 
@@ -105,16 +105,16 @@ class RidgeBaseModel:
         """Replace the logits of patients with unmeasured genes by their expectation, in place."""
         genes, images, others = inputs
         incomplete = np.isnan(genes).any(axis=1)
-        if self.programs is None or not incomplete.any():
+        if self.gene_factors is None or not incomplete.any():
             return
         n_genes = genes.shape[1]
         weight = self.weight[:, :n_genes]
-        expected, variance = self.programs.logits(weight, genes[incomplete], images[incomplete])
+        expected, variance = self.gene_factors.logits(weight, genes[incomplete], images[incomplete])
         mean = expected + others[incomplete] @ self.weight[:, n_genes:].T + self.bias
         logits[incomplete] = mean / np.sqrt(1 + np.pi * variance / 8)
         if self.image_alone is not None:
             unmeasured = np.full((1, n_genes), np.nan)
-            _, largest = self.programs.logits(weight, unmeasured, images[:1])
+            _, largest = self.gene_factors.logits(weight, unmeasured, images[:1])
             alone = self.image_alone.logits(patients.take(np.flatnonzero(incomplete)), preparation)
             unexplained = variance / np.maximum(largest, 1e-12)
             logits[incomplete] += IMAGE_ALONE_WEIGHT * unexplained * alone
@@ -122,7 +122,7 @@ class RidgeBaseModel:
     def arrays(self) -> dict[str, np.ndarray]:
         """Return arrays for `from_arrays`."""
         parts = {
-            "programs": self.programs,
+            "programs": self.gene_factors,
             "image_alone": self.image_alone,
             "genes_alone": self.genes_alone,
         }
@@ -139,8 +139,8 @@ class RidgeBaseModel:
         cls, uses: frozenset[Modality], arrays: dict[str, np.ndarray]
     ) -> RidgeBaseModel:
         """Return the model that `arrays` was called on."""
-        factors = below(arrays, "programs.")
-        image, genes = (below(arrays, f"{name}_alone.") for name in ("image", "genes"))
+        factors = with_prefix(arrays, "programs.")
+        image, genes = (with_prefix(arrays, f"{name}_alone.") for name in ("image", "genes"))
         return cls(
             uses,
             arrays["weight"],
@@ -202,7 +202,7 @@ def _image_model(
 
 
 def choose_residual_weight(
-    start: Float[Tensor, "patients logits"],
+    base_logits: Float[Tensor, "patients logits"],
     residual: Float[Tensor, "patients logits"],
     losses_of: Callable[[Tensor], Float[Tensor, " patients"]],
 ) -> float:
@@ -212,10 +212,10 @@ def choose_residual_weight(
     paired differences, else 0 (after the standard error rule of Breiman et al. 1984). Losses are
     compared at the best temperature of each, so that a change of scale alone does not count.
     """
-    plain = losses_of(_at_best_temperature(start, losses_of))
+    plain = losses_of(_at_best_temperature(base_logits, losses_of))
     best, residual_weight = 0.0, 0.0
     for weight in RESIDUAL_WEIGHTS:
-        total = start + weight * residual
+        total = base_logits + weight * residual
         gain = plain - losses_of(_at_best_temperature(total, losses_of))
         error = N_STANDARD_ERRORS * float(gain.std(unbiased=True)) / len(gain) ** 0.5
         if float(gain.mean()) > max(best, error):

@@ -1,4 +1,4 @@
-"""What was passed over is said once per fault, and no file is forgotten in the count."""
+"""Skipped files are reported once per fault and counted."""
 
 from crosstype.cli.progress_bars import MOST_NAMED, gather
 
