@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
+from crosstype.report.figures import set_figure_title
 from crosstype.report.formatting import short
 from crosstype.report.run_tables import ExplanationTables, RunTables
 from crosstype.report.svg import BLUE, GREEN, INK, QUIET, VERMILION, new_figure
@@ -106,8 +107,7 @@ def plot_architecture(content: RunTables, explained: ExplanationTables, model: s
     axes.set_xlim(-0.55, max(len(lanes), 2) - 0.45)
     axes.set_ylim(-n_rows + 0.6, 0.4)
     axes.set_axis_off()
-    title = f"{model}\n{content.mark}" if content.mark else model
-    figure.suptitle(title, fontsize=9.5, x=0.02, ha="left")
+    set_figure_title(figure, model, content.mark)
     return figure
 
 
