@@ -9,14 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from crosstype.errors import FetchError, TableError
-from crosstype.fetch.archive import (
-    TILE,
-    bad_members,
-    is_tile_zip,
-    members_of,
-    tile_slides_in,
-    unpack,
-)
+from crosstype.fetch import archive
 from crosstype.fetch.download import (
     Fetched,
     Wanted,
@@ -130,12 +123,12 @@ def _tiles(folder: Path, files: Sequence[Path]) -> tuple[Path | None, list[str]]
         if path.suffix.lower() != ".zip":
             continue
         try:
-            members = members_of(path)
+            members = archive.members_of(path)
         except FetchError:  # reported before, at unpacking
             continue
-        if is_tile_zip(members):
-            return path, tile_slides_in(members)
-    found = [one for one in files if TILE.search(one.as_posix())]
+        if archive.is_tile_zip(members):
+            return path, archive.tile_slides_in(members)
+    found = [one for one in files if archive.TILE.search(one.as_posix())]
     if not found:
         return None, []
     top = found[0].relative_to(folder).parts[0]
@@ -303,9 +296,9 @@ def _other_shape(web: Web, article: int) -> FetchError:
 def _open_zip(path: Path) -> list[str]:
     """Unpack a zip into a folder of its name, or check a zip of tiles."""
     try:
-        members = members_of(path)
-        if not is_tile_zip(members):
-            return unpack(path, path.with_suffix(""))
+        members = archive.members_of(path)
+        if not archive.is_tile_zip(members):
+            return archive.unpack(path, path.with_suffix(""))
     except FetchError as fault:
         return [str(fault)]
-    return list(bad_members(path, members).values())
+    return list(archive.bad_members(path, members).values())

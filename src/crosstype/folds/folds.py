@@ -11,14 +11,7 @@ import polars as pl
 
 from crosstype.cohort.cohort import Cohort, check_class_sizes
 from crosstype.errors import CohortError, ConfigError
-from crosstype.folds.assign import (
-    OuterFold,
-    People,
-    assign_inner,
-    assign_outer,
-    check_sites,
-    kept_for_training,
-)
+from crosstype.folds import assign
 from crosstype.folds.external_splits import place_splits
 from crosstype.folds.spec import FoldsSpec
 from crosstype.io import schema
@@ -106,14 +99,14 @@ def make_folds(
         ConfigError: the spec has too few folds.
         CohortError: there are fewer patients of a class, or fewer sites, than folds.
     """
-    people = People.sorted(patient_ids, labels, sites)
+    people = assign.People.sorted(patient_ids, labels, sites)
     outer, _ = _own_folds(people, spec, protocol)
     return _assigned(people, outer, spec, protocol)[0]
 
 
 def _own_folds(
-    people: People, spec: FoldsSpec, protocol: Protocol
-) -> tuple[list[OuterFold], list[str]]:
+    people: assign.People, spec: FoldsSpec, protocol: Protocol
+) -> tuple[list[assign.OuterFold], list[str]]:
     """Check numbers of patients and sites, and assign outer folds; return notes too."""
     if spec.n_folds < 2 or spec.n_inner_folds < 2 or spec.repeats < 1 or spec.seed < 0:
         raise ConfigError(
@@ -123,8 +116,8 @@ def _own_folds(
     label = people.label.tolist()
     check_class_sizes(label, sorted(set(label)), spec.n_folds)
     if protocol.grouped_by_site:
-        check_sites(people, spec.n_folds)
-    return assign_outer(people, spec, protocol)
+        assign.check_sites(people, spec.n_folds)
+    return assign.assign_outer(people, spec, protocol)
 
 
 def fold_cohort(
@@ -145,13 +138,13 @@ def fold_cohort(
         TableError, CohortError, ConfigError: as `make_folds` and `place_splits`.
     """
     if spec.file is None:
-        people = People.sorted(cohort.patient_ids, cohort.labels, cohort.sites)
+        people = assign.People.sorted(cohort.patient_ids, cohort.labels, cohort.sites)
         outer, notes = _own_folds(people, spec, protocol)
     else:
         cohort, outer, notes = place_splits(cohort, spec, spec.file)
-        people = People.sorted(cohort.patient_ids, cohort.labels, cohort.sites)
+        people = assign.People.sorted(cohort.patient_ids, cohort.labels, cohort.sites)
         if protocol.grouped_by_site:
-            check_sites(people, 1)
+            assign.check_sites(people, 1)
         protocol = replace(protocol, stratified=False)
     table, more = _assigned(people, outer, spec, protocol)
     return cohort, table, (*notes, *more)
@@ -189,23 +182,23 @@ def _whole(value: object) -> int:
 
 
 def _assigned(
-    people: People, outer: Sequence[OuterFold], spec: FoldsSpec, protocol: Protocol
+    people: assign.People, outer: Sequence[assign.OuterFold], spec: FoldsSpec, protocol: Protocol
 ) -> tuple[pl.DataFrame, list[str]]:
     """Assign inner folds within each outer fold; check and return the table, with notes."""
     frames, notes = [], []
     for one in outer:
         key = (one.repeat, one.fold)
         rest = np.array([i for i, name in enumerate(people.ids) if name in one.rest], dtype=np.intp)
-        rest = kept_for_training(people, rest, spec, key)
+        rest = assign.kept_for_training(people, rest, spec, key)
         inner: dict[str, int] = {}
         if not protocol.validation_is_test:
             by_site = protocol.grouped_by_site
-            numbers, why = assign_inner(people, rest, spec, key, by_site=by_site)
+            numbers, why = assign.assign_inner(people, rest, spec, key, by_site=by_site)
             inner = {people.ids[i]: int(n) for i, n in zip(rest, numbers, strict=True)}
             if why:
                 where = f"repeat {one.repeat}, fold {one.fold}"
                 notes.append(f"{where}: inner folds are assigned by class, not by site: {why}")
-        sampled = OuterFold(*key, one.test, frozenset(people.ids[i] for i in rest))
+        sampled = assign.OuterFold(*key, one.test, frozenset(people.ids[i] for i in rest))
         frames.append(_fold_frame(sampled, inner))
     table = pl.concat(frames)
     known = [dict(zip(people.ids, c.tolist(), strict=True)) for c in (people.label, people.site)]
@@ -214,7 +207,7 @@ def _assigned(
     return table, notes
 
 
-def _fold_frame(one: OuterFold, inner: Mapping[str, int]) -> pl.DataFrame:
+def _fold_frame(one: assign.OuterFold, inner: Mapping[str, int]) -> pl.DataFrame:
     """Return the rows of one outer fold, by patient."""
     patients = sorted(one.test | one.rest)
     roles = [

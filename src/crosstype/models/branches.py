@@ -8,14 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from crosstype.models.layers import (
-    GatedAttentionPool,
-    Head,
-    MaskedGenes,
-    Silent,
-    TileProjection,
-    rescaled,
-)
+from crosstype.models import layers
 from crosstype.models.network import Batch, Output, Sizes
 from crosstype.models.spec import ModelSpec
 from crosstype.types import Modality
@@ -27,9 +20,11 @@ class ImageBranch(nn.Module):
     def __init__(self, sizes: Sizes, spec: ModelSpec, *, votes: bool = True) -> None:
         """Make the branch; without `votes` its logits are 0 and it has no head."""
         super().__init__()
-        self.encoder = TileProjection(sizes.n_features, spec.width, spec.dropout, spec.tile_dropout)
-        self.pool = GatedAttentionPool(spec.width)
-        self.head = _vote_head(sizes, spec) if votes else Silent(sizes.n_logits)
+        self.encoder = layers.TileProjection(
+            sizes.n_features, spec.width, spec.dropout, spec.tile_dropout
+        )
+        self.pool = layers.GatedAttentionPool(spec.width)
+        self.head = _vote_head(sizes, spec) if votes else layers.Silent(sizes.n_logits)
 
     def tokens(
         self, tiles: Float[Tensor, "patients tiles features"], mask: Bool[Tensor, "patients tiles"]
@@ -52,11 +47,11 @@ class GeneBranch(nn.Module):
     def __init__(self, sizes: Sizes, spec: ModelSpec, *, votes: bool = True) -> None:
         """Make the branch; without `votes` its logits are 0 and it has no head."""
         super().__init__()
-        self.input = MaskedGenes(spec.gene_dropout)
+        self.input = layers.MaskedGenes(spec.gene_dropout)
         self.encoder = nn.Sequential(
             nn.Linear(sizes.n_genes, spec.width), nn.GELU(), nn.Dropout(spec.dropout)
         )
-        self.head = _vote_head(sizes, spec) if votes else Silent(sizes.n_logits)
+        self.head = _vote_head(sizes, spec) if votes else layers.Silent(sizes.n_logits)
 
     def forward(
         self, genes: Float[Tensor, "patients genes"], mask: Bool[Tensor, "patients genes"]
@@ -72,7 +67,7 @@ class GeneBranch(nn.Module):
     ) -> tuple[Float[Tensor, "patients width"], Float[Tensor, "patients logits"]]:
         """Return the same for the genes left by dropout (`shown`) of those measured (`mask`)."""
         present = mask.any(dim=1, keepdim=True)
-        vector = self.encoder(rescaled(genes, shown)) * present
+        vector = self.encoder(layers.rescaled(genes, shown)) * present
         logits: Tensor = self.head(vector)
         return vector, logits * present
 
@@ -86,7 +81,7 @@ class ClinicalBranch(nn.Module):
         self.encoder = nn.Sequential(
             nn.Linear(sizes.n_covariates, spec.width), nn.GELU(), nn.Dropout(spec.dropout)
         )
-        self.head = Head(spec.width, sizes.n_logits, spec.dropout)
+        self.head = layers.Head(spec.width, sizes.n_logits, spec.dropout)
 
     def forward(
         self, values: Float[Tensor, "patients columns"], mask: Bool[Tensor, "patients columns"]
@@ -110,8 +105,8 @@ def with_clinical(output: Output, branch: ClinicalBranch | None, batch: Batch) -
     return replace(output, logits=output.logits + vote, votes=votes)
 
 
-def _vote_head(sizes: Sizes, spec: ModelSpec) -> Head | Silent:
-    return Head(spec.width, sizes.n_logits, spec.dropout)
+def _vote_head(sizes: Sizes, spec: ModelSpec) -> layers.Head | layers.Silent:
+    return layers.Head(spec.width, sizes.n_logits, spec.dropout)
 
 
 def joined(*vectors: Tensor) -> Tensor:
