@@ -1,7 +1,5 @@
 """Types of units, identifiers, modalities and bounds of settings."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf

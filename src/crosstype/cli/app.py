@@ -1,7 +1,5 @@
 """Command line interface: commands, error messages and exit codes."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

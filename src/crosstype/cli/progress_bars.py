@@ -1,7 +1,5 @@
 """Progress bars on a terminal, or lines in a file; and messages on skipped files."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self

@@ -1,7 +1,5 @@
 """The cohort: labels, slides and expression joined by identifier, everyone else listed."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Labels where there is no label table: PAM50 calls of the expression table itself."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 

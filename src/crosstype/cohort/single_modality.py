@@ -1,7 +1,5 @@
 """Patients with a label and one modality: no test patients, but they can teach what they have."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Patients with slides and expression but no class: predicted, never taught from, shown apart."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What jobs there are, and everything that a job needs to know; small enough for a worker."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path

@@ -3,8 +3,6 @@
 Rows of predictions.csv, in the one form that everyone who predicts writes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

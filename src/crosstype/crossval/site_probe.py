@@ -9,8 +9,6 @@ A baseline that knows nothing but the site: what a model could reach by recognis
 What the site alone would say, fold by fold, and whether it can be told from the inputs.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 

@@ -5,8 +5,6 @@ Freed memory is used again instead of being handed back to the system.
 One job: one model on one fold of one repeat, from stored inputs to a checkpoint and a record.
 """
 
-from __future__ import annotations
-
 import ctypes
 import json
 import sys

@@ -3,8 +3,6 @@
 Decision curves: is acting on a model's probabilities worth more than treating all, or nobody.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

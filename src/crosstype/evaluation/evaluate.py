@@ -1,7 +1,5 @@
 """The evaluation stage: predictions in, tables of numbers out."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ Of two classes all numbers are towards the positive, second one. Of more, a pati
 the class of the label, against the mean of all classes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

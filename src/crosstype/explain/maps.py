@@ -7,8 +7,6 @@ Tiles with their attention as GeoJSON that QuPath opens.
 Draws what the tables say: maps, tiles, strips and GeoJSON, and lists what was drawn.
 """
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ The other way to ask which genes a model goes by (Breiman 2001, Random forests).
 gradients, so that where both agree, neither is an artefact of its own making.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

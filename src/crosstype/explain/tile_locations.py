@@ -1,7 +1,5 @@
 """Where each tile of a patient lies: slide by slide, in level-0 pixels where files say it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

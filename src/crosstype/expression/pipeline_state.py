@@ -1,7 +1,5 @@
 """Gene alignment, counts of removed outliers, and serialisation of fitted preprocessing."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 Notes report format, orientation, unit, genes and samples.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

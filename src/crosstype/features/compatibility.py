@@ -1,7 +1,5 @@
 """Feature input of a fitted model, and checks of new feature files against it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path

@@ -4,8 +4,6 @@ Threads read the next batches while the encoder processes the current one; memor
 order of tiles and their values do not depend on the number of threads.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace

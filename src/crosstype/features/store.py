@@ -4,8 +4,6 @@ Training samples some hundred tiles of a large bag at each step. HDF5 would read
 chunk with one of them, most of the file; so rows of uncompressed data are read by a memory map.
 """
 
-from __future__ import annotations
-
 import mmap
 from collections import Counter
 from collections.abc import Callable, Sequence

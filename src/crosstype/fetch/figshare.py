@@ -1,7 +1,5 @@
 """Download of a figshare article, and a config for the archive of the paper."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

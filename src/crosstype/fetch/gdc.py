@@ -1,7 +1,5 @@
 """Download of a project's expression, slides and clinical data from the GDC, with tables."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """HTTP client for public servers: retries of transient errors, checked redirects."""
 
-from __future__ import annotations
-
 import json
 import random
 import time

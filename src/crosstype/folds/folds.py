@@ -1,7 +1,5 @@
 """Folds: training, validation and test patients, checked against the protocol."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Atomic writing of files, and hashes of files, settings and code."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import json

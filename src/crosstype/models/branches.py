@@ -1,7 +1,5 @@
 """Branches of the networks: image, genes and clinical covariates."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch

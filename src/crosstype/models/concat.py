@@ -1,7 +1,5 @@
 """Fusion by concatenation of the pooled image vector and the gene vector (model `concat`)."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from crosstype.models import branches

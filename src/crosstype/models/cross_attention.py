@@ -4,8 +4,6 @@ Blocks of cross-attention, in one direction or both, or of joint self-attention;
 logits and a common head, or by a gated multimodal unit.
 """
 
-from __future__ import annotations
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn

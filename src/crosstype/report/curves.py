@@ -1,7 +1,5 @@
 """Points of curves and counts of matrices, from the predictions and losses."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """The figures of a report; each function returns a matplotlib Figure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import ceil
 from typing import Any

@@ -1,7 +1,5 @@
 """The report: one page that stands alone, made from a run's tables."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ Columns of the tables that the report reads, and what stands in them.
 What OUT/explanation holds, read when it is asked for; nothing of it need be there.
 """
 
-from __future__ import annotations
-
 import json
 import tomllib
 from collections.abc import Mapping

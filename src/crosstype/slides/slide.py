@@ -4,8 +4,6 @@ Coordinates are level-0 pixels, top-left, x before y; arrays are (height, width,
 Pixels outside the slide, and those that the scanner left out, are white.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

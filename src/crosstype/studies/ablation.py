@@ -1,7 +1,5 @@
 """The ablation: what each part of cross_attention, and of its data's preparation, is worth."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The learning curve: what each model says when fewer patients teach it; the same are tested."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Running one config in several variants, and lining up what each of them says."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

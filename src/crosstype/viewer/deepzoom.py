@@ -1,7 +1,5 @@
 """Slides as OpenSeadragon asks for them: a pyramid of small pictures (Deep Zoom)."""
 
-from __future__ import annotations
-
 import io
 from collections import OrderedDict
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the viewer shows of a run: patients, their slides, tiles, attention and expression."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from functools import cached_property

@@ -1,7 +1,5 @@
 """How a finished stage is recognised: by its settings, inputs, code and what it left behind."""
 
-from __future__ import annotations
-
 import json
 import sys
 import time

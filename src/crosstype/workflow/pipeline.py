@@ -4,8 +4,6 @@ features -> cohort -> train -> evaluate -> explain -> report. Stages meet at fil
 whose settings, inputs, code and outputs are unchanged is not run again.
 """
 
-from __future__ import annotations
-
 import json
 import platform
 import shutil

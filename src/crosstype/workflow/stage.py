@@ -1,7 +1,5 @@
 """What a run is asked to do, and what every stage of it is: settings, inputs, outputs and `run`."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -6,8 +6,6 @@ Intervals are conditional on the fitted models: they hold the chance of which pa
 not the chance of how a model came out of its training.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple

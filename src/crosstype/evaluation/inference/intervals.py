@@ -1,7 +1,5 @@
 """Which interval a row of metrics.csv has."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

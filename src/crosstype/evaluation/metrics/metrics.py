@@ -19,8 +19,6 @@ resample. A column of ones is the cohort as it is. Results have one number per r
     brier_...           parts of brier, which is reliability - resolution + uncertainty + within
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -5,8 +5,6 @@ A patient's slide in small, and some of its tiles with the views that training d
 Tables and pictures that the paper's figures need, from the user's own data.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace

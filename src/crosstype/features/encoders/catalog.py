@@ -5,8 +5,6 @@ hospital may have adapted to their stain and scanner, so that results on the sam
 optimistic; overlaps with the cohort are reported.
 """
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections import Counter

@@ -4,8 +4,6 @@
 and no connection; for the demo and as a baseline.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 

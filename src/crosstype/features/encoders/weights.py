@@ -6,8 +6,6 @@ a CPU-only torch, since its two compiled operators for box suppression are not r
 do not need them; declaring their schemas lets torchvision and timm be imported.
 """
 
-from __future__ import annotations
-
 import importlib
 import logging
 import pickle

@@ -4,8 +4,6 @@ Tile positions are in level-0 pixels in TRIDENT and CLAM, in micrometres in STAM
 converted with the slide's mpp, never with a nominal magnification.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -3,8 +3,6 @@
 The page of one patient: what each model says, on what, and whom the patient resembles.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

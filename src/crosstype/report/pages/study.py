@@ -1,7 +1,5 @@
 """The page of a study: one table over its runs, and one figure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Each network as it was built: boxes with shapes and weights, and arrows for what feeds what."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The paper's first figures from the run's own data: a sample pair, views, expression by step."""
 
-from __future__ import annotations
-
 from math import ceil
 from typing import Any
 

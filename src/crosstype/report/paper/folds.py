@@ -1,7 +1,5 @@
 """Confusion matrices and training curves, fold by fold."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import ceil
 

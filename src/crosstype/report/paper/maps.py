@@ -1,7 +1,5 @@
 """Flat maps of the models' vectors of patients who were out of the fold; no two folds share one."""
 
-from __future__ import annotations
-
 from math import ceil
 
 import polars as pl

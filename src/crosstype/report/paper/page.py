@@ -1,7 +1,5 @@
 """figures.html: the paper's figures from the run's own data, a page beside the report."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial

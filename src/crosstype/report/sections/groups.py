@@ -5,8 +5,6 @@ Patients without a class and what models say of them, as the page shows it.
 Whether a model could know the site, and what that alone would be worth, as the page shows it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

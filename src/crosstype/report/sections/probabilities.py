@@ -5,8 +5,6 @@ Whether probabilities mean what they say, as the page shows it.
 Whether acting on a model would be worth it, as the page shows it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import ceil
 from typing import Any

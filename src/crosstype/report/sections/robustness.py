@@ -1,7 +1,5 @@
 """The section on lost genes: curves of patterns with degrees, and tables of all of them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Reader of plain JPEG, PNG and TIFF images as slides, with mpp from table or config."""
 
-from __future__ import annotations
-
 import threading
 from pathlib import Path
 from typing import Any

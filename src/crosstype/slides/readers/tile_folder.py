@@ -1,7 +1,5 @@
 """Reader of slides that exist only as tiles: folders or zips of `<slide>/<slide>_(x,y).jpg`."""
 
-from __future__ import annotations
-
 import re
 import stat
 import zipfile
