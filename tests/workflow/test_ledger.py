@@ -123,6 +123,27 @@ def test_an_edited_formula_has_it_run_again(
     assert versions[0] == versions[1] != versions[2]
 
 
+def test_a_module_imported_from_its_package_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "PACKAGE", tmp_path / "crosstype")
+    inner = tmp_path / "crosstype" / "parts" / "inner.py"
+    inner.parent.mkdir(parents=True)
+    lines = (
+        "from crosstype.parts import inner\n",
+        "from crosstype.parts import (\n    inner,\n)\n",
+    )
+    for source in lines:
+        (tmp_path / "crosstype" / "outer.py").write_text(source)
+        versions = set()
+        for edited in ("ONE = 1\n", "ONE = 2\n"):
+            inner.write_text(edited)
+            code_version.cache_clear()
+            versions.add(code_version("crosstype.outer"))
+        assert len(versions) == 2
+    code_version.cache_clear()
+
+
 def test_training_knows_the_module_of_every_network() -> None:
     known = set(Train.modules)
     assert {f"crosstype.models.{card.network.split(':')[0]}" for card in NETWORKS.values()} <= known
