@@ -140,9 +140,6 @@ async def _picture(request: Request) -> Response:
     return Response(found, media_type="image/jpeg")
 
 
-LOCAL = "127.0.0.1"
-
-
 def serve(out: Path, host: str, port: int, said: Callable[[str], None]) -> None:
     """Serve a run until Ctrl-C.
 

@@ -116,6 +116,8 @@ def _is_skipped(run: Run, name: str, last: str) -> bool:
 def _write_run_json(run: Run, records: Mapping[str, Mapping[str, Any]]) -> None:
     """Write what a reader needs to judge and to repeat the run."""
     costs = ("seconds", "peak_memory_mb")
+    # The other inputs of training are outputs of earlier stages.
+    given = {name: sha256 for name, sha256 in records["train"]["inputs"].items() if ": " in name}
     about = {
         "crosstype": __version__,
         "command": run.command,
@@ -134,12 +136,7 @@ def _write_run_json(run: Run, records: Mapping[str, Mapping[str, Any]]) -> None:
         "faults": run.faults,
         "versions": {"crosstype": __version__, "python": platform.python_version()}
         | {name: version(name) for name in REPORTED_VERSIONS},
-        "inputs": records["cohort"]["inputs"] | _given(records["train"]["inputs"]),
+        "inputs": records["cohort"]["inputs"] | given,
         "stages": {name: {cost: one[cost] for cost in costs} for name, one in records.items()},
     }
     write_text(run.out / "run.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")
-
-
-def _given(inputs: Mapping[str, str]) -> dict[str, str]:
-    """Return those of a stage's inputs that the user gave; the others are another stage's."""
-    return {name: sha256 for name, sha256 in inputs.items() if ": " in name}

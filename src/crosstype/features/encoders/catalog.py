@@ -87,6 +87,8 @@ _hibou = partial(
 # But for resnet50, network and normalisation follow the authors' published description; the
 # weights could not be downloaded where this was written, so features were not compared with the
 # authors'.
+# The hub asks for an account, consent and a token for all but resnet50, ctranspath and phikon-v2.
+# Tiles of about 0.5 um per pixel are recommended for each.
 _CARDS = (
     # torchvision's first ImageNet weights (timm's bare name `resnet50` is another set); the mean
     # over layer4. Any tile size; trained on photographs, not tissue.
