@@ -239,13 +239,13 @@ def list_article(article: int, folder: Path, web: Web) -> tuple[list[str], list[
     """
     about = web.ask(f"/articles/{article}")
     if not isinstance(about, dict):
-        raise _other_shape(web, article)
+        raise web.other_shape(f"/articles/{article}", "figshare's")
     listed: list[dict[str, Any]] = []
     page = 1
     while True:
         more = web.ask(f"/articles/{article}/files?page={page}&page_size={FILES_PER_PAGE}")
         if not isinstance(more, list):
-            raise _other_shape(web, article)
+            raise web.other_shape(f"/articles/{article}", "figshare's")
         listed += more
         if len(more) < FILES_PER_PAGE:
             break
@@ -255,7 +255,7 @@ def list_article(article: int, folder: Path, web: Web) -> tuple[list[str], list[
         try:
             wanted.append(_wanted(one, folder, web))
         except (KeyError, TypeError, ValueError):
-            raise _other_shape(web, article) from None
+            raise web.other_shape(f"/articles/{article}", "figshare's") from None
         except FetchError as fault:
             faults.append(str(fault))
     return _notes(article, about), faults, wanted
@@ -282,13 +282,6 @@ def _notes(article: int, about: Mapping[str, Any]) -> list[str]:
     title = " ".join(str(about.get("title") or "no title").split())
     doi = about.get("doi") or f"10.6084/m9.figshare.{article}"
     return [f"{title}; doi {doi}; licence: {name}{url}"]
-
-
-def _other_shape(web: Web, article: int) -> FetchError:
-    return FetchError(
-        f"{web.base}/articles/{article}: the answer is not what figshare's API documents. "
-        f"{web.by_hand}"
-    )
 
 
 def _open_zip(path: Path) -> list[str]:

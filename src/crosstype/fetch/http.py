@@ -159,6 +159,11 @@ class Web:
         except FetchError as fault:
             raise FetchError(f"{fault}. {self.by_hand}") from fault
 
+    def other_shape(self, path: str, whose: str) -> FetchError:
+        """Return the fault of an answer that is not as documented."""
+        found = f"the answer is not what {whose} API documents"
+        return FetchError(f"{self.base}{path}: {found}. {self.by_hand}")
+
     def _ask_once(self, address: str, body: Mapping[str, Any] | None) -> Any:
         data = bytearray()
         with self.open(address, body=body) as response:
