@@ -1,7 +1,5 @@
 """Progress of long stages: an interface, and an implementation that does nothing."""
 
-from __future__ import annotations
-
 from typing import Protocol, runtime_checkable
 
 

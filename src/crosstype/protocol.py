@@ -1,7 +1,5 @@
 """Evaluation protocols: `strict` and `site` without leakage, `paper` as published, with leakage."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from crosstype.errors import ConfigError

@@ -1,7 +1,5 @@
 """TCGA barcodes: patients, sample types, aliquots and sites."""
 
-from __future__ import annotations
-
 import re
 
 TCGA_BARCODE = re.compile(r"^TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}", re.IGNORECASE)

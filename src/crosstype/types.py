@@ -1,16 +1,10 @@
-"""Types of units, identifiers, modalities and bounds of settings."""
-
-from __future__ import annotations
+"""Types of identifiers, modalities and bounds of settings."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
-from typing import Annotated, Any, NewType, get_origin, get_type_hints
+from typing import Annotated, Any, get_origin, get_type_hints
 from urllib.parse import quote, unquote
-
-Microns = NewType("Microns", float)
-SlidePixels = NewType("SlidePixels", int)
-TilePixels = NewType("TilePixels", int)
 
 PATIENT_COLUMNS = (
     "PATIENT", "PATIENT_ID", "patient id", "case_id", "case id", "bcr_patient_barcode",

@@ -344,8 +344,6 @@ def test_every_card_builds_a_network_of_its_width(name):
 def test_every_card_has_the_required_facts(card):
     assert card.licence
     assert card.pretraining_cohorts
-    assert card.note
-    assert 0.2 <= card.mpp <= 2
     assert (card.input_px is None) == (card.resize_px is None)
     assert json.loads(transform_of(card, "fp32"))["mean"] == list(card.mean)
     assert hash(card) == hash(ENCODERS[card.name])

@@ -47,7 +47,7 @@ def tables(patients: Patients) -> PerturbationTables:
     return PerturbationTables(genes, "linear", normal, other)
 
 
-def known_of(patients: Patients, tables: PerturbationTables) -> Known:
+def known_of(patients: Patients, tables: PerturbationTables) -> FoldData:
     """Return what is known in a fold that trains on all but the first eight."""
     return FoldData(patients.take(np.arange(8, len(patients))), tables)
 

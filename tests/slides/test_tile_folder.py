@@ -56,7 +56,6 @@ def test_folder_and_zip_give_the_same_tiles_row_by_row(folder, archive):
             assert np.array_equal(a, b)
             assert a.shape == (32, 32, 3)
     assert [slide.slide_id for slide in find_tile_slides(folder)] == ["S (1)", "S2"]
-    assert [len(slide.other_images) for slide in find_tile_slides(archive)] == [0, 1]
 
 
 def test_single_tiles_can_be_read(archive):

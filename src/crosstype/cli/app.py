@@ -1,7 +1,5 @@
 """Command line interface: commands, error messages and exit codes."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path
@@ -11,15 +9,8 @@ from typing import Annotated
 import typer
 
 from crosstype import __version__
+from crosstype.cli import model
 from crosstype.cli.fetch import fetch
-from crosstype.cli.model import (
-    FIT_EXAMPLE,
-    PREDICT_EXAMPLE,
-    VALIDATE_EXAMPLE,
-    fit,
-    predict,
-    validate,
-)
 from crosstype.cli.options import Config, Force, Workers
 from crosstype.cli.pam50 import EXAMPLE, pam50
 from crosstype.cli.progress_bars import report_skipped
@@ -108,9 +99,9 @@ def report(config: Config, out: Out = None, workers: Workers = 0, force: Force =
     _run_until("report", config, out, workers, force=force)
 
 
-app.command(epilog=FIT_EXAMPLE)(fit)
-app.command(epilog=PREDICT_EXAMPLE)(predict)
-app.command(epilog=VALIDATE_EXAMPLE)(validate)
+app.command(epilog=model.FIT_EXAMPLE)(model.fit)
+app.command(epilog=model.PREDICT_EXAMPLE)(model.predict)
+app.command(epilog=model.VALIDATE_EXAMPLE)(model.validate)
 app.command(epilog=EXAMPLE)(pam50)
 app.command(epilog="Example: crosstype ablate brca.toml --out ablation")(ablate)
 app.command(epilog="Example: crosstype replay brca.toml --out replay")(replay)

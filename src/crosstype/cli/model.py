@@ -1,7 +1,5 @@
 """`crosstype fit`, `predict` and `validate`: a fitted model as one file, and its predictions."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

@@ -1,22 +1,12 @@
 """Progress bars on a terminal, or lines in a file; and messages on skipped files."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 import typer
+from rich import progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 LINES_PER_STAGE = 20
 
@@ -27,17 +17,17 @@ class Bars:
     def __init__(self) -> None:
         """Set up bars on standard error."""
         self._console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("{task.fields[stage]:<9}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.description}", markup=False),
+        self._progress = progress.Progress(
+            progress.TextColumn("{task.fields[stage]:<9}"),
+            progress.BarColumn(bar_width=24),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
+            progress.TimeRemainingColumn(compact=True),
+            progress.TextColumn("{task.description}", markup=False),
             console=self._console,
             disable=not self._console.is_terminal,
         )
-        self._task: TaskID | None = None
+        self._task: progress.TaskID | None = None
 
     def __enter__(self) -> Self:
         """Start drawing."""

@@ -1,7 +1,5 @@
 """`crosstype init`, which writes a config, and `crosstype doctor`."""
 
-from __future__ import annotations
-
 import os
 import platform
 from collections.abc import Iterator

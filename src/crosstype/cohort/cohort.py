@@ -1,7 +1,5 @@
 """The cohort: labels, slides and expression joined by identifier, with a list of exclusions."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -110,7 +108,8 @@ def build_cohort(
             themselves or are too small for the folds; nobody is in common.
     """
     labels = read_labels(spec) if spec.labels_from_pam50 is None else None
-    people = {row.patient_id for row in slides} | (_labelled(labels) if labels else set())
+    people = {row.patient_id for row in slides}
+    people |= {*labels.class_of, *labels.left_out} if labels else set()
     expression = read(_table_of(spec), expression_spec, people)
     usable, slide_reasons, notes = usable_slides(slides)
     samples, sample_reasons, sample_notes = select_samples(expression)
@@ -197,11 +196,6 @@ def _aligned(expression: Expression, rows: Mapping[str, int]) -> AlignedExpressi
     """Return these rows of the table, each under its name."""
     values = expression.values[list(rows.values())]
     return AlignedExpression(values, tuple(rows), expression.genes, expression.unit)
-
-
-def _labelled(labels: Labels) -> set[str]:
-    """Return all patients of the label table."""
-    return {*labels.class_of, *labels.left_out}
 
 
 def check_class_sizes(labels: Sequence[str], classes: Sequence[str], n_folds: int) -> None:

@@ -3,8 +3,6 @@
 What a column of covariates holds: numbers, ranks such as stage and grade, or categories.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter

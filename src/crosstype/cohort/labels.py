@@ -3,8 +3,6 @@
 Normal-like samples of the expression table that are of nobody in the cohort.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence

@@ -1,19 +1,9 @@
 """Labels where there is no label table: PAM50 calls of the expression table itself."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 
-from crosstype.cohort.labels import (
-    PAM50_PREFIX,
-    Labels,
-    check_classes_found,
-    class_of_each_label,
-    normal_like_among,
-    other_sites,
-    provenance_of,
-)
+from crosstype.cohort import labels
 from crosstype.cohort.spec import CohortSpec
 from crosstype.errors import ConfigError
 from crosstype.expression.read import Expression
@@ -24,7 +14,7 @@ from crosstype.tcga import site_of
 
 def labels_from_calls(
     spec: CohortSpec, expression: Expression, samples: Mapping[str, int]
-) -> Labels:
+) -> labels.Labels:
     """Call every patient of the expression table and sort the calls into classes.
 
     Calls are made, and centred, over one sample of each patient of the table, whether or not there
@@ -56,7 +46,7 @@ def labels_from_calls(
     file_name, centring = spec.expression.name, spec.labels_from_pam50
     found = call_cohort(file_name, one_each, CohortCentring(centring), read_centroids())
     sites = {patient: site_of(patient) or "" for patient in patients}
-    left_out = other_sites(spec, sites, file_name)
+    left_out = labels.other_sites(spec, sites, file_name)
     class_of: dict[str, str] = {}
     for patient, call in zip(patients, found.calls, strict=True):
         if call in class_of_call:
@@ -64,20 +54,20 @@ def labels_from_calls(
         else:
             reason = f"PAM50 call {call!r} is in no class" if call else "no PAM50 call"
             left_out[patient] = ("labels", reason)
-    check_classes_found(file_name, spec, class_of, found.calls)
+    labels.check_classes_found(file_name, spec, class_of, found.calls)
     kept = {patient: name for patient, name in class_of.items() if patient not in left_out}
     counts = ", ".join(f"{name or 'no call'} {n}" for name, n in found.counts().items() if n)
     notes = (*found.notes, f"labels called from {file_name} (PAM50, {centring}): {counts}")
-    made = Labels(kept, sites, left_out, _provenance(centring), notes=notes)
-    calls = normal_like_among(dict(zip(patients, found.calls, strict=True)))
+    made = labels.Labels(kept, sites, left_out, _provenance(centring), notes=notes)
+    calls = labels.normal_like_among(dict(zip(patients, found.calls, strict=True)))
     return replace(made, labelled_from_expression=True, normal_like=calls)
 
 
 def _class_of_each_call(spec: CohortSpec) -> dict[str, str]:
     """Return the class of each subtype; `BRCA.LumA` of a class means LumA."""
     classes: dict[str, str] = {}
-    for label, name in class_of_each_label(spec).items():
-        subtype = PAM50_PREFIX.sub("", label)
+    for label, name in labels.class_of_each_label(spec).items():
+        subtype = labels.PAM50_PREFIX.sub("", label)
         if classes.setdefault(subtype, name) != name:
             raise ConfigError(
                 f"[[cohort.classes]]: {subtype!r} is in two classes, {classes[subtype]!r} and "
@@ -88,5 +78,5 @@ def _class_of_each_call(spec: CohortSpec) -> dict[str, str]:
 
 def _provenance(centring: str) -> str:
     """Return the provenance of labels that this run computed from RNA, with the warning."""
-    warning = provenance_of(["LumA", "LumB"]).partition(": ")[2]
+    warning = labels.provenance_of(["LumA", "LumB"]).partition(": ")[2]
     return f"computed from RNA by this run (PAM50, {centring}): {warning}"

@@ -1,7 +1,5 @@
 """The cohort's patients as another assay measured them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Single-modality patients: with a label and an image or expression; for training only."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

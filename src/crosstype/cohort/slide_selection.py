@@ -6,8 +6,6 @@ first. Slides follow the same rule for tissue, and all of a patient's make one b
 TCGA barcodes are taken as tumours.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Protocol
 

@@ -1,7 +1,5 @@
 """Groups of patients by site, histology, receptors, age or any column, for subgroup metrics."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

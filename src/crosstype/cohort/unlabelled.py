@@ -1,7 +1,5 @@
 """Unlabelled patients: with slides and expression but no class; predicted, never trained on."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Drafting of a config from a user's files: paths, columns and classes."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Strict reading of TOML configs into specs; unknown keys are errors with the nearest key."""
 
-from __future__ import annotations
-
 import tomllib
 import types
 from dataclasses import fields, is_dataclass

@@ -1,7 +1,5 @@
 """Settings of a run: one spec per section of the config."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from crosstype.cohort.spec import CohortSpec

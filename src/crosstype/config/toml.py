@@ -1,7 +1,5 @@
 """Writing of configs as TOML: the resolved config of a run, and a commented template."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 import json

@@ -1,7 +1,5 @@
 """Checks of consistency between settings; types, names and bounds are checked while reading."""
 
-from __future__ import annotations
-
 from difflib import get_close_matches
 
 from crosstype.config.run_spec import RunSpec

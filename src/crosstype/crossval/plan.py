@@ -1,7 +1,5 @@
 """The jobs of a cross-validation and their settings; small enough to send to a worker."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path

@@ -3,8 +3,6 @@
 Rows of predictions.csv.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ numbers do not depend on how many run at once. A job whose record is there with 
 not run again.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

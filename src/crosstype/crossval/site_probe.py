@@ -5,8 +5,6 @@ use it in place of biology; protocol `site` prevents that (Howard et al. 2021, N
 Communications 12:4423).
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 

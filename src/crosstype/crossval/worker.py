@@ -5,8 +5,6 @@ Freed memory is used again instead of being handed back to the system.
 One job: one model on one fold of one repeat, from stored inputs to a checkpoint and a record.
 """
 
-from __future__ import annotations
-
 import ctypes
 import json
 import sys
@@ -136,7 +134,8 @@ class WorkerData:
 
     def recipe(self, job: Job) -> TrainingRecipe:
         """Return the settings and the seed of a job."""
-        seen = self.covariates if _sees_clinical(job.model) else None
+        # The files of models that see no covariates hold nothing of them.
+        seen = self.covariates if Modality.CLINICAL in MODELS[job.model].uses else None
         columns = tuple(zip(seen.names, seen.kinds, strict=True)) if seen else ()
         preparing = Preparing(self.plan.expression, self.plan.protocol, self.unit, columns)
         seed = (self.plan.seed, job.repeat, job.fold)
@@ -175,11 +174,6 @@ class WorkerData:
         tested = set(sites.filter(pl.col("patient_id").is_in(fold.test))["site"])
         kept = [row for row, one in enumerate(patients.ids) if site_of[one] not in tested]
         return patients.take(np.array(kept, dtype=np.int64))
-
-
-def _sees_clinical(model: str) -> bool:
-    """Return whether a model uses clinical covariates."""
-    return Modality.CLINICAL in MODELS[model].uses
 
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4

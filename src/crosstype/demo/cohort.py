@@ -5,8 +5,6 @@ genes, 20% in both; Luminal patients have none. The AUROC of a unimodal model is
 0.5 + 0.6 / 2 = 0.8; that of a multimodal model can be 1.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

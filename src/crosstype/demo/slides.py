@@ -4,8 +4,6 @@ The pattern is crowding: in a part of a carrier's tissue nuclei are larger and s
 dense.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Covariate shift: means and standard deviations of a model's inputs, in training and elsewhere."""
 
-from __future__ import annotations
-
 import numpy as np
 import polars as pl
 from jaxtyping import Float

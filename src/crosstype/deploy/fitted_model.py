@@ -5,8 +5,6 @@ arrays, all else as JSON in its header, and a checksum over both. It contains no
 no patient's id or data. The model card is Markdown.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Prediction inputs: expression and slides of new patients."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

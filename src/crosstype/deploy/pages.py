@@ -1,7 +1,5 @@
 """HTML pages of predicted patients."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

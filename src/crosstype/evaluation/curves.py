@@ -3,8 +3,6 @@
 Decision curves: net benefit of a model over the threshold probability.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The evaluation stage: predictions in, tables of numbers out."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,21 +9,9 @@ import polars as pl
 from jaxtyping import Float
 
 from crosstype.evaluation.curves import calibration_rows, decision_rows
-from crosstype.evaluation.inference.bootstrap import (
-    blocks,
-    draw_weights,
-    fold_summaries,
-    fold_values,
-    resampled_metrics,
-)
+from crosstype.evaluation.inference import bootstrap, paired_tests
 from crosstype.evaluation.inference.compare import compare_models, compared_pairs
 from crosstype.evaluation.inference.intervals import interval_inputs
-from crosstype.evaluation.inference.paired_tests import (
-    COMPARED,
-    ResampledModel,
-    draw_swaps,
-    pair_tests,
-)
 from crosstype.evaluation.metrics.metrics import headline_key
 from crosstype.evaluation.predictions import (
     Predictions,
@@ -65,13 +51,15 @@ def evaluate(out: Path, spec: EvaluationSpec, classes: Sequence[str], seed: int)
     used: list[ModalityUse] = []
     stressed_path = out / schema.STRESSED_PREDICTIONS.name
     if stressed_path.exists():
-        weight_blocks = blocks(draw_weights(predictions.labels, spec.n_bootstrap, seed))
+        weight_blocks = bootstrap.blocks(
+            bootstrap.draw_weights(predictions.labels, spec.n_bootstrap, seed)
+        )
         stressed = read_stressed_predictions(stressed_path, predictions)
         used = modality_use(predictions, stressed, weight_blocks, spec.confidence)
     schema.MODALITY_USE.write(out, schema.MODALITY_USE.frame(used))
     if spec.rna_loss:
         found = read_perturbed(out / "rna_loss.npz")
-        weights = draw_weights(found.labels, spec.n_bootstrap, seed)
+        weights = bootstrap.draw_weights(found.labels, spec.n_bootstrap, seed)
         curves, differences = rna_loss(found, classes, spec, weights, seed)
         schema.RNA_LOSS.write(out, curves)
         schema.RNA_LOSS_COMPARISONS.write(out, differences)
@@ -91,10 +79,12 @@ def evaluation_tables(
         seed: seed of resamples and permutations.
     """
     labels = predictions.labels
-    weight_blocks = blocks(draw_weights(labels, spec.n_bootstrap, seed))
+    weight_blocks = bootstrap.blocks(bootstrap.draw_weights(labels, spec.n_bootstrap, seed))
     evaluated, metrics = evaluate_models(predictions, spec, weight_blocks)
-    swaps = draw_swaps(len(labels), seed)
-    tests = pair_tests(labels, predictions.classes, evaluated, compared_pairs(evaluated), swaps)
+    swaps = paired_tests.draw_swaps(len(labels), seed)
+    tests = paired_tests.pair_tests(
+        labels, predictions.classes, evaluated, compared_pairs(evaluated), swaps
+    )
     return {
         schema.METRICS: metrics,
         schema.COMPARISONS: schema.COMPARISONS.frame(compare_models(evaluated, tests, spec)),
@@ -109,22 +99,24 @@ def evaluate_models(
     predictions: Predictions,
     spec: EvaluationSpec,
     weight_blocks: Sequence[Float[np.ndarray, "n_patients _"]],
-) -> tuple[dict[str, ResampledModel], pl.DataFrame]:
+) -> tuple[dict[str, paired_tests.ResampledModel], pl.DataFrame]:
     """Return what comparisons need of each model, and the rows of metrics.csv."""
-    evaluated: dict[str, ResampledModel] = {}
+    evaluated: dict[str, paired_tests.ResampledModel] = {}
     rows: list[tuple[Any, ...]] = []
     for name, model in predictions.of_model.items():
-        resampled = resampled_metrics(predictions, model, weight_blocks)
+        resampled = bootstrap.resampled_metrics(predictions, model, weight_blocks)
         intervals = interval_inputs(predictions, model, spec)
-        folds = fold_values(predictions, model)
-        summaries = fold_summaries(folds, predictions.classes)
+        folds = bootstrap.fold_values(predictions, model)
+        summaries = bootstrap.fold_summaries(folds, predictions.classes)
         for key, values in resampled.items():
             ends = intervals.interval(key, values)
             fold = summaries[key]
             n = len(predictions.labels)
             found = (name, key.metric, key.of, float(values[0]), *ends, n)
             rows.append((*found, fold.mean, fold.sd, fold.n, fold.n_skipped))
-        of = {metric: headline_key(metric, predictions.classes) for metric in COMPARED}
+        of = {metric: headline_key(metric, predictions.classes) for metric in paired_tests.COMPARED}
         headlines = {metric: resampled[key] for metric, key in of.items()}
-        evaluated[name] = ResampledModel(model, headlines, intervals.aurocs[of["auroc"]], folds)
+        evaluated[name] = paired_tests.ResampledModel(
+            model, headlines, intervals.aurocs[of["auroc"]], folds
+        )
     return evaluated, schema.METRICS.frame(rows)

@@ -3,8 +3,6 @@
 What a model loses when a modality is taken from it by shuffling it between patients.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -4,8 +4,6 @@ A patient's confidence is the highest of their probabilities. Everything is comp
 predictions alone.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from itertools import chain

@@ -1,7 +1,5 @@
 """What a user may set about metrics and intervals."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal

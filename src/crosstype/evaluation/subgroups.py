@@ -5,8 +5,6 @@ Intervals are those of metrics.csv and include the sampling of its patients; wit
 groups, some are low by chance alone.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple

@@ -4,8 +4,6 @@ Of two classes all numbers are towards the positive, second one. Of more, a pati
 the class of the label, against the mean of all classes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,7 +48,6 @@ class Attributions:
         self._product, self._square = np.zeros((self.n_logits, n_genes)), np.zeros(n_genes)
         self._permuted = np.zeros((2, n_genes))
         self._n_permuted = np.zeros(n_genes, dtype=np.int64)
-        self._n_folds = 0
 
     def add(self, held: HeldOut, parts: Contributions) -> None:
         """Add one fold's test patients."""
@@ -83,7 +80,6 @@ class Attributions:
         places = np.flatnonzero(held.classifier.preparation.kept)[chosen]
         self._permuted[:, places] += [found.loss, found.change]
         self._n_permuted[places] += 1
-        self._n_folds += 1
 
     @property
     def residual_weight(self) -> float:

@@ -26,14 +26,7 @@ from torch import Tensor
 from crosstype.models.catalog import MODELS
 from crosstype.models.network import Batch, Network, Output
 from crosstype.training.fit import Prepared
-from crosstype.training.linear.base_model import (
-    CLINICAL_WEIGHT,
-    IMAGE_ALONE_WEIGHT,
-    IMAGE_WEIGHT_BESIDE_GENES,
-    SPREAD_WEIGHT,
-    RidgeBaseModel,
-    base_model_inputs,
-)
+from crosstype.training.linear import base_model
 from crosstype.training.network_classifier import NetworkClassifier
 from crosstype.training.patients import Patients
 from crosstype.training.preprocessing import Preparation
@@ -69,10 +62,10 @@ class BaseModelContributions:
 
 
 def base_model_contributions(
-    model: RidgeBaseModel, patients: Patients, preparation: Preparation
+    model: base_model.RidgeBaseModel, patients: Patients, preparation: Preparation
 ) -> BaseModelContributions:
     """Return the contributions to a ridge base model's logits; they sum to `model.logits`."""
-    genes, images = base_model_inputs(patients, preparation, model.uses)
+    genes, images = base_model.base_model_inputs(patients, preparation, model.uses)
     blind = np.isnan(images).any(axis=1)
     images = np.nan_to_num(images)
     n_patients, n_genes, n_images = len(patients), genes.shape[1], images.shape[1]
@@ -83,7 +76,7 @@ def base_model_contributions(
     if others.shape[2]:
         assert preparation.covariates is not None
         columns = preparation.clinical(patients).astype(np.float64)
-        columns *= CLINICAL_WEIGHT / preparation.covariates.spread
+        columns *= base_model.CLINICAL_WEIGHT / preparation.covariates.spread
         rest = np.einsum("plc,pc->pl", others, columns)
     lacking = np.flatnonzero(np.isnan(genes).any(axis=1))
     if model.gene_factors is not None and len(lacking):
@@ -103,7 +96,7 @@ def base_model_contributions(
 
 
 def _inferred(
-    model: RidgeBaseModel,
+    model: base_model.RidgeBaseModel,
     genes: Float[np.ndarray, "patients genes"],
     images: Float[np.ndarray, "patients columns"],
 ) -> tuple[Float[np.ndarray, "patients logits inputs"], Logits, Logits]:
@@ -131,8 +124,8 @@ def _inferred(
     if model.image_alone is not None:
         nothing = np.full((1, n_genes), np.nan)
         _, most = factors.logits(over_genes, nothing, images[:1])
-        share = IMAGE_ALONE_WEIGHT * variance / np.maximum(most, 1e-12)
-        alone = model.image_alone.weight / IMAGE_WEIGHT_BESIDE_GENES
+        share = base_model.IMAGE_ALONE_WEIGHT * variance / np.maximum(most, 1e-12)
+        alone = model.image_alone.weight / base_model.IMAGE_WEIGHT_BESIDE_GENES
         weight[:, :, n_genes:] += share[:, :, None] * alone[None]
         bias = bias + share * model.image_alone.bias
     return weight, bias, shrinkage
@@ -142,8 +135,8 @@ def _column_sizes(n_columns: int, *, beside_genes: bool) -> Float[np.ndarray, " 
     """Return the model's scale of each column of the standardised summary."""
     n_features = n_columns // 2
     sizes = np.ones(n_columns)
-    sizes[n_features:] = SPREAD_WEIGHT
-    weight = IMAGE_WEIGHT_BESIDE_GENES if beside_genes else 1.0
+    sizes[n_features:] = base_model.SPREAD_WEIGHT
+    weight = base_model.IMAGE_WEIGHT_BESIDE_GENES if beside_genes else 1.0
     sizes *= weight / np.sqrt(max(1, n_features))
     return sizes
 
@@ -151,7 +144,7 @@ def _column_sizes(n_columns: int, *, beside_genes: bool) -> Float[np.ndarray, " 
 def _of_blind(
     terms: BaseModelContributions,
     rows: np.ndarray,
-    model: RidgeBaseModel,
+    model: base_model.RidgeBaseModel,
     seen: tuple[Patients, Preparation],
 ) -> BaseModelContributions:
     """Use the genes-only model for patients without an image."""

@@ -1,7 +1,5 @@
 """Explains the models of a finished training: tables and pictures in OUT/explanation."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Sequence
 from typing import Any

@@ -7,8 +7,6 @@ Tiles with their attention as GeoJSON that QuPath opens.
 Draws maps, tiles, strips and GeoJSON from the tables, and lists the files.
 """
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Mapping, Sequence

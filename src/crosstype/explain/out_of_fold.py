@@ -1,7 +1,5 @@
 """The fitted models of a run, each with its out-of-fold patients."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ An alternative to attributions (Breiman 2001, Random forests). It does not use
 gradients, so that where both agree, neither is an artefact of its own making.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -3,8 +3,6 @@
 Which of the trained models are explained.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated

@@ -1,7 +1,5 @@
 """The tables of OUT/explanation."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Tile locations of a patient, slide by slide, in level-0 pixels if the files have them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -4,8 +4,6 @@ Keys are hashes of the table's content and of the settings of reading. Files are
 verified by a checksum.
 """
 
-from __future__ import annotations
-
 import json
 import zlib
 from collections.abc import Callable, Collection

@@ -3,8 +3,6 @@
 Genes are aligned and units converted, with notes; a conversion that is not exact is an error.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal

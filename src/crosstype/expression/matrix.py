@@ -1,7 +1,5 @@
 """Expression matrices: of patients, with their file format, and of samples as read from a file."""
 
-from __future__ import annotations
-
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Gene alignment, counts of removed outliers, and serialisation of fitted preprocessing."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,29 +9,20 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from crosstype.errors import CheckpointError
+from crosstype.expression import transformers
 from crosstype.expression.genes.selection import GeneChoice, ZeroGeneDropper
-from crosstype.expression.transformers import (
-    MedianRatio,
-    MissingImputer,
-    NormalRanks,
-    OutlierRemover,
-    ShiftLog,
-    Standardiser,
-    VarianceChoice,
-    fences,
-)
 from crosstype.io.schema import OUTLIERS
 
 STEPS: dict[str, tuple[type[BaseEstimator], tuple[str, ...], tuple[str, ...]]] = {
     "GeneChoice": (GeneChoice, ("support_",), ()),
     "ZeroGeneDropper": (ZeroGeneDropper, ("support_", "n_zeros_"), ()),
-    "NormalRanks": (NormalRanks, ("measured_",), ()),
-    "MedianRatio": (MedianRatio, ("medians_",), ("is_log_", "offset_", "lowest_")),
-    "ShiftLog": (ShiftLog, (), ("minimum_", "shift_")),
-    "VarianceChoice": (VarianceChoice, ("variances_", "support_"), ()),
-    "Standardiser": (Standardiser, ("mean_", "factor_"), ()),
-    "OutlierRemover": (OutlierRemover, ("low_", "high_"), ()),
-    "MissingImputer": (MissingImputer, ("statistics_",), ()),
+    "NormalRanks": (transformers.NormalRanks, ("measured_",), ()),
+    "MedianRatio": (transformers.MedianRatio, ("medians_",), ("is_log_", "offset_", "lowest_")),
+    "ShiftLog": (transformers.ShiftLog, (), ("minimum_", "shift_")),
+    "VarianceChoice": (transformers.VarianceChoice, ("variances_", "support_"), ()),
+    "Standardiser": (transformers.Standardiser, ("mean_", "factor_"), ()),
+    "OutlierRemover": (transformers.OutlierRemover, ("low_", "high_"), ()),
+    "MissingImputer": (transformers.MissingImputer, ("statistics_",), ()),
 }
 """Class, fitted arrays and fitted numbers of each step."""
 
@@ -77,7 +66,7 @@ def outlier_cost(
     Returns:
         gene, class, n (values present), n_removed and share (of n; empty if n is 0).
     """
-    low, high = fences(values, factor)
+    low, high = transformers.fences(values, factor)
     present = ~np.isnan(values)
     outside = (values < low) | (values > high)
     label = np.array(labels)

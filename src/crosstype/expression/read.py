@@ -3,8 +3,6 @@
 Notes report format, orientation, unit, genes and samples.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -14,20 +12,13 @@ import h5py
 import numpy as np
 
 from crosstype.errors import CohortError, Fault, TableError
+from crosstype.expression import units
 from crosstype.expression.genes.names import drop_empty_genes, join_duplicates, name_genes
 from crosstype.expression.matrix import RawExpression
 from crosstype.expression.readers.anndata import read_scverse
 from crosstype.expression.readers.gdc import read_gdc_folder
 from crosstype.expression.readers.table import read_expression_table
 from crosstype.expression.spec import ExpressionSpec
-from crosstype.expression.units import (
-    GENOME_WIDE,
-    Measure,
-    Unit,
-    normalise_counts,
-    recognise_measure,
-    unit_of,
-)
 from crosstype.tcga import patient_of
 
 
@@ -46,13 +37,13 @@ class Expression:
     values: np.ndarray
     sample_ids: tuple[str, ...]
     genes: tuple[str, ...]
-    measure: Measure
+    measure: units.Measure
     notes: tuple[str, ...]
 
     @property
-    def unit(self) -> Unit:
+    def unit(self) -> units.Unit:
         """Scale of the values: `linear`, `log` or `zscore`."""
-        return unit_of(self.measure)
+        return units.unit_of(self.measure)
 
 
 def read_expression(
@@ -123,24 +114,24 @@ def _check_samples(file_name: str, samples: Sequence[str]) -> None:
 
 def divides_counts(n_genes: int, spec: ExpressionSpec) -> bool:
     """Return whether counts of this many genes are converted to counts per million."""
-    return spec.counts == "per_million" or (spec.counts == "auto" and n_genes >= GENOME_WIDE)
+    return spec.counts == "per_million" or (spec.counts == "auto" and n_genes >= units.GENOME_WIDE)
 
 
 def _counts(values: np.ndarray, spec: ExpressionSpec, notes: list[str]) -> np.ndarray:
     """Return counts per million or raw counts, as set."""
     n_genes = values.shape[1]
     if divides_counts(n_genes, spec):
-        return normalise_counts(values, notes)
+        return units.normalise_counts(values, notes)
     why = "as set" if spec.counts == "raw" else f"{n_genes} genes are too few for a library size"
     notes.append(f"warning: counts are not divided by library size ({why})")
     return values
 
 
 def _measure(
-    values: np.ndarray, stated: Measure | None, spec: ExpressionSpec, notes: list[str]
-) -> Measure:
+    values: np.ndarray, stated: units.Measure | None, spec: ExpressionSpec, notes: list[str]
+) -> units.Measure:
     """Return the unit: as set, else known from the format, else recognised from the values."""
-    recognised, evidence = recognise_measure(values)
+    recognised, evidence = units.recognise_measure(values)
     measure, by = recognised, evidence
     if spec.unit != "auto":
         measure = spec.unit

@@ -6,8 +6,6 @@ for tissue, and all slides of a patient form one bag. Samples whose ids are not 
 as tumours.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from crosstype.expression.read import Expression

@@ -6,8 +6,6 @@ by `align_genes`; a gene **constant** in training is 0 at any value. Test patien
 each other.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal, Self
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Units of expression: recognition from the values, and conversion to amounts and back."""
 
-from __future__ import annotations
-
 import warnings
 from dataclasses import dataclass
 from typing import Literal

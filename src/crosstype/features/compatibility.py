@@ -1,7 +1,5 @@
 """Feature input of a fitted model, and checks of new feature files against it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,15 +8,9 @@ from typing import Any
 import h5py
 
 from crosstype.errors import ConfigError, Fault, FeatureFileError
+from crosstype.features import store
 from crosstype.features.formats.open import HDF5_SUFFIXES, SUFFIXES, first_number, read_attributes
 from crosstype.features.spec import FeaturesSpec
-from crosstype.features.store import (
-    FeatureRow,
-    find_slides,
-    inspect_slides,
-    slide_id_of,
-    table_slides,
-)
 from crosstype.tcga import patient_of
 from crosstype.types import PATIENT_COLUMNS, file_name_of
 
@@ -131,7 +123,7 @@ class NewSlides:
         files: feature file of each slide.
     """
 
-    rows: tuple[FeatureRow, ...]
+    rows: tuple[store.FeatureRow, ...]
     files: dict[str, Path]
 
 
@@ -145,16 +137,16 @@ def find_new_slides(
         TableError, FeatureFileError: as `find_slides`.
     """
     if path.is_dir():
-        return find_slides(FeaturesSpec(folder=path), table, patient_column)
+        return store.find_slides(FeaturesSpec(folder=path), table, patient_column)
     if not path.is_file() or path.suffix not in SUFFIXES:
         raise ConfigError(
             f"--features: found {str(path)!r}, expected a folder of feature files or one file "
             f"that ends in {', '.join(SUFFIXES)}."
         )
-    slide_id = slide_id_of(path.name)
+    slide_id = store.slide_id_of(path.name)
     if table is None:
         return [(slide_id, patient_of(slide_id), path)]
-    owners = table_slides(table, patient_column)
+    owners = store.table_slides(table, patient_column)
     found = [(one, owner, path) for one, owner in owners.items() if file_name_of(one) == path.stem]
     if not found:
         remedy = "Add its line, or leave the slides table out."
@@ -201,12 +193,12 @@ def check_feature_files(
 
 def _inspected(
     slides: Sequence[tuple[str, str, Path]], sha256_of: Callable[[Path], str]
-) -> list[FeatureRow]:
+) -> list[store.FeatureRow]:
     """Inspect slides one by one, so that the reference is the model and not the majority."""
-    return [row for one in slides for row in inspect_slides([one], FeaturesSpec(), sha256_of)]
+    return [row for one in slides for row in store.inspect_slides([one], FeaturesSpec(), sha256_of)]
 
 
-def _of_kind(row: FeatureRow, path: Path, wanted: FeatureInput) -> FeatureRow:
+def _of_kind(row: store.FeatureRow, path: Path, wanted: FeatureInput) -> store.FeatureRow:
     """Return the row, with a fault if the file's metadata differ from the model's."""
     if row.fault:
         return row

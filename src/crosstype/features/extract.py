@@ -4,8 +4,6 @@ Threads read the next batches while the encoder processes the current one; memor
 order of tiles and their values do not depend on the number of threads.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,19 +14,12 @@ import h5py
 import numpy as np
 
 from crosstype.errors import EncoderError, Fault, FeatureFileError, SlideError
+from crosstype.features import tile_batches
 from crosstype.features.encoders.catalog import EncoderCard
 from crosstype.features.formats.open import FORMAT, VERSION, read_attributes
 from crosstype.features.formats.writer import DAMAGED, writing_features
 from crosstype.features.slide_sources import Source
 from crosstype.features.store import NO_FILE, FeatureRow
-from crosstype.features.tile_batches import (
-    ExtractionRecipe,
-    TileSet,
-    cut_tiles,
-    grid_tiles,
-    pixel_batches,
-    stain_of,
-)
 from crosstype.io.files import hash_of, statements_version
 from crosstype.progress import Progress
 from crosstype.slides.open import open_slide
@@ -64,7 +55,9 @@ PIXEL_MODULES = (
 """Modules whose code determines a slide's features; a change of them re-extracts slides."""
 
 
-def hash_of_recipe(recipe: ExtractionRecipe, encoder: TileEncoder, mpp: float | None) -> str:
+def hash_of_recipe(
+    recipe: tile_batches.ExtractionRecipe, encoder: TileEncoder, mpp: float | None
+) -> str:
     """Return a hash of all settings, code and weights that determine a slide's features."""
     specs = [recipe.tissue, recipe.tiles, recipe.stain, recipe.augmentation]
     values = [recipe.slides.mpp, mpp, recipe.features.damaged_tiles]
@@ -75,7 +68,7 @@ def hash_of_recipe(recipe: ExtractionRecipe, encoder: TileEncoder, mpp: float | 
 
 def extract_slides(
     sources: Sequence[Source],
-    recipe: ExtractionRecipe,
+    recipe: tile_batches.ExtractionRecipe,
     encoder: TileEncoder,
     out: Path,
     sha256_of: Callable[[Path], str],
@@ -151,7 +144,7 @@ def feature_path(out: Path, encoder: str, slide_id: str) -> Path:
 
 def extract_slide(
     source: Source,
-    recipe: ExtractionRecipe,
+    recipe: tile_batches.ExtractionRecipe,
     encoder: TileEncoder,
     paths: tuple[Path, Path],
     sha256_of: Callable[[Path], str],
@@ -181,11 +174,11 @@ def extract_slide(
     if _is_done(path, attributes):
         return
     if source.tiles is not None:
-        tiles = cut_tiles(source.tiles, recipe.tiles)
+        tiles = tile_batches.cut_tiles(source.tiles, recipe.tiles)
         _write(path, tiles, recipe, encoder, attributes)
         return
     with open_slide(source.path, source.mpp, recipe.slides.mpp) as slide:
-        tiles = grid_tiles(slide, recipe, pictures / file_name_of(source.slide_id))
+        tiles = tile_batches.grid_tiles(slide, recipe, pictures / file_name_of(source.slide_id))
         _write(path, tiles, recipe, encoder, attributes)
 
 
@@ -213,13 +206,13 @@ def _is_readable(dataset: h5py.Dataset) -> bool:
 
 def _write(
     path: Path,
-    tiles: TileSet,
-    recipe: ExtractionRecipe,
+    tiles: tile_batches.TileSet,
+    recipe: tile_batches.ExtractionRecipe,
     encoder: TileEncoder,
     attributes: dict[str, str | int | float],
 ) -> None:
     """Encode all tiles and write the file; damaged tiles fail the slide or are skipped, as set."""
-    stain = stain_of(tiles, recipe)
+    stain = tile_batches.stain_of(tiles, recipe)
     scales: dict[str, str | int | float] = {
         "mpp": tiles.mpp,
         "slide_mpp": tiles.slide_mpp,
@@ -233,7 +226,7 @@ def _write(
         ThreadPoolExecutor(max_workers=recipe.features.n_readers) as readers,
         writing_features(path, attributes | scales, most_tiles) as writer,
     ):
-        batches = pixel_batches(
+        batches = tile_batches.pixel_batches(
             tiles, recipe, stain, readers, lambda index, _: damaged.append(index)
         )
         drawing = readers.submit(tiles.draw)

@@ -1,7 +1,5 @@
 """Slides for feature extraction, and their files."""
 
-from __future__ import annotations
-
 import hashlib
 import zipfile
 from collections.abc import Callable, Sequence

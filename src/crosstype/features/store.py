@@ -4,8 +4,6 @@ Training samples some hundred tiles of a large bag at each step. HDF5 would read
 chunk with one of them, most of the file; so rows of uncompressed data are read by a memory map.
 """
 
-from __future__ import annotations
-
 import mmap
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,7 +15,7 @@ import numpy as np
 from h5py import h5z
 
 from crosstype.errors import ConfigError, Fault, FeatureFileError, TableError
-from crosstype.features.formats.open import HDF5_SUFFIXES, SUFFIXES, open_features, write_features
+from crosstype.features.formats.open import HDF5_SUFFIXES, SUFFIXES, open_features
 from crosstype.features.spec import FeaturesSpec
 from crosstype.io import schema
 from crosstype.io.tables import open_table
@@ -83,18 +81,6 @@ def _offset(dataset: h5py.Dataset, first: int) -> int | None:
         offset = dataset.id.get_chunk_info_by_coord((first, 0)).byte_offset
     return None if offset is None else int(offset)
 
-
-__all__ = [
-    "FeatureRow",
-    "bag_length",
-    "find_slides",
-    "inspect_slides",
-    "read_bag",
-    "read_feature_rows",
-    "slide_id_of",
-    "write_feature_rows",
-    "write_features",
-]
 
 FOLDERS = (".", "h5_files", "pt_files")
 """Subfolders with feature files; the last two are CLAM's."""

@@ -3,8 +3,6 @@
 The order of tiles and their values do not depend on the number of threads.
 """
 
-from __future__ import annotations
-
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """Safe unpacking of downloaded zip archives."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import stat

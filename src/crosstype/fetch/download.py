@@ -1,7 +1,5 @@
 """Resumable, verified and parallel download of files, and the result of a fetch."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json

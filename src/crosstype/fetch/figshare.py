@@ -1,7 +1,5 @@
 """Download of a figshare article, and a config for the archive of the paper."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,14 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from crosstype.errors import FetchError, TableError
-from crosstype.fetch.archive import (
-    TILE,
-    bad_members,
-    is_tile_zip,
-    members_of,
-    tile_slides_in,
-    unpack,
-)
+from crosstype.fetch import archive
 from crosstype.fetch.download import (
     Fetched,
     RemoteFile,
@@ -130,12 +121,12 @@ def _tiles(folder: Path, files: Sequence[Path]) -> tuple[Path | None, list[str]]
         if path.suffix.lower() != ".zip":
             continue
         try:
-            members = members_of(path)
+            members = archive.members_of(path)
         except FetchError:  # reported before, at unpacking
             continue
-        if is_tile_zip(members):
-            return path, tile_slides_in(members)
-    found = [one for one in files if TILE.search(one.as_posix())]
+        if archive.is_tile_zip(members):
+            return path, archive.tile_slides_in(members)
+    found = [one for one in files if archive.TILE.search(one.as_posix())]
     if not found:
         return None, []
     top = found[0].relative_to(folder).parts[0]
@@ -250,13 +241,13 @@ def list_article(
     """
     about = web.get_json(f"/articles/{article}")
     if not isinstance(about, dict):
-        raise _other_shape(web, article)
+        raise web.other_shape(f"/articles/{article}", "figshare's")
     listed: list[dict[str, Any]] = []
     page = 1
     while True:
         more = web.get_json(f"/articles/{article}/files?page={page}&page_size={FILES_PER_PAGE}")
         if not isinstance(more, list):
-            raise _other_shape(web, article)
+            raise web.other_shape(f"/articles/{article}", "figshare's")
         listed += more
         if len(more) < FILES_PER_PAGE:
             break
@@ -266,7 +257,7 @@ def list_article(
         try:
             wanted.append(_wanted(one, folder, web))
         except (KeyError, TypeError, ValueError):
-            raise _other_shape(web, article) from None
+            raise web.other_shape(f"/articles/{article}", "figshare's") from None
         except FetchError as fault:
             faults.append(str(fault))
     return _notes(article, about), faults, wanted
@@ -295,19 +286,12 @@ def _notes(article: int, about: Mapping[str, Any]) -> list[str]:
     return [f"{title}; doi {doi}; licence: {name}{url}"]
 
 
-def _other_shape(web: Web, article: int) -> FetchError:
-    return FetchError(
-        f"{web.base}/articles/{article}: the answer is not what figshare's API documents. "
-        f"{web.manual_instructions}"
-    )
-
-
 def _open_zip(path: Path) -> list[str]:
     """Unpack a zip into a folder of its name, or check a zip of tiles."""
     try:
-        members = members_of(path)
-        if not is_tile_zip(members):
-            return unpack(path, path.with_suffix(""))
+        members = archive.members_of(path)
+        if not archive.is_tile_zip(members):
+            return archive.unpack(path, path.with_suffix(""))
     except FetchError as fault:
         return [str(fault)]
-    return list(bad_members(path, members).values())
+    return list(archive.bad_members(path, members).values())

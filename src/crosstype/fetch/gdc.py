@@ -1,7 +1,5 @@
 """Download of a project's expression, slides and clinical data from the GDC, with tables."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -275,7 +273,7 @@ def list_files(project: str, kind: str, web: Web) -> list[Item]:
     try:
         items = [item_of(hit, kind) for hit in hits]
     except (KeyError, TypeError, ValueError, IndexError):
-        raise _other_shape(web, "/files") from None
+        raise web.other_shape("/files", "the GDC's") from None
     if not items:
         found = ", ".join(f"{key} = {value}" for key, value in terms.items())
         raise FetchError(f"{web.base}/files: no file has {found}. Check the project's name.")
@@ -319,7 +317,7 @@ def _hits(path: str, query: Mapping[str, Any], web: Web) -> Iterator[dict[str, A
             hits, total = list(data["hits"]), int(data["pagination"]["total"])
             seen.update(str(hit[key]) for hit in hits)
         except (KeyError, TypeError, ValueError):
-            raise _other_shape(web, path) from None
+            raise web.other_shape(path, "the GDC's") from None
         if not hits and start < total:
             break
         start += len(hits)
@@ -387,8 +385,3 @@ def _config_lines(request: GdcRequest, folder: Path) -> list[str]:
         lines += ["", "[slides]", 'folder = "slides"', "", "[tiles]", "n_tiles = 35"]
         lines += ["", "[features]", 'encoder = "resnet50"']
     return lines
-
-
-def _other_shape(web: Web, path: str) -> FetchError:
-    found = f"{web.base}{path}: the answer is not what the GDC's API documents"
-    return FetchError(f"{found}. {web.manual_instructions}")

@@ -1,7 +1,5 @@
 """Download of the 50 Hallmark gene sets of MSigDB."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

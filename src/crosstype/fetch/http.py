@@ -1,7 +1,5 @@
 """HTTP client for public servers: retries of transient errors, checked redirects."""
 
-from __future__ import annotations
-
 import json
 import random
 import time
@@ -160,6 +158,11 @@ class Web:
                     retries.wait(fault)
         except FetchError as fault:
             raise FetchError(f"{fault}. {self.manual_instructions}") from fault
+
+    def other_shape(self, path: str, whose: str) -> FetchError:
+        """Return the fault of an answer that is not as documented."""
+        found = f"the answer is not what {whose} API documents"
+        return FetchError(f"{self.base}{path}: {found}. {self.manual_instructions}")
 
     def _get_once(self, address: str, body: Mapping[str, Any] | None) -> Any:
         data = bytearray()

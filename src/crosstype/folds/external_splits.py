@@ -4,8 +4,6 @@ Formats are recognised by content; `docs/formats.md` shows the layouts. External
 outer folds of a cohort.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence

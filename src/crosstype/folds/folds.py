@@ -1,7 +1,5 @@
 """Folds: training, validation and test patients, checked against the protocol."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,13 +9,10 @@ import polars as pl
 
 from crosstype.cohort.cohort import Cohort, check_class_sizes
 from crosstype.errors import CohortError, ConfigError
+from crosstype.folds import assign
 from crosstype.folds.assign import (
     CohortPatients,
     OuterFold,
-    assign_inner,
-    assign_outer,
-    check_sites,
-    kept_for_training,
 )
 from crosstype.folds.external_splits import assign_external_splits
 from crosstype.folds.spec import FoldsSpec
@@ -123,8 +118,8 @@ def _own_folds(
     label = people.label.tolist()
     check_class_sizes(label, sorted(set(label)), spec.n_folds)
     if protocol.grouped_by_site:
-        check_sites(people, spec.n_folds)
-    return assign_outer(people, spec, protocol)
+        assign.check_sites(people, spec.n_folds)
+    return assign.assign_outer(people, spec, protocol)
 
 
 def fold_cohort(
@@ -151,7 +146,7 @@ def fold_cohort(
         cohort, outer, notes = assign_external_splits(cohort, spec, spec.file)
         people = CohortPatients.sorted(cohort.patient_ids, cohort.labels, cohort.sites)
         if protocol.grouped_by_site:
-            check_sites(people, 1)
+            assign.check_sites(people, 1)
         protocol = replace(protocol, stratified=False)
     table, more = _assigned(people, outer, spec, protocol)
     return cohort, table, (*notes, *more)
@@ -196,16 +191,16 @@ def _assigned(
     for one in outer:
         key = (one.repeat, one.fold)
         rest = np.array([i for i, name in enumerate(people.ids) if name in one.rest], dtype=np.intp)
-        rest = kept_for_training(people, rest, spec, key)
+        rest = assign.kept_for_training(people, rest, spec, key)
         inner: dict[str, int] = {}
         if not protocol.validation_is_test:
             by_site = protocol.grouped_by_site
-            numbers, why = assign_inner(people, rest, spec, key, by_site=by_site)
+            numbers, why = assign.assign_inner(people, rest, spec, key, by_site=by_site)
             inner = {people.ids[i]: int(n) for i, n in zip(rest, numbers, strict=True)}
             if why:
                 where = f"repeat {one.repeat}, fold {one.fold}"
                 notes.append(f"{where}: inner folds are assigned by class, not by site: {why}")
-        sampled = OuterFold(*key, one.test, frozenset(people.ids[i] for i in rest))
+        sampled = assign.OuterFold(*key, one.test, frozenset(people.ids[i] for i in rest))
         frames.append(_fold_frame(sampled, inner))
     table = pl.concat(frames)
     known = [dict(zip(people.ids, c.tolist(), strict=True)) for c in (people.label, people.site)]
@@ -214,7 +209,7 @@ def _assigned(
     return table, notes
 
 
-def _fold_frame(one: OuterFold, inner: Mapping[str, int]) -> pl.DataFrame:
+def _fold_frame(one: assign.OuterFold, inner: Mapping[str, int]) -> pl.DataFrame:
     """Return the rows of one outer fold, by patient."""
     patients = sorted(one.test | one.rest)
     roles = [

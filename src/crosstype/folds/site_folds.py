@@ -24,8 +24,6 @@ in the end. The same patients and seed give the same folds: the solver ends by i
 NODE_LIMIT; TIME_LIMIT_S is far above what either takes.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import sys

@@ -1,7 +1,5 @@
 """Parsing of delimited text into names, cells and line numbers, by content."""
 
-from __future__ import annotations
-
 import csv
 import io
 import re

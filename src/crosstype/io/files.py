@@ -1,7 +1,5 @@
 """Atomic writing of files, and hashes of files, settings and code."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import json
@@ -91,7 +89,7 @@ def hash_of(value: Any) -> str:
 
 
 PACKAGE = Path(__file__).parents[1]
-IMPORTED = re.compile(r"^\s*from (crosstype\.[\w.]+) import", re.MULTILINE)
+IMPORTED = re.compile(r"^\s*from (crosstype\.[\w.]+) import (\([^)]*\)|.*)", re.MULTILINE)
 
 
 @cache
@@ -106,7 +104,9 @@ def code_version(*modules: str) -> str:
         path = _source_of(todo.pop())
         if path.is_file() and path not in seen:
             seen[path] = path.read_bytes()
-            todo += IMPORTED.findall(seen[path].decode())
+            for module, names in IMPORTED.findall(seen[path].decode()):
+                # What is imported from a package may be a module of it.
+                todo += [module, *(f"{module}.{name}" for name in re.findall(r"\w+", names))]
     for folder in {path.parent for path in seen}:
         seen |= {one: one.read_bytes() for one in folder.glob("templates/*")}
     named = [path.relative_to(PACKAGE).as_posix().encode() + b"\0" + seen[path] for path in seen]

@@ -5,8 +5,6 @@ is read by `tables`, which is slower and names every fault; both give the same n
 read is kept by `expression.cache`.
 """
 
-from __future__ import annotations
-
 import gzip
 import zlib
 from collections.abc import Callable

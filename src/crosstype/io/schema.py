@@ -3,8 +3,6 @@
 Writers, readers, the report and `docs/formats.md` derive from it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

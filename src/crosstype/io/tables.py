@@ -1,7 +1,5 @@
 """Reading of tables of users and stages, with cells as written, and atomic writing."""
 
-from __future__ import annotations
-
 import difflib
 import gzip
 import zlib

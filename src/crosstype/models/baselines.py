@@ -4,8 +4,6 @@ Inputs are preprocessed genes, the mean tile feature, or both; for logistic_clin
 covariates. All others always run.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from jaxtyping import Float, Int
 

@@ -1,20 +1,17 @@
 """Branches of the networks: image, genes and clinical covariates."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from crosstype.models import layers
 from crosstype.models.layers import (
     GatedAttentionPool,
     Head,
-    MaskedGenes,
     TileProjection,
     ZeroHead,
-    rescaled,
 )
 from crosstype.models.network import Batch, Output, Sizes
 from crosstype.models.spec import ModelSpec
@@ -52,7 +49,7 @@ class GeneBranch(nn.Module):
     def __init__(self, sizes: Sizes, spec: ModelSpec, *, votes: bool = True) -> None:
         """Make the branch; without `votes` its logits are 0 and it has no head."""
         super().__init__()
-        self.input = MaskedGenes(spec.gene_dropout)
+        self.input = layers.MaskedGenes(spec.gene_dropout)
         self.encoder = nn.Sequential(
             nn.Linear(sizes.n_genes, spec.width), nn.GELU(), nn.Dropout(spec.dropout)
         )
@@ -72,7 +69,7 @@ class GeneBranch(nn.Module):
     ) -> tuple[Float[Tensor, "patients width"], Float[Tensor, "patients logits"]]:
         """Return the same for the genes left by dropout (`shown`) of those measured (`mask`)."""
         present = mask.any(dim=1, keepdim=True)
-        vector = self.encoder(rescaled(genes, shown)) * present
+        vector = self.encoder(layers.rescaled(genes, shown)) * present
         logits: Tensor = self.head(vector)
         return vector, logits * present
 
@@ -86,7 +83,7 @@ class ClinicalBranch(nn.Module):
         self.encoder = nn.Sequential(
             nn.Linear(sizes.n_covariates, spec.width), nn.GELU(), nn.Dropout(spec.dropout)
         )
-        self.head = Head(spec.width, sizes.n_logits, spec.dropout)
+        self.head = layers.Head(spec.width, sizes.n_logits, spec.dropout)
 
     def forward(
         self, values: Float[Tensor, "patients columns"], mask: Bool[Tensor, "patients columns"]

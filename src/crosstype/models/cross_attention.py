@@ -4,27 +4,12 @@ Blocks of cross-attention, in one direction or both, or of joint self-attention;
 logits and a common head, or by a gated multimodal unit.
 """
 
-from __future__ import annotations
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from crosstype.models.branches import (
-    GeneBranch,
-    ImageBranch,
-    clinical_branch,
-    joined,
-    with_clinical,
-)
+from crosstype.models import branches, layers
 from crosstype.models.gene_tokens import GeneSetTokens, OutsidePrograms, n_outside_tokens
-from crosstype.models.layers import (
-    Head,
-    MultiHeadAttention,
-    head_width,
-    masked_mean,
-    masked_softmax,
-)
 from crosstype.models.network import Batch, Network, Output, Sizes
 from crosstype.models.spec import ModelSpec
 from crosstype.types import Modality
@@ -53,7 +38,7 @@ class GatedFusion(nn.Module):
         has_genes: Bool[Tensor, "patients 1"],
     ) -> Float[Tensor, "patients width"]:
         """Return the fused vector."""
-        image_share, gene_share = self.shares(joined(image, genes), has_image, has_genes)
+        image_share, gene_share = self.shares(branches.joined(image, genes), has_image, has_genes)
         return image_share * torch.tanh(self.image(image)) + gene_share * torch.tanh(
             self.genes(genes)
         )
@@ -98,7 +83,7 @@ class JointAttention(nn.Module):
     def __init__(self, width: int, n_heads: int) -> None:
         """Make the layer; `width` must be a multiple of `n_heads`."""
         super().__init__()
-        self.n_heads, self.head_width = n_heads, head_width(width, n_heads)
+        self.n_heads, self.head_width = n_heads, layers.head_width(width, n_heads)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width, bias=False)
 
@@ -128,7 +113,7 @@ class JointAttention(nn.Module):
         n_genes = gene_mask.shape[1]
         weights = query[:, :, :n_genes] @ key[:, :, n_genes:].transpose(2, 3) / self.head_width**0.5
         # Dividing by the sum over tiles is the softmax over tiles alone, without underflow.
-        attention = masked_softmax(weights, tile_mask[:, None, None, :]).mean(dim=1)
+        attention = layers.masked_softmax(weights, tile_mask[:, None, None, :]).mean(dim=1)
         return self.out(gathered), attention
 
 
@@ -182,9 +167,9 @@ class CrossBlock(nn.Module):
         self.tile_norm = nn.LayerNorm(spec.width)
         self.genes_from_tiles = self.tiles_from_genes = None
         if spec.direction != "tiles_from_genes":
-            self.genes_from_tiles = MultiHeadAttention(spec.width, spec.n_heads)
+            self.genes_from_tiles = layers.MultiHeadAttention(spec.width, spec.n_heads)
         if spec.direction != "genes_from_tiles":
-            self.tiles_from_genes = MultiHeadAttention(spec.width, spec.n_heads)
+            self.tiles_from_genes = layers.MultiHeadAttention(spec.width, spec.n_heads)
 
     def forward(
         self,
@@ -236,8 +221,8 @@ class CrossAttention(Network):
                 "attention over one token ignores the image"
             )
         votes = spec.fusion == "vote"
-        self.image = ImageBranch(sizes, spec, votes=votes)
-        self.genes = GeneBranch(sizes, spec, votes=votes)
+        self.image = branches.ImageBranch(sizes, spec, votes=votes)
+        self.genes = branches.GeneBranch(sizes, spec, votes=votes)
         if membership is None:
             self.programs = nn.Linear(spec.width, n_tokens * spec.width)
             self.program_names = nn.Parameter(torch.randn(n_tokens, spec.width) * 0.1)
@@ -248,12 +233,12 @@ class CrossAttention(Network):
         self.gate = None if votes else GatedFusion(spec.width)
         if votes:
             self.mix = nn.Sequential(nn.Linear(2 * spec.width, spec.width), nn.GELU())
-        self.head = Head(spec.width, sizes.n_logits, spec.dropout)
-        self.clinical = clinical_branch(sizes, spec)
+        self.head = layers.Head(spec.width, sizes.n_logits, spec.dropout)
+        self.clinical = branches.clinical_branch(sizes, spec)
 
     def forward(self, batch: Batch) -> Output:
         """Return logits, tile attention, attention per gene token and unimodal logits, if any."""
-        return with_clinical(self._fused(batch), self.clinical, batch)
+        return branches.with_clinical(self._fused(batch), self.clinical, batch)
 
     def _fused(self, batch: Batch) -> Output:
         """Return the output of image and genes."""
@@ -268,13 +253,13 @@ class CrossAttention(Network):
             tokens, tiles, gene_attention = block(tokens, token_mask, tiles, kept)
         pooled, attention = self.image.pool(tiles, kept)
         named = self.sizes.membership is not None
-        gathered = masked_mean(tokens, token_mask) if named else tokens.mean(dim=1)
+        gathered = layers.masked_mean(tokens, token_mask) if named else tokens.mean(dim=1)
         if self.gate is not None:
             has_image, has_genes = (one.any(dim=1, keepdim=True) for one in (kept, batch.gene_mask))
             fused = self.gate(pooled, vector + gathered, has_image, has_genes)
             return Output(self.head(fused), attention, gene_attention)
         image_vote = self.image.vote(pooled, kept)
-        fused = self.head(self.mix(joined(pooled, gathered)))
+        fused = self.head(self.mix(branches.joined(pooled, gathered)))
         return Output(
             gene_vote + image_vote + fused,
             attention,

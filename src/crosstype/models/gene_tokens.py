@@ -1,7 +1,5 @@
 """Gene tokens from named gene sets: each token is computed from the genes of one set."""
 
-from __future__ import annotations
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn

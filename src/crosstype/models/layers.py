@@ -1,7 +1,5 @@
 """Layers that several networks share. All apply masks."""
 
-from __future__ import annotations
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn

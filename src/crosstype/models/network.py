@@ -1,7 +1,5 @@
 """Interface of the networks: batch, output, sizes. Torch only, no tables and no files."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ Source: A. Honarmandi Shandiz, arXiv 2503.02849, and its public notebook. They r
 published results.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

@@ -1,7 +1,5 @@
 """Unimodal networks: attention pooling over tiles (image_only), dense layers on genes."""
 
-from __future__ import annotations
-
 from crosstype.models.branches import GeneBranch, ImageBranch
 from crosstype.models.network import Batch, Network, Output, Sizes
 from crosstype.models.spec import ModelSpec

@@ -6,8 +6,6 @@ tumours. What a gene's zero is decides the calls, so that it is chosen openly.
 Medians of a cohort of a named assay, stored so that single samples can be called.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import warnings

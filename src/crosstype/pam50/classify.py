@@ -4,8 +4,6 @@ Parker et al. 2009 (J Clin Oncol 27:1160): Spearman's rank correlation, average 
 the genes that a sample and the centroids share. What stands before it is centring.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass

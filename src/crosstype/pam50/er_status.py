@@ -1,7 +1,5 @@
 """Estrogen receptor (ER) status: from a table, or from the expression of its gene, ESR1."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass

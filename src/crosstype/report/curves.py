@@ -1,12 +1,11 @@
 """Points of curves and counts of matrices, from the predictions and losses."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from crosstype.report.run_tables import RunTables
 
@@ -82,10 +81,15 @@ def _falling(curve: Curve) -> Float[np.ndarray, " n_grid"]:
 def confusion_counts(content: RunTables, model: str) -> Float[np.ndarray, "n_classes n_classes"]:
     """Return who was called what (rows: true class), the mean over repeats."""
     rows = content.predictions.filter(pl.col("model") == model)
-    counts = np.zeros((len(content.classes), len(content.classes)))
-    for label, predicted, count in rows.group_by("label", "predicted").len().iter_rows():
-        counts[content.classes.index(label), content.classes.index(predicted)] = count
-    return counts / content.n_repeats
+    return count_calls(rows, content.classes) / content.n_repeats
+
+
+def count_calls(rows: pl.DataFrame, classes: Sequence[str]) -> Int[np.ndarray, "classes classes"]:
+    """Return the number of predictions by true class (rows) and called class (columns)."""
+    counts = np.zeros((len(classes),) * 2, dtype=np.int64)
+    for label, predicted, n in rows.group_by("label", "predicted").len().iter_rows():
+        counts[classes.index(label), classes.index(predicted)] = n
+    return counts
 
 
 def losses_of(content: RunTables, model: str) -> list[pl.DataFrame]:
@@ -95,9 +99,10 @@ def losses_of(content: RunTables, model: str) -> list[pl.DataFrame]:
     """
     rows = content.training.filter(pl.col("model") == model)
     by = ["repeat", "fold"] if content.n_repeats <= MOST_REPEATS_DRAWN else ["model"]
-    return [
-        part.group_by("epoch")
-        .agg(pl.col("train_loss").mean(), pl.col("validation_loss").mean())
-        .sort("epoch")
-        for _, part in rows.group_by(by, maintain_order=True)
-    ]
+    return [mean_losses(part) for _, part in rows.group_by(by, maintain_order=True)]
+
+
+def mean_losses(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the mean losses of each epoch."""
+    means = (pl.col("train_loss").mean(), pl.col("validation_loss").mean())
+    return rows.group_by("epoch").agg(*means).sort("epoch")

@@ -1,7 +1,5 @@
 """The figures of a report; each function returns a matplotlib Figure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import ceil
 from typing import Any
@@ -111,7 +109,7 @@ def plot_training(content: RunTables, models: Sequence[str]) -> Figure:
     figure.legend(loc="outside lower right", ncols=2)
     figure.supxlabel("Epoch", fontsize=9)
     figure.supylabel("Loss", fontsize=9)
-    figure.suptitle(_marked("Training", content.mark), fontsize=9.5, x=0.02, ha="left")
+    set_figure_title(figure, "Training", content.mark)
     return figure
 
 
@@ -169,6 +167,11 @@ def set_title(axes: Axes, title: str, mark: str) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if labels and isinstance(figure, Figure) and not figure.legends:
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
+
+
+def set_figure_title(figure: Figure, title: str, mark: str) -> None:
+    """Set the title of a figure of several panels, with a second line for the mark."""
+    figure.suptitle(_marked(title, mark), fontsize=9.5, x=0.02, ha="left")
 
 
 def _marked(title: str, mark: str) -> str:

@@ -1,7 +1,5 @@
 """Names, numbers and sentences as the report writes them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import polars as pl

@@ -1,77 +1,19 @@
 """The report: one page that stands alone, made from a run's tables."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from crosstype.io.files import write_text
+from crosstype.report import figures, tables
 from crosstype.report.curves import MOST_REPEATS_DRAWN
-from crosstype.report.figures import (
-    plot_forest,
-    plot_modality_use,
-    plot_precision_recall,
-    plot_roc,
-    plot_training,
-)
 from crosstype.report.formatting import best_model_sentence, modality_sentence
 from crosstype.report.pages.patient import patients_table, write_patient_pages
 from crosstype.report.run_tables import ExplanationTables, RunTables, read_run_tables
-from crosstype.report.sections.comparisons import (
-    Differences,
-    difference_table,
-    gather_differences,
-    pair_test_table,
-    plot_differences,
-)
-from crosstype.report.sections.explanations import gene_tables, picture_table
-from crosstype.report.sections.groups import (
-    group_figures,
-    n_unlabelled,
-    plot_groups,
-    probe_sentences,
-    probe_table,
-    site_only_sentence,
-    subgroup_tables,
-    unlabelled_listing,
-    unlabelled_table,
-)
-from crosstype.report.sections.probabilities import (
-    abstention_table,
-    calibration_error_table,
-    calibration_table,
-    coverage_table,
-    decision_table,
-    has_threshold,
-    plot_calibration,
-    plot_coverage,
-    plot_decisions,
-)
-from crosstype.report.sections.robustness import (
-    caption_of,
-    curves_of,
-    notes_of,
-    perturbation_tables,
-    plot_rna_loss,
-    real_perturbation_table,
-)
+from crosstype.report.sections import comparisons, explanations, groups, probabilities, robustness
 from crosstype.report.spec import ReportSpec
 from crosstype.report.svg import PageFigure, page_environment
 from crosstype.report.svg import draw_figure as _draw
-from crosstype.report.tables import (
-    class_table,
-    confusions,
-    fault_table,
-    left_out_groups,
-    modality_table,
-    model_table,
-    outlier_table,
-    pair_table,
-    residual_weight_table,
-    site_table,
-    stage_table,
-)
 
 
 def write_report(out: Path, spec: ReportSpec) -> Path:
@@ -97,8 +39,8 @@ def write_report(out: Path, spec: ReportSpec) -> Path:
 
 
 def _context(out: Path, content: RunTables, spec: ReportSpec) -> dict[str, Any]:
-    compared = gather_differences(content)
-    left_out = left_out_groups(content)
+    compared = comparisons.gather_differences(content)
+    left_out = tables.left_out_groups(content)
     n_left_out = content.left_out["patient_id"].n_unique()
     run = content.run
     return {
@@ -112,34 +54,34 @@ def _context(out: Path, content: RunTables, spec: ReportSpec) -> dict[str, Any]:
         "n_left_out": n_left_out,
         "left_out": left_out,
         "figures": _figures(content, compared),
-        "models": model_table(content),
-        "classes": class_table(content),
-        "comparisons": [difference_table(of) for of in compared],
-        "residual_weight": residual_weight_table(content),
-        "modality": modality_table(content),
-        "losses": perturbation_tables(content),
-        "real_perturbations": real_perturbation_table(content),
-        "loss_notes": notes_of(content),
-        "coverage": None if content.coverage.is_empty() else coverage_table(content),
-        "abstention": abstention_table(content),
-        "calibration": calibration_table(content),
-        "calibration_errors": calibration_error_table(content),
-        "decisions": [decision_table(content, of) for of in content.shown_classes],
-        "has_threshold": has_threshold(content),
+        "models": tables.model_table(content),
+        "classes": tables.class_table(content),
+        "comparisons": [comparisons.difference_table(of) for of in compared],
+        "residual_weight": tables.residual_weight_table(content),
+        "modality": tables.modality_table(content),
+        "losses": robustness.perturbation_tables(content),
+        "real_perturbations": robustness.real_perturbation_table(content),
+        "loss_notes": robustness.notes_of(content),
+        "coverage": None if content.coverage.is_empty() else probabilities.coverage_table(content),
+        "abstention": probabilities.abstention_table(content),
+        "calibration": probabilities.calibration_table(content),
+        "calibration_errors": probabilities.calibration_error_table(content),
+        "decisions": [probabilities.decision_table(content, of) for of in content.shown_classes],
+        "has_threshold": probabilities.has_threshold(content),
         "class_sizes": [
             f"{int((content.cohort['label'] == name).sum())} {name}" for name in content.classes
         ],
-        "tests": pair_test_table(content),
+        "tests": comparisons.pair_test_table(content),
         **_group_sections(content),
         "explained": _explained(out, spec),
-        "faults": fault_table(content),
-        "outliers": outlier_table(content),
-        "stages": stage_table(content),
-        "versions": pair_table("Versions", ("What", "Version"), run.get("versions", {})),
-        "inputs": pair_table(
+        "faults": tables.fault_table(content),
+        "outliers": tables.outlier_table(content),
+        "stages": tables.stage_table(content),
+        "versions": tables.pair_table("Versions", ("What", "Version"), run.get("versions", {})),
+        "inputs": tables.pair_table(
             "Inputs, SHA-256 of their bytes", ("Input", "SHA-256"), run.get("inputs", {})
         ),
-        "confusions": confusions(content),
+        "confusions": tables.confusions(content),
     }
 
 
@@ -147,8 +89,8 @@ def _explained(out: Path, spec: ReportSpec) -> dict[str, Any]:
     """Return the content of the section on explanations."""
     explained = ExplanationTables(out)
     return {
-        "genes": gene_tables(explained),
-        "pictures": picture_table(explained),
+        "genes": explanations.gene_tables(explained),
+        "pictures": explanations.picture_table(explained),
         "has_figures": spec.figure_page,
     }
 
@@ -156,26 +98,28 @@ def _explained(out: Path, spec: ReportSpec) -> dict[str, Any]:
 def _group_sections(content: RunTables) -> dict[str, dict[str, Any]]:
     """Return the content of the sections on groups, the site and unlabelled patients."""
     return {
-        "subgroups": {"tables": subgroup_tables(content)},
+        "subgroups": {"tables": groups.subgroup_tables(content)},
         "site": {
-            "sentences": probe_sentences(content),
-            "only": site_only_sentence(content),
-            "probe": probe_table(content),
-            "cohort": site_table(content),
+            "sentences": groups.probe_sentences(content),
+            "only": groups.site_only_sentence(content),
+            "probe": groups.probe_table(content),
+            "cohort": tables.site_table(content),
         },
         "unlabelled": {
-            "n": n_unlabelled(content),
-            "counts": unlabelled_table(content),
-            "listing": unlabelled_listing(content),
+            "n": groups.n_unlabelled(content),
+            "counts": groups.unlabelled_table(content),
+            "listing": groups.unlabelled_listing(content),
         },
     }
 
 
-def _figures(content: RunTables, compared: list[Differences]) -> dict[str, list[PageFigure]]:
+def _figures(
+    content: RunTables, compared: list[comparisons.Differences]
+) -> dict[str, list[PageFigure]]:
     """Draw every figure that the tables allow, by the section it belongs to."""
     averaged = " Mean curve over repeats." if content.n_repeats > 1 else ""
     sections: dict[str, list[PageFigure]] = {
-        "forest": [_draw(content, "forest", plot_forest, "Pooled AUROC of each model.")],
+        "forest": [_draw(content, "forest", figures.plot_forest, "Pooled AUROC of each model.")],
         "curves": [],
         **_probability_figures(content),
         "coverage": [],
@@ -183,45 +127,47 @@ def _figures(content: RunTables, compared: list[Differences]) -> dict[str, list[
         "modality": [],
         "training": [],
         "subgroups": [
-            _draw(content, f"groups{place}", partial(plot_groups, chosen=it), it.caption)
-            for place, it in enumerate(group_figures(content))
+            _draw(content, f"groups{place}", partial(groups.plot_groups, chosen=it), it.caption)
+            for place, it in enumerate(groups.group_figures(content))
         ],
         "losses": [
             _draw(
                 content,
                 f"loss-{pattern}",
-                partial(plot_rna_loss, pattern=pattern),
-                caption_of(pattern),
+                partial(robustness.plot_rna_loss, pattern=pattern),
+                robustness.caption_of(pattern),
             )
-            for pattern in curves_of(content)
+            for pattern in robustness.curves_of(content)
         ],
     }
     for place, of in enumerate(content.shown_classes):
         about = f"Receiver operating characteristic, {of} against the rest.{averaged}"
-        plot = partial(plot_roc, of=of)
+        plot = partial(figures.plot_roc, of=of)
         sections["curves"].append(_draw(content, f"roc{place}", plot, about))
         about = f"Precision and recall, {of}; dotted: its share of the cohort.{averaged}"
-        plot = partial(plot_precision_recall, of=of)
+        plot = partial(figures.plot_precision_recall, of=of)
         sections["curves"].append(_draw(content, f"pr{place}", plot, about))
     if not content.coverage.is_empty():
         about = "Accuracy among the patients about whom a model is surest."
-        sections["coverage"].append(_draw(content, "coverage", plot_coverage, about))
+        sections["coverage"].append(_draw(content, "coverage", probabilities.plot_coverage, about))
     if not content.modality_use.is_empty():
         about = "AUROC lost when a modality is shuffled between patients."
-        sections["modality"].append(_draw(content, "use", plot_modality_use, about))
+        sections["modality"].append(_draw(content, "use", figures.plot_modality_use, about))
     trained = [model for model in content.models if model in set(content.training["model"])]
     if trained:
         many = content.n_repeats > MOST_REPEATS_DRAWN
         lines = "mean over folds and repeats" if many else "a line per fold and repeat"
         about = f"Losses over epochs, {lines}; dashed: training, solid: validation."
-        plot = partial(plot_training, models=trained)
+        plot = partial(figures.plot_training, models=trained)
         sections["training"].append(_draw(content, "training", plot, about))
     return sections
 
 
-def _difference_figures(content: RunTables, compared: list[Differences]) -> list[PageFigure]:
+def _difference_figures(
+    content: RunTables, compared: list[comparisons.Differences]
+) -> list[PageFigure]:
     """Draw a figure per reference."""
-    plots = [partial(plot_differences, of=of) for of in compared]
+    plots = [partial(comparisons.plot_differences, of=of) for of in compared]
     return [
         _draw(content, f"difference{place}", plot, of.about)
         for place, (plot, of) in enumerate(zip(plots, compared, strict=True))
@@ -234,12 +180,12 @@ def _probability_figures(content: RunTables) -> dict[str, list[PageFigure]]:
     for place, of in enumerate(content.shown_classes):
         if not content.calibration_curve.is_empty():
             about = f"Share of {of} over its mean probability, a panel per model."
-            plot = partial(plot_calibration, of=of)
+            plot = partial(probabilities.plot_calibration, of=of)
             sections["calibration"].append(_draw(content, f"calibration{place}", plot, about))
         if not content.decision_curve.is_empty():
             about = (
                 f"Net benefit of treating for {of}; shaded: the interval of {content.models[0]}."
             )
-            plot = partial(plot_decisions, of=of)
+            plot = partial(probabilities.plot_decisions, of=of)
             sections["decisions"].append(_draw(content, f"decision{place}", plot, about))
     return sections

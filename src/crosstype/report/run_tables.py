@@ -5,12 +5,10 @@ Columns of the tables that the report reads, and what stands in them.
 Tables of OUT/explanation, read on demand; all are optional.
 """
 
-from __future__ import annotations
-
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -143,30 +141,21 @@ def read_run_tables(out: Path) -> RunTables:
     run = _read_json(out / "run.json")
     classes = tuple(str(name) for name in run.get("classes", ()))
     config = out / "config.toml"
-    return RunTables(
-        run=run,
-        config_text=config.read_text(encoding="utf-8") if config.exists() else "",
-        classes=classes,
-        metrics=schema.METRICS.read(out),
-        comparisons=schema.COMPARISONS.read(out),
-        modality_use=schema.MODALITY_USE.read(out),
-        predictions=schema.PREDICTIONS.read(out, classes),
-        training=schema.TRAINING.read_if_there(out),
-        cohort=schema.COHORT.read(out),
-        left_out=schema.LEFT_OUT.read(out),
-        features=schema.FEATURES.read_if_there(out),
-        outliers=schema.OUTLIERS.read_if_there(out),
-        rna_loss=schema.RNA_LOSS.read_if_there(out),
-        rna_loss_comparisons=schema.RNA_LOSS_COMPARISONS.read_if_there(out),
-        coverage=schema.COVERAGE.read_if_there(out),
-        calibration=schema.CALIBRATION.read_if_there(out),
-        calibration_curve=schema.CALIBRATION_CURVE.read_if_there(out),
-        decision_curve=schema.DECISION_CURVE.read_if_there(out),
-        tests=schema.TESTS.read_if_there(out),
-        subgroups=schema.SUBGROUPS.read_if_there(out),
-        site_probe=schema.SITE_PROBE.read_if_there(out),
-        unlabelled=schema.UNLABELLED_PREDICTIONS.read_if_there(out, classes),
-    )
+    found: dict[str, Any] = {
+        "run": run,
+        "config_text": config.read_text(encoding="utf-8") if config.exists() else "",
+        "classes": classes,
+        "metrics": schema.METRICS.read(out),
+        "comparisons": schema.COMPARISONS.read(out),
+        "modality_use": schema.MODALITY_USE.read(out),
+        "predictions": schema.PREDICTIONS.read(out, classes),
+        "cohort": schema.COHORT.read(out),
+        "left_out": schema.LEFT_OUT.read(out),
+        "unlabelled": schema.UNLABELLED_PREDICTIONS.read_if_there(out, classes),
+    }
+    others = [one.name for one in fields(RunTables) if one.name not in found]
+    found |= {name: getattr(schema, name.upper()).read_if_there(out) for name in others}
+    return RunTables(**found)
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:
@@ -186,52 +175,30 @@ def _read_json(path: Path) -> Mapping[str, Any]:
 FOLDER = "explanation"
 
 
+def _table(of: schema.TableSchema) -> cached_property[pl.DataFrame]:
+    """Return an attribute that reads a table when it is first asked for."""
+    return cached_property(lambda explained: of.read_if_there(explained.out / FOLDER))
+
+
 @dataclass(frozen=True)
 class ExplanationTables:
     """The tables and pictures of the explain stage; a table that is not there has no rows."""
 
     out: Path
 
-    @cached_property
-    def architecture(self) -> pl.DataFrame:
-        """Modules of each network."""
-        return schema.ARCHITECTURE.read_if_there(self.out / FOLDER)
-
-    @cached_property
-    def vector_maps(self) -> pl.DataFrame:
-        """TileLocations of out-of-fold patients on flat maps of the models' vectors."""
-        return schema.VECTOR_MAPS.read_if_there(self.out / FOLDER)
+    architecture = _table(schema.ARCHITECTURE)
+    vector_maps = _table(schema.VECTOR_MAPS)
+    profile = _table(schema.SAMPLE_PROFILE)
+    spread = _table(schema.EXPRESSION_SPREAD)
+    steps = _table(schema.EXPRESSION_STEPS)
+    attributions = _table(schema.ATTRIBUTIONS)
+    drawn = _table(schema.DRAWN)
 
     @cached_property
     def facts(self) -> dict[str, str]:
         """Facts about the examples, by key."""
         table = schema.EXAMPLES.read_if_there(self.out / FOLDER)
         return dict(table.select("key", "value").iter_rows())
-
-    @cached_property
-    def profile(self) -> pl.DataFrame:
-        """The sample patient's expression."""
-        return schema.SAMPLE_PROFILE.read_if_there(self.out / FOLDER)
-
-    @cached_property
-    def spread(self) -> pl.DataFrame:
-        """Quantiles of some genes before and after z-scoring."""
-        return schema.EXPRESSION_SPREAD.read_if_there(self.out / FOLDER)
-
-    @cached_property
-    def steps(self) -> pl.DataFrame:
-        """Some genes of some test patients, step by step."""
-        return schema.EXPRESSION_STEPS.read_if_there(self.out / FOLDER)
-
-    @cached_property
-    def attributions(self) -> pl.DataFrame:
-        """Genes by attribution; no rows where no model sees genes."""
-        return schema.ATTRIBUTIONS.read_if_there(self.out / FOLDER)
-
-    @cached_property
-    def drawn(self) -> pl.DataFrame:
-        """Maps and other pictures."""
-        return schema.DRAWN.read_if_there(self.out / FOLDER)
 
     @property
     def slide_picture(self) -> Path | None:

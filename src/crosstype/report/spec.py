@@ -1,7 +1,5 @@
 """What a user may set about the report."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -5,8 +5,6 @@ How pages are filled in: whatever comes from tables is text to be shown, never m
 A figure as a page shows it: drawn in the house's style, with its caption and the run's mark.
 """
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """The tables of the page, as rows of cells that the template only has to write."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

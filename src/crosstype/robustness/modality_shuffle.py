@@ -1,7 +1,5 @@
 """Modality shuffling: test patients with a modality permuted, removed or partly lost."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

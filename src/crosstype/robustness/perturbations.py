@@ -5,8 +5,6 @@ the seed, the perturbation, the training patients and the tables; never on the m
 test patients or on other test patients.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path

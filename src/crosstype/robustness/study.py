@@ -3,8 +3,6 @@
 Patterns of perturbation, their levels, and which of them the tables allow; the same for all models.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Augmentation of tiles: colour jitter and rotation by any angle, without filled corners."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Opening of slides of any supported format."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from crosstype.errors import Fault, SlideError

@@ -4,8 +4,6 @@ Coordinates are level-0 pixels, top-left, x before y; arrays are (height, width,
 Pixels outside the slide, and those that the scanner left out, are white.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -92,14 +90,12 @@ class Slide(ABC):
         The coarsest level that is at least as fine (within 2%); if there is none the finest, which
         is then magnified (a factor below 1).
         """
-        fine = [i for i, level in enumerate(self.levels) if self._is_fine(level, mpp)]
+        coarsest = mpp * (1 + MPP_TOLERANCE)
+        fine = [i for i, one in enumerate(self.levels) if self.mpp * one.downsample <= coarsest]
         best = max(fine, key=lambda i: self.levels[i].downsample, default=0)
         factor = mpp / (self.mpp * self.levels[best].downsample)
         whole = max(1, round(factor))
         return best, float(whole) if abs(factor / whole - 1) <= MPP_TOLERANCE else factor
-
-    def _is_fine(self, level: Level, mpp: float) -> bool:
-        return self.mpp * level.downsample <= mpp * (1 + MPP_TOLERANCE)
 
     def footprint_px(self, size_px: int, mpp: float) -> float:
         """Return the length in level-0 pixels of `size_px` pixels at `mpp`."""

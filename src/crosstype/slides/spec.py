@@ -1,7 +1,5 @@
 """Settings of slides: files, tissue detection, tiles, stain normalisation, augmentation."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal

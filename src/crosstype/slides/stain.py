@@ -8,8 +8,6 @@ A normaliser is fitted to tiles of a slide (or to one tile) and then transforms 
 too little stain to estimate two stains, `is_blank` is True and tiles are returned unchanged.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal

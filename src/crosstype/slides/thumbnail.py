@@ -1,7 +1,5 @@
 """Tissue outlines as GeoJSON for QuPath, and thumbnails with outlines and tiles."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 Tiles are selected on the thumbnail's mask; only selected tiles are read at full resolution.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -8,8 +8,6 @@ Pen marks, blur and black borders are flagged; the spec may exclude them. Red in
 on a thumbnail it has the colours of eosin and blood.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Ablation of cross_attention and of the preparation of its data."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -4,8 +4,6 @@ Each shuffle permutes the labels among the patients and runs everything again, s
 anywhere between tables and predictions shows as an AUROC above 0.5 (Ojala and Garriga 2010).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The learning curve: performance over the number of training patients, on fixed test patients."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -4,8 +4,6 @@ Protocol paper with the published models first; then each fault mended by itself
 trained as published; then strict. Source of the faults: the public code of arXiv 2503.02849.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

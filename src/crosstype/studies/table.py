@@ -1,7 +1,5 @@
 """The table of a study: every row's metrics, and its paired difference to the row before."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

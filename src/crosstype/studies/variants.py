@@ -1,7 +1,5 @@
 """Runs of one config in several variants, and their predictions in one table."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

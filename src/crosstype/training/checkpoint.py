@@ -1,7 +1,5 @@
 """Checkpoints: a fitted classifier as one safetensors file with JSON header and checksum."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

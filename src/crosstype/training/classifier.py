@@ -4,8 +4,6 @@ A classifier is fitted on splits of the training patients into training and vali
 Test patients are no argument of `fit`.
 """
 
-from __future__ import annotations
-
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Late fusion of the two unimodal models by stacking on inner folds (model `late`)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ hardly any gene measured, without an image. Networks are trained on every patter
 modalities allow, with the same corruption for all models. Each pattern has its own residual weight.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from enum import StrEnum
 

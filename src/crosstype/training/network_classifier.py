@@ -3,8 +3,6 @@
 The networks are trained on every missingness pattern, with cross-fitted logits of the base model.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields

@@ -7,8 +7,6 @@ fold evaluates the whole procedure, search included. Trials are stored in a jour
 checkpoint; an interrupted search resumes from it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path

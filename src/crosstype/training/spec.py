@@ -1,7 +1,5 @@
 """Settings of training."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 

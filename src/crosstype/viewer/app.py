@@ -3,8 +3,6 @@
 Serving the viewer on this machine.
 """
 
-from __future__ import annotations
-
 import secrets
 import socket
 from collections.abc import Awaitable, Callable

@@ -4,8 +4,6 @@ It is no Python package, so that pip cannot bring it. `npm pack` checks what it 
 registry; the archive must also be the one that this version was tested with.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Slides as Deep Zoom pyramids for OpenSeadragon."""
 
-from __future__ import annotations
-
 import io
 from collections import OrderedDict
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Data of a run for the viewer: patients, slides, tiles, attention and expression."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from functools import cached_property

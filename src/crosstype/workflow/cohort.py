@@ -1,7 +1,5 @@
 """The cohort stage: join labels, slides and expression, and assign the folds."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path

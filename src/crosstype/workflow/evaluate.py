@@ -1,7 +1,5 @@
 """The evaluate stage: metrics, comparisons and tests of the predictions."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Cache of finished stages, by settings, inputs, code and outputs."""
 
-from __future__ import annotations
-
 import json
 import sys
 import time

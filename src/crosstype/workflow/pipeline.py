@@ -4,8 +4,6 @@ features -> cohort -> train -> evaluate -> explain -> report. Stages meet at fil
 whose settings, inputs, code and outputs are unchanged is not run again.
 """
 
-from __future__ import annotations
-
 import json
 import platform
 import shutil
@@ -103,6 +101,8 @@ def _is_skipped(run: Run, name: str, last: str) -> bool:
 def _write_run_json(run: Run, records: Mapping[str, Mapping[str, Any]]) -> None:
     """Write run.json: settings, inputs and versions, to reproduce the run."""
     costs = ("seconds", "peak_memory_mb")
+    # The other inputs of training are outputs of earlier stages.
+    given = {name: sha256 for name, sha256 in records["train"]["inputs"].items() if ": " in name}
     about = {
         "crosstype": __version__,
         "command": run.command,
@@ -121,12 +121,7 @@ def _write_run_json(run: Run, records: Mapping[str, Mapping[str, Any]]) -> None:
         "faults": run.faults,
         "versions": {"crosstype": __version__, "python": platform.python_version()}
         | {name: version(name) for name in REPORTED_VERSIONS},
-        "inputs": records["cohort"]["inputs"] | _given(records["train"]["inputs"]),
+        "inputs": records["cohort"]["inputs"] | given,
         "stages": {name: {cost: one[cost] for cost in costs} for name, one in records.items()},
     }
     write_text(run.out / "run.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")
-
-
-def _given(inputs: Mapping[str, str]) -> dict[str, str]:
-    """Return a stage's inputs that are files of the user, not outputs of another stage."""
-    return {name: sha256 for name, sha256 in inputs.items() if ": " in name}

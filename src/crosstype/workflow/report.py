@@ -1,7 +1,5 @@
 """The report stage: report.html and its companions, made from OUT's tables."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A run, and the interface of its stages: settings, inputs, outputs and `run`."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

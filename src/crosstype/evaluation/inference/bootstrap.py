@@ -6,8 +6,6 @@ Intervals are conditional on the fitted models: they include the sampling of pat
 not the variance between training runs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple

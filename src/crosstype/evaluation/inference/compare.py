@@ -1,7 +1,5 @@
 """Paired differences between models, corrected for how many were made."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -8,8 +8,6 @@ Over repeats a patient's placements are averaged: the mean AUROC over repeats of
 is a mean of U-statistics over the same patients, whose influence values are the averages.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,25 +1,12 @@
 """Which interval a row of metrics.csv has."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from crosstype.evaluation.inference.bootstrap import (
-    Interval,
-    percentile_interval,
-    reflected_interval,
-)
-from crosstype.evaluation.inference.delong import (
-    Auroc,
-    auroc_interval,
-    class_auroc,
-    macro_auroc,
-    micro_auroc,
-)
+from crosstype.evaluation.inference import bootstrap, delong
 from crosstype.evaluation.metrics.metrics import MACRO, MICRO, MetricKey
 from crosstype.evaluation.metrics.probability import BIASED_UPWARDS, calibrated_error
 from crosstype.evaluation.predictions import ModelPredictions, Predictions
@@ -36,11 +23,13 @@ class IntervalInputs:
         spec: level and kind of the intervals.
     """
 
-    aurocs: Mapping[MetricKey, Auroc]
+    aurocs: Mapping[MetricKey, delong.Auroc]
     calibrated: Mapping[MetricKey, float]
     spec: EvaluationSpec
 
-    def interval(self, key: MetricKey, values: Float[np.ndarray, " n_resamples"]) -> Interval:
+    def interval(
+        self, key: MetricKey, values: Float[np.ndarray, " n_resamples"]
+    ) -> bootstrap.Interval:
         """Return the interval of a row.
 
         AUROC: DeLong's (see `delong.auroc_interval`), unless the bootstrap was set. The
@@ -54,11 +43,11 @@ class IntervalInputs:
         """
         level = self.spec.confidence
         if key in self.aurocs and self.spec.auroc_interval == "delong":
-            return auroc_interval(self.aurocs[key], level)
+            return delong.auroc_interval(self.aurocs[key], level)
         if key.metric not in BIASED_UPWARDS:
-            return percentile_interval(values[1:], level)
-        low, high = reflected_interval(values, level)
-        return Interval(0.0 if values[0] <= self.calibrated.get(key, -1.0) else low, high)
+            return bootstrap.percentile_interval(values[1:], level)
+        low, high = bootstrap.reflected_interval(values, level)
+        return bootstrap.Interval(0.0 if values[0] <= self.calibrated.get(key, -1.0) else low, high)
 
 
 def interval_inputs(
@@ -76,15 +65,15 @@ def interval_inputs(
     return IntervalInputs(aurocs_of(predictions, model), calibrated, spec)
 
 
-def aurocs_of(predictions: Predictions, model: ModelPredictions) -> dict[MetricKey, Auroc]:
+def aurocs_of(predictions: Predictions, model: ModelPredictions) -> dict[MetricKey, delong.Auroc]:
     """Return the AUROC of each class, macro and, of more than two classes, micro."""
     found = {
-        MetricKey("auroc", of): class_auroc(
+        MetricKey("auroc", of): delong.class_auroc(
             predictions.labels == index, np.ascontiguousarray(model.probability[:, :, index])
         )
         for index, of in enumerate(predictions.classes)
     }
-    macro = macro_auroc(list(found.values()))
+    macro = delong.macro_auroc(list(found.values()))
     if len(predictions.classes) > 2:
-        found[MetricKey("auroc", MICRO)] = micro_auroc(predictions.labels, model.probability)
+        found[MetricKey("auroc", MICRO)] = delong.micro_auroc(predictions.labels, model.probability)
     return {**found, MetricKey("auroc", MACRO): macro}

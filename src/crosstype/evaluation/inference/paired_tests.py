@@ -17,8 +17,6 @@ If two models are as good as each other, it does not matter whose output is whos
 permutation every patient's outputs, of all repeats together, are swapped or not, by a fair coin.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Metrics of predicted classes, from weighted counts; one number per resample."""
 
-from __future__ import annotations
-
 import numpy as np
 from jaxtyping import Float, Int
 

@@ -19,26 +19,13 @@ resample. A column of ones is the cohort as it is. Results have one number per r
     brier_...           parts of brier, which is reliability - resolution + uncertainty + within
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from crosstype.evaluation.metrics.confusion import (
-    accuracy,
-    against_rest,
-    balanced_accuracy,
-    confusion_matrix,
-    f1,
-    mcc,
-    micro_matrix,
-    precision,
-    recall,
-    specificity,
-)
+from crosstype.evaluation.metrics import confusion
 from crosstype.evaluation.metrics.probability import BINNED, binned_metrics, brier, log_loss
 from crosstype.evaluation.metrics.ranking import ranking_metrics
 from crosstype.types import OVER_CLASSES
@@ -127,7 +114,7 @@ def measure(
         A row per key.
     """
     n_classes = probability.shape[1]
-    values = prediction_metrics(confusion_matrix(labels, predicted, n_classes, weights))
+    values = prediction_metrics(confusion.confusion_matrix(labels, predicted, n_classes, weights))
     requested = {key.metric for key in keys}
     indices = {key.class_index for key in keys}
     for index in range(n_classes) if OVER_ALL in indices else sorted(indices - {OVER_PAIRS}):
@@ -167,20 +154,24 @@ def prediction_metrics(matrix: Float[np.ndarray, "n_resamples c c"]) -> Values:
     """Return every metric of predicted classes."""
     n_classes = matrix.shape[1]
     values = {
-        ClassMetric("mcc", OVER_ALL): mcc(matrix),
-        ClassMetric("accuracy", OVER_ALL): accuracy(matrix),
-        ClassMetric("balanced_accuracy", OVER_ALL): balanced_accuracy(matrix),
+        ClassMetric("mcc", OVER_ALL): confusion.mcc(matrix),
+        ClassMetric("accuracy", OVER_ALL): confusion.accuracy(matrix),
+        ClassMetric("balanced_accuracy", OVER_ALL): confusion.balanced_accuracy(matrix),
     }
-    pooled = micro_matrix(matrix)
-    for name, metric in zip(("f1", *COUNTED), (f1, precision, recall, specificity), strict=True):
+    pooled = confusion.micro_matrix(matrix)
+    for name, metric in zip(
+        ("f1", *COUNTED),
+        (confusion.f1, confusion.precision, confusion.recall, confusion.specificity),
+        strict=True,
+    ):
         for index in range(n_classes):
             values[ClassMetric(name, index)] = metric(matrix, index)
         values[ClassMetric(name, OVER_PAIRS)] = metric(pooled, 1)
     for index in range(n_classes):
-        one = against_rest(matrix, index)
-        values[ClassMetric("mcc", index)] = mcc(one)
-        values[ClassMetric("accuracy", index)] = accuracy(one)
-        values[ClassMetric("balanced_accuracy", index)] = balanced_accuracy(one)
+        one = confusion.against_rest(matrix, index)
+        values[ClassMetric("mcc", index)] = confusion.mcc(one)
+        values[ClassMetric("accuracy", index)] = confusion.accuracy(one)
+        values[ClassMetric("balanced_accuracy", index)] = confusion.balanced_accuracy(one)
     return values | _macro(values, ("f1", *COUNTED), n_classes)
 
 

@@ -5,8 +5,6 @@ that no bin is empty; patients of equal probability share one. Equal-mass bins a
 bins of equal width (Roelofs et al. 2022, AISTATS, arXiv 2012.08668). Resamples keep the bins.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import ndtri

@@ -1,7 +1,5 @@
 """Metrics of ranking, from weighted counts; one number per resample."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -4,8 +4,6 @@ Nothing is written by hand: a network is shown a patient twice over and then thr
 what comes out of each module and where it went is read from torch's record of the computation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any

@@ -4,8 +4,6 @@ Vectors of two models do not share a space, so each fold is a map of its own; a 
 those of its networks end to end. A map shows only the fold's test patients.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any

@@ -5,9 +5,7 @@ A patient's slide in small, and some of its tiles with their augmented views.
 Tables and pictures that the paper's figures need, from the user's own data.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -345,7 +343,7 @@ def write_examples(
     maps = [
         vector_maps(held, worker_data.plan.seed)
         for one in models
-        for held in _first_repeat(worker_data, one)
+        for held in takewhile(lambda held: held.job.repeat == 0, fitted_models(worker_data, one))
     ]
     schema.VECTOR_MAPS.write(folder, pl.concat(maps))
     fitted = _fitted(worker_data, next(fitted_models(worker_data, models[0])))
@@ -358,10 +356,6 @@ def write_examples(
     facts = {"patient_id": sample, **genes.facts(sample), **tiles.draw(sample, folder)}
     schema.EXAMPLES.write(folder, schema.EXAMPLES.frame(list(facts.items())))
     return [f"{slide}, the example, cannot be shown: {why}" for slide, why in tiles.faults.items()]
-
-
-def _first_repeat(worker_data: WorkerData, model: str) -> Iterator[HeldOut]:
-    return takewhile(lambda held: held.job.repeat == 0, fitted_models(worker_data, model))
 
 
 def _fitted(worker_data: WorkerData, held: HeldOut) -> Fitted:

@@ -3,8 +3,6 @@
 Only unambiguous names are changed; every kind of change has a note.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

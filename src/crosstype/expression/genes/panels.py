@@ -1,7 +1,5 @@
 """Genes of PAM50 and of the 21-gene recurrence panel, by current and former symbols."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 PAM50_GENES: tuple[str, ...] = (

@@ -1,7 +1,5 @@
 """Gene selection as scikit-learn selectors, and gene exclusion from the cohort's expression."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import replace

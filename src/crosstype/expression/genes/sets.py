@@ -1,7 +1,5 @@
 """Gene sets from GMT files, matched to the genes of a table."""
 
-from __future__ import annotations
-
 import gzip
 import zlib
 from collections.abc import Iterator, Sequence

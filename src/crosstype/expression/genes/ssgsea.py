@@ -6,8 +6,6 @@ sample is independent of others. The method is ssGSEA (Barbie et al. 2009, Natur
 implemented in gseapy.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

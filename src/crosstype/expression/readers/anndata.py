@@ -1,7 +1,5 @@
 """Reader of AnnData (`.h5ad`) and MuData (`.h5mu`) files: obs are samples, var are genes."""
 
-from __future__ import annotations
-
 import mmap
 import warnings
 from pathlib import Path

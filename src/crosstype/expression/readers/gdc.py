@@ -1,7 +1,5 @@
 """Reader of folders of GDC STAR counts, one `*.augmented_star_gene_counts.tsv` per sample."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path

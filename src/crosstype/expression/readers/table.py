@@ -4,8 +4,6 @@ Covers the layouts of UCSC Xena, cBioPortal (`Hugo_Symbol`, `Entrez_Gene_Id`, co
 pandas and spreadsheets.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path

@@ -5,13 +5,12 @@ hospital may have adapted to their stain and scanner, so that results on the sam
 optimistic; overlaps with the cohort are reported.
 """
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from crosstype.errors import ConfigError
@@ -22,18 +21,9 @@ RGB = tuple[float, float, float]
 
 IMAGENET_MEAN: RGB = (0.485, 0.456, 0.406)
 IMAGENET_STD: RGB = (0.229, 0.224, 0.225)
-OPTIMUS_MEAN: RGB = (0.707223, 0.578729, 0.703617)
-OPTIMUS_STD: RGB = (0.211883, 0.230117, 0.177517)
-HIBOU_MEAN: RGB = (0.7068, 0.5755, 0.722)
-HIBOU_STD: RGB = (0.195, 0.2316, 0.1816)
-
-UNVERIFIED = (
-    "Network and normalisation follow the authors' published description; the weights could not "
-    "be downloaded where this was written, so features were not compared with the authors'."
-)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class EncoderCard:
     """Description of an encoder: network, preprocessing, licence and pretraining data.
 
@@ -49,191 +39,160 @@ class EncoderCard:
         interpolation: of resizing.
         mean: per channel (red, green, blue), of values between 0 and 1.
         std: the same.
-        mpp: recommended micrometres per pixel of the tile.
         pooling: `pool` the mean over positions; `cls` the class token; `cls+mean` the class token
             and the mean of the patch tokens, one after the other.
         licence: of the weights.
-        gated: whether the hub requires an account, consent and a token.
         pretraining_cohorts: data of pretraining, without labels. Results on patients of the same
             cohort may be optimistic.
-        note: further remarks.
     """
 
     name: str
     source: str
     architecture: str
-    arguments: Mapping[str, object] = field(default_factory=dict, hash=False)
     n_features: int
+    pretraining_cohorts: tuple[str, ...]
+    licence: str
+    arguments: Mapping[str, object] = field(default_factory=dict, hash=False)
     input_px: int | None = 224
     resize_px: int | None = 224
     interpolation: Interpolation = "bicubic"
     mean: RGB = IMAGENET_MEAN
     std: RGB = IMAGENET_STD
-    mpp: float = 0.5
     pooling: Pooling = "cls"
-    licence: str
-    gated: bool
-    pretraining_cohorts: tuple[str, ...]
-    note: str = UNVERIFIED
 
 
+SCALED: dict[str, object] = {"init_values": 1e-5}
 SWIGLU: dict[str, object] = {"mlp_layer": "swiglu", "act_layer": "silu"}
+VIT_LARGE = "vit_large_patch16_224"
 
+_uni = partial(EncoderCard, licence="CC-BY-NC-ND-4.0", interpolation="bilinear")
+_optimus = partial(
+    EncoderCard,
+    architecture="vit_giant_patch14_reg4_dinov2",
+    n_features=1536,
+    pretraining_cohorts=("proprietary (Bioptimus)",),
+    arguments={**SCALED, "img_size": 224},
+    interpolation="bilinear",
+    mean=(0.707223, 0.578729, 0.703617),
+    std=(0.211883, 0.230117, 0.177517),
+)
+_hibou = partial(
+    EncoderCard,
+    pretraining_cohorts=("proprietary (HistAI)",),
+    licence="Apache-2.0",
+    mean=(0.7068, 0.5755, 0.722),
+    std=(0.195, 0.2316, 0.1816),
+)
+
+# But for resnet50, network and normalisation follow the authors' published description; the
+# weights could not be downloaded where this was written, so features were not compared with the
+# authors'.
+# The hub asks for an account, consent and a token for all but resnet50, ctranspath and phikon-v2.
+# Tiles of about 0.5 um per pixel are recommended for each.
 _CARDS = (
+    # torchvision's first ImageNet weights (timm's bare name `resnet50` is another set); the mean
+    # over layer4. Any tile size; trained on photographs, not tissue.
     EncoderCard(
         name="resnet50",
         source="timm/resnet50.tv_in1k",
         architecture="resnet50",
         n_features=2048,
+        pretraining_cohorts=("ImageNet-1k",),
+        licence="BSD-3-Clause",
         input_px=None,
         resize_px=None,
         interpolation="bilinear",
         pooling="pool",
-        licence="BSD-3-Clause",
-        gated=False,
-        pretraining_cohorts=("ImageNet-1k",),
-        note="torchvision's first ImageNet weights (timm's bare name `resnet50` is another set); "
-        "the mean over layer4. Any tile size; trained on photographs, not tissue.",
     ),
+    # Has seen TCGA. Swin-T with a convolutional stem.
     EncoderCard(
         name="ctranspath",
         source="1aurent/swin_tiny_patch4_window7_224.CTransPath",
         architecture="ctranspath",
         n_features=768,
-        pooling="pool",
-        licence="GPL-3.0",
-        gated=False,
         pretraining_cohorts=("TCGA", "PAIP"),
-        note=f"Has seen TCGA. Swin-T with a convolutional stem. {UNVERIFIED}",
+        licence="GPL-3.0",
+        pooling="pool",
     ),
-    EncoderCard(
+    _uni(
         name="uni",
         source="MahmoodLab/UNI",
-        architecture="vit_large_patch16_224",
-        arguments={"init_values": 1e-5},
+        architecture=VIT_LARGE,
         n_features=1024,
-        interpolation="bilinear",
-        licence="CC-BY-NC-ND-4.0",
-        gated=True,
         pretraining_cohorts=("Mass General Brigham", "GTEx"),
+        arguments=SCALED,
     ),
-    EncoderCard(
+    _uni(
         name="uni2-h",
         source="MahmoodLab/UNI2-h",
         architecture="vit_giant_patch14_224",
+        n_features=1536,
+        pretraining_cohorts=("Mass General Brigham",),
         arguments={
             **SWIGLU,
+            **SCALED,
             "depth": 24,
             "num_heads": 24,
-            "init_values": 1e-5,
             "embed_dim": 1536,
             "mlp_ratio": 2.66667 * 2,
             "no_embed_class": True,
             "reg_tokens": 8,
         },
-        n_features=1536,
-        interpolation="bilinear",
-        licence="CC-BY-NC-ND-4.0",
-        gated=True,
-        pretraining_cohorts=("Mass General Brigham",),
     ),
     EncoderCard(
         name="virchow2",
         source="paige-ai/Virchow2",
         architecture="vit_huge_patch14_224",
-        arguments={
-            **SWIGLU,
-            "init_values": 1e-5,
-            "mlp_ratio": 5.3375,
-            "reg_tokens": 4,
-            "global_pool": "",
-        },
         n_features=2560,
-        pooling="cls+mean",
-        licence="CC-BY-NC-ND-4.0",
-        gated=True,
         pretraining_cohorts=("Memorial Sloan Kettering",),
-    ),
-    EncoderCard(
-        name="h-optimus-0",
-        source="bioptimus/H-optimus-0",
-        architecture="vit_giant_patch14_reg4_dinov2",
-        arguments={"img_size": 224, "init_values": 1e-5},
-        n_features=1536,
-        interpolation="bilinear",
-        mean=OPTIMUS_MEAN,
-        std=OPTIMUS_STD,
-        licence="Apache-2.0",
-        gated=True,
-        pretraining_cohorts=("proprietary (Bioptimus)",),
-    ),
-    EncoderCard(
-        name="h-optimus-1",
-        source="bioptimus/H-optimus-1",
-        architecture="vit_giant_patch14_reg4_dinov2",
-        arguments={"img_size": 224, "init_values": 1e-5},
-        n_features=1536,
-        interpolation="bilinear",
-        mean=OPTIMUS_MEAN,
-        std=OPTIMUS_STD,
         licence="CC-BY-NC-ND-4.0",
-        gated=True,
-        pretraining_cohorts=("proprietary (Bioptimus)",),
+        arguments={**SWIGLU, **SCALED, "mlp_ratio": 5.3375, "reg_tokens": 4, "global_pool": ""},
+        pooling="cls+mean",
     ),
+    _optimus("h-optimus-0", "bioptimus/H-optimus-0", licence="Apache-2.0"),
+    _optimus("h-optimus-1", "bioptimus/H-optimus-1", licence="CC-BY-NC-ND-4.0"),
+    # The tile encoder only; its input is the middle 224 of 256 px.
     EncoderCard(
         name="prov-gigapath",
         source="prov-gigapath/prov-gigapath",
         architecture="vit_giant_patch14_dinov2",
+        n_features=1536,
+        pretraining_cohorts=("Providence",),
+        licence="Apache-2.0",
         arguments={
+            **SCALED,
             "img_size": 224,
             "patch_size": 16,
             "embed_dim": 1536,
             "depth": 40,
             "num_heads": 24,
             "mlp_ratio": 5.33334,
-            "init_values": 1e-5,
         },
-        n_features=1536,
         resize_px=256,
-        licence="Apache-2.0",
-        gated=True,
-        pretraining_cohorts=("Providence",),
-        note=f"The tile encoder only; its input is the middle 224 of 256 px. {UNVERIFIED}",
     ),
+    # Has seen TCGA and CPTAC.
     EncoderCard(
         name="phikon-v2",
         source="owkin/phikon-v2",
-        architecture="vit_large_patch16_224",
-        arguments={"init_values": 1e-5},
+        architecture=VIT_LARGE,
         n_features=1024,
-        licence="Owkin non-commercial",
-        gated=False,
         pretraining_cohorts=("TCGA", "CPTAC", "GTEx", "other public cohorts"),
-        note=f"Has seen TCGA and CPTAC. {UNVERIFIED}",
+        licence="Owkin non-commercial",
+        arguments=SCALED,
     ),
-    EncoderCard(
+    _hibou(
         name="hibou-b",
         source="histai/hibou-b",
         architecture="vit_base_patch14_reg4_dinov2",
-        arguments={**SWIGLU, "img_size": 224, "mlp_ratio": 4096 / 768},
         n_features=768,
-        mean=HIBOU_MEAN,
-        std=HIBOU_STD,
-        licence="Apache-2.0",
-        gated=True,
-        pretraining_cohorts=("proprietary (HistAI)",),
+        arguments={**SWIGLU, "img_size": 224, "mlp_ratio": 4096 / 768},
     ),
-    EncoderCard(
+    _hibou(
         name="hibou-l",
         source="histai/hibou-L",
         architecture="vit_large_patch14_reg4_dinov2",
-        arguments={**SWIGLU, "img_size": 224, "mlp_ratio": 5472 / 1024},
         n_features=1024,
-        mean=HIBOU_MEAN,
-        std=HIBOU_STD,
-        licence="Apache-2.0",
-        gated=True,
-        pretraining_cohorts=("proprietary (HistAI)",),
+        arguments={**SWIGLU, "img_size": 224, "mlp_ratio": 5472 / 1024},
     ),
 )
 

@@ -4,8 +4,6 @@
 and no connection; for the demo and as a baseline.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 
@@ -24,20 +22,19 @@ STAINS = np.array(
     [[0.650, 0.704, 0.286], [0.072, 0.990, 0.105], [0.268, 0.570, 0.776]], dtype=np.float32
 )
 
+# No network and no weights: stain densities and their contrast. A baseline.
 CARD = EncoderCard(
     name="colour_texture",
     source="crosstype",
     architecture="none",
     n_features=36,
+    pretraining_cohorts=(),
+    licence="Apache-2.0",
     input_px=None,
     resize_px=None,
     mean=(0.0, 0.0, 0.0),
     std=(1.0, 1.0, 1.0),
     pooling="pool",
-    licence="Apache-2.0",
-    gated=False,
-    pretraining_cohorts=(),
-    note="No network and no weights: stain densities and their contrast. A baseline.",
 )
 
 

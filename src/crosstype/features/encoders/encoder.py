@@ -1,7 +1,5 @@
 """Encoders: frozen networks from tiles to feature vectors."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from itertools import pairwise

@@ -272,14 +272,6 @@ def _nothing() -> str:
     return ""
 
 
-def _openvino_f32(network: TileNetwork, name: str, size_px: int) -> Runtime:
-    return OpenVinoRuntime(network, name, "f32", size_px)
-
-
-def _openvino_bf16(network: TileNetwork, name: str, size_px: int) -> Runtime:
-    return OpenVinoRuntime(network, name, "bf16", size_px)
-
-
 def _torch_folded(network: TileNetwork, name: str, _: int) -> Runtime:
     return TorchRuntime(folded(network).to(memory_format=torch.channels_last), name)  # type: ignore[call-overload]
 
@@ -289,14 +281,18 @@ def _torch_bf16(network: TileNetwork, name: str, _: int) -> Runtime:
     return TorchRuntime(reduced.to(memory_format=torch.channels_last), name)  # type: ignore[call-overload]
 
 
+def _openvino(precision: str) -> Callable[[TileNetwork, str, int], Runtime]:
+    return lambda network, name, size_px: OpenVinoRuntime(network, name, precision, size_px)
+
+
 def _cuda(dtype: torch.dtype) -> Callable[[TileNetwork, str, int], Runtime]:  # pragma: no cover
     return lambda network, name, _: CudaRuntime(network, name, dtype)
 
 
 CPU_CANDIDATES = (
-    RuntimeCandidate("openvino bf16", "reduced", _no_openvino_bf16, _openvino_bf16),
+    RuntimeCandidate("openvino bf16", "reduced", _no_openvino_bf16, _openvino("bf16")),
     RuntimeCandidate("torch bf16, folded, channels_last", "reduced", _no_torch_bf16, _torch_bf16),
-    RuntimeCandidate("openvino f32", "fp32", _no_openvino, _openvino_f32),
+    RuntimeCandidate("openvino f32", "fp32", _no_openvino, _openvino("f32")),
     RuntimeCandidate("torch float32, folded, channels_last", "fp32", _nothing, _torch_folded),
 )
 CUDA_CANDIDATES = (

@@ -6,8 +6,6 @@ a CPU-only torch, since its two compiled operators for box suppression are not r
 do not need them; declaring their schemas lets torchvision and timm be imported.
 """
 
-from __future__ import annotations
-
 import importlib
 import logging
 import pickle
@@ -199,28 +197,22 @@ def download_weights(card: EncoderCard) -> Path:
         EncoderError: no connection and nothing cached, or the hub asks for consent and a token,
             or it has no such file.
     """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        LocalEntryNotFoundError,
-        RemoteEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
+    from huggingface_hub import errors, hf_hub_download
 
     instead = 'or set [features] weights = "FILE" to a safetensors or .pth file of them'
     for file_name in HUB_FILES:
         try:
             with _quiet("huggingface_hub"):
                 return Path(hf_hub_download(card.source, file_name))
-        except RemoteEntryNotFoundError:
+        except errors.RemoteEntryNotFoundError:
             continue
-        except (GatedRepoError, RepositoryNotFoundError) as error:
+        except (errors.GatedRepoError, errors.RepositoryNotFoundError) as error:
             raise EncoderError(
                 f"{card.name}: access to {card.source} on the hub is denied. Accept its licence "
                 f"({card.licence}) at https://huggingface.co/{card.source} and set HF_TOKEN to "
                 f"your token, {instead}."
             ) from error
-        except LocalEntryNotFoundError as error:
+        except errors.LocalEntryNotFoundError as error:
             raise EncoderError(
                 f"{card.name}: no weights were given, and {card.source} cannot be downloaded: no "
                 f"connection to the Hugging Face hub. Connect once, {instead}."

@@ -4,8 +4,6 @@ Tile positions are in level-0 pixels in TRIDENT and CLAM, in micrometres in STAM
 converted with the slide's mpp, never with a nominal magnification.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,13 +14,7 @@ import h5py
 import numpy as np
 
 from crosstype.errors import Fault, FeatureFileError, SlideError, UsageError
-from crosstype.features.formats.open import (
-    FORMAT,
-    SUFFIXES,
-    first_number,
-    open_features,
-    read_attributes,
-)
+from crosstype.features.formats import open
 from crosstype.features.formats.writer import creating_hdf5, writing_features
 from crosstype.features.slide_sources import table_mpps
 from crosstype.features.store import feature_files_in
@@ -84,7 +76,7 @@ def read_slide(path: Path, mpp_of: MppOf) -> SlideFeatures:
     Raises:
         FeatureFileError: the file is damaged, or mpp is needed and unknown.
     """
-    with open_features(path) as opened:
+    with open.open_features(path) as opened:
         rows = np.asarray(opened.rows[:])
         notes = ("features are rounded to 32 bits",) if rows.dtype.itemsize > 4 else ()
         one = SlideFeatures(identifier_of(path.stem), rows.astype(np.float32), notes=notes)
@@ -101,27 +93,27 @@ def read_slide(path: Path, mpp_of: MppOf) -> SlideFeatures:
 def _with_metadata(path: Path, one: SlideFeatures, file: h5py.File, mpp_of: MppOf) -> SlideFeatures:
     """Return the features with the metadata of an HDF5 file's tiles."""
     name = next((key for key in ("tile_xy_px", "coords") if key in file), None)
-    about = read_attributes(file.attrs)
+    about = open.read_attributes(file.attrs)
     xy = None
     if name is not None:
-        about |= read_attributes(file[name].attrs)
+        about |= open.read_attributes(file[name].attrs)
         xy = file[name][:].astype(np.float64)
         if xy.shape != (len(one.features), 2):
             found = f"coordinates of shape {xy.shape} for {len(one.features)} tiles"
             raise FeatureFileError(Fault(path.name, found, "Expected one (x, y) per tile."))
-    slide_id = str(about["slide_id"]) if about.get("format") == FORMAT else one.slide_id
-    mpp = mpp_of(slide_id, first_number(about, "slide_mpp"))
-    size_px, footprint_px = first_number(about, "tile_size_px", "patch_size"), None
+    slide_id = str(about["slide_id"]) if about.get("format") == open.FORMAT else one.slide_id
+    mpp = mpp_of(slide_id, open.first_number(about, "slide_mpp"))
+    size_px, footprint_px = open.first_number(about, "tile_size_px", "patch_size"), None
     if "feats" in file:
         xy, footprint_px = _from_micrometres(path, xy, about, mpp)
     else:
-        footprint_px = first_number(about, "footprint_px", "patch_size_level0")
-        tile_mpp = first_number(about, "mpp")
+        footprint_px = open.first_number(about, "footprint_px", "patch_size_level0")
+        tile_mpp = open.first_number(about, "mpp")
         if footprint_px is None and mpp and tile_mpp and size_px:
             footprint_px = size_px * tile_mpp / mpp
     lost = sorted({*file, *about} - KEPT)
     notes = (f"not carried over, since layouts have no field for it: {', '.join(lost)}",)
-    overlap_px = first_number(about, "overlap_px", "overlap")
+    overlap_px = open.first_number(about, "overlap_px", "overlap")
     return replace(
         one,
         slide_id=slide_id,
@@ -145,7 +137,7 @@ def _from_micrometres(
         raise FeatureFileError(Fault(path.name, found, "Expected 'um': extract with STAMP 2."))
     if mpp is None:
         raise FeatureFileError(Fault(path.name, f"{NO_MPP} its micrometres into pixels", GIVE_MPP))
-    size_um = first_number(about, "tile_size_um", "tile_size")
+    size_um = open.first_number(about, "tile_size_um", "tile_size")
     return xy_um / mpp, None if size_um is None else size_um / mpp
 
 
@@ -366,7 +358,7 @@ def convert_features(
 def _files_of(source: Path) -> list[Path]:
     """Return the file, or the feature files of a folder or of the only TRIDENT folder in it."""
     if source.is_file():
-        if source.suffix in SUFFIXES:
+        if source.suffix in open.SUFFIXES:
             return [source]
         fault = Fault(str(source), "not a .h5 or .pt file", "Give a file or folder of features.")
         raise FeatureFileError(fault)

@@ -1,7 +1,5 @@
 """Lazy reading of feature files of crosstype, TRIDENT, CLAM and STAMP, and writing of ours."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass

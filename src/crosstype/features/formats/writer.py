@@ -1,7 +1,5 @@
 """Incremental, atomic writing of one slide's features."""
 
-from __future__ import annotations
-
 import io
 import os
 import sys

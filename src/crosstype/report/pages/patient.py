@@ -1,7 +1,5 @@
 """Pages of a run's patients: predictions, expression, and similar patients."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

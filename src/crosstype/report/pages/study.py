@@ -1,7 +1,5 @@
 """The page of a study: one table over its runs, and one figure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,17 +8,8 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from crosstype.io.files import write_text
+from crosstype.report import svg
 from crosstype.report.formatting import METRIC_NAMES, interval, number, p_value
-from crosstype.report.svg import (
-    BLUE,
-    COLOURS,
-    QUIET,
-    PageFigure,
-    house_style,
-    inline_svg,
-    new_figure,
-    page_environment,
-)
 from crosstype.report.tables import Cell, PageTable
 
 SHOWN = ("f1", "pr_auc", "auroc", "mcc", "accuracy")
@@ -63,10 +52,10 @@ def write_study_page(
     ran = table.filter(pl.col("absent") == "")
     about = f"{METRIC_NAMES[metric]} with {confidence:.0%} intervals."
     draw = _plot_curve if kind == "learning_curve" else _plot_differences
-    with house_style(kind):
-        svg = inline_svg(draw(ran.filter(metric=metric), metric), kind, f"{title}. {about}")
-    figures = [PageFigure(svg, about)]
-    page = page_environment().get_template("study.html")
+    with svg.house_style(kind):
+        picture = svg.inline_svg(draw(ran.filter(metric=metric), metric), kind, f"{title}. {about}")
+    figures = [svg.PageFigure(picture, about)]
+    page = svg.page_environment().get_template("study.html")
     context = {
         "title": title,
         "lead": lead,
@@ -122,13 +111,13 @@ def _absent_table(table: pl.DataFrame) -> PageTable:
 def _plot_differences(table: pl.DataFrame, metric: str) -> Figure:
     """Draw each row's paired difference with its interval; 0 is no difference."""
     rows = [row for row in table.iter_rows(named=True) if row["difference"] is not None]
-    figure = new_figure(0.6 + 0.24 * max(1, len(rows)))
+    figure = svg.new_figure(0.6 + 0.24 * max(1, len(rows)))
     axes = figure.subplots()
     for place, row in enumerate(rows):
         ends = [row["difference_low"], row["difference_high"]]
-        axes.plot(ends, [place, place], color=BLUE, linewidth=1.4)
-        axes.plot(row["difference"], place, "o", color=BLUE, markersize=4)
-    axes.axvline(0, color=QUIET, linewidth=0.8)
+        axes.plot(ends, [place, place], color=svg.BLUE, linewidth=1.4)
+        axes.plot(row["difference"], place, "o", color=svg.BLUE, markersize=4)
+    axes.axvline(0, color=svg.QUIET, linewidth=0.8)
     axes.set_yticks(range(len(rows)), [row["row"] for row in rows])
     axes.invert_yaxis()
     axes.locator_params(axis="x", nbins=6)
@@ -138,12 +127,12 @@ def _plot_differences(table: pl.DataFrame, metric: str) -> Figure:
 
 def _plot_curve(table: pl.DataFrame, metric: str) -> Figure:
     """Draw each model's metric over the number of training patients."""
-    figure = new_figure(3.0)
+    figure = svg.new_figure(3.0)
     axes = figure.subplots()
     sizes = table.with_columns(size=pl.col("about").cast(pl.Int64)).sort("size")
     for number_, ((model,), part) in enumerate(sizes.group_by("model", maintain_order=True)):
-        colour = COLOURS[number_ % len(COLOURS)]
-        style = "--" if number_ >= len(COLOURS) else "-"
+        colour = svg.COLOURS[number_ % len(svg.COLOURS)]
+        style = "--" if number_ >= len(svg.COLOURS) else "-"
         axes.plot(part["size"], part["value"], style, marker="o", color=colour, label=str(model))
         axes.fill_between(part["size"], part["low"], part["high"], color=colour, alpha=0.1)
     axes.set_xlabel("Training patients of a fold")

@@ -4,8 +4,6 @@ Collins et al. 2024, BMJ 385:e078378: 27 items, 52 with their parts. Sentences a
 templates/tripod.md; the topics are in our own words.
 """
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Mapping

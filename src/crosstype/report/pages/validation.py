@@ -1,7 +1,5 @@
 """The page of a validation: one file that stands alone, made from the validation's tables."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Figures of the networks as built: modules with shapes and weights, and their connections."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
+from crosstype.report.figures import set_figure_title
 from crosstype.report.formatting import short
 from crosstype.report.run_tables import ExplanationTables, RunTables
 from crosstype.report.svg import BLUE, GREEN, INK, QUIET, VERMILION, new_figure
@@ -106,8 +105,7 @@ def plot_architecture(content: RunTables, explained: ExplanationTables, model: s
     axes.set_xlim(-0.55, max(len(lanes), 2) - 0.45)
     axes.set_ylim(-n_rows + 0.6, 0.4)
     axes.set_axis_off()
-    title = f"{model}\n{content.mark}" if content.mark else model
-    figure.suptitle(title, fontsize=9.5, x=0.02, ha="left")
+    set_figure_title(figure, model, content.mark)
     return figure
 
 

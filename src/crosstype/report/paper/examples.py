@@ -1,7 +1,5 @@
 """The paper's first figures from the run's own data: a sample pair, views, expression by step."""
 
-from __future__ import annotations
-
 from math import ceil
 from typing import Any
 
@@ -14,6 +12,7 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from PIL import Image
 
+from crosstype.report.figures import set_figure_title
 from crosstype.report.formatting import short
 from crosstype.report.run_tables import ExplanationTables, RunTables
 from crosstype.report.svg import BLUE, FAINT, QUIET, VERMILION, new_figure
@@ -51,7 +50,7 @@ def plot_sample(content: RunTables, explained: ExplanationTables) -> Figure:
     whole_strip.set_title("Profile", fontsize=8)
     figure.colorbar(drawn, ax=whole_strip, fraction=0.4, label="z", extend="both")
     facts = explained.facts
-    _set_title(content, figure, f"{short(facts['patient_id'])}, {short(facts['label'])}")
+    set_figure_title(figure, f"{short(facts['patient_id'])}, {short(facts['label'])}", content.mark)
     return figure
 
 
@@ -91,7 +90,7 @@ def plot_views(content: RunTables, explained: ExplanationTables) -> Figure:
         axes.set_axis_off()
         if row == 0:
             axes.set_title(f"view {column}" if column else "plain", fontsize=8)
-    _set_title(content, figure, "Tiles before and after augmentation")
+    set_figure_title(figure, "Tiles before and after augmentation", content.mark)
     return figure
 
 
@@ -138,7 +137,7 @@ def plot_standardised(content: RunTables, explained: ExplanationTables) -> Figur
         label = "all" if who == "training" and everyone else who
         panels[0].plot([], [], color=colour, linewidth=3, label=f"{label} patients")
     figure.legend(loc="outside lower right", ncols=2)
-    _set_title(content, figure, "Before and after z-scoring")
+    set_figure_title(figure, "Before and after z-scoring", content.mark)
     return figure
 
 
@@ -167,7 +166,7 @@ def plot_outliers(content: RunTables, explained: ExplanationTables) -> Figure:
         axes.set_title(title, fontsize=8.5)
     _name_genes(panels[0], genes)
     figure.colorbar(drawn, ax=list(panels), fraction=0.05, label="z", extend="both")
-    _set_title(content, figure, "Outlier removal")
+    set_figure_title(figure, "Outlier removal", content.mark)
     return figure
 
 
@@ -232,8 +231,3 @@ def _draw_spread(axes: Axes, row: dict[str, float], place: float, colour: str) -
     axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=0.8)
     axes.plot([row["q25"], row["q75"]], [place, place], color=colour, linewidth=2.4)
     axes.plot(row["median"], place, "o", color="white", markeredgecolor=colour, markersize=3)
-
-
-def _set_title(content: RunTables, figure: Figure, title: str) -> None:
-    marked = f"{title}\n{content.mark}" if content.mark else title
-    figure.suptitle(marked, fontsize=9.5, x=0.02, ha="left")

@@ -1,7 +1,5 @@
 """Confusion matrices and training curves, fold by fold."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import ceil
 
@@ -12,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from crosstype.report.curves import count_calls, mean_losses
+from crosstype.report.figures import set_figure_title
 from crosstype.report.formatting import short
 from crosstype.report.run_tables import RunTables
 from crosstype.report.svg import BLUE, INK, QUIET, new_figure
@@ -27,22 +27,13 @@ def folds_of(content: RunTables) -> list[int]:
 
 def fold_counts(content: RunTables, model: str, fold: int) -> Int[np.ndarray, "classes classes"]:
     """Return who was called what in a fold of the first repeat; rows: true class."""
-    rows = content.predictions.filter(
-        pl.col("model") == model, pl.col("repeat") == 0, pl.col("fold") == fold
-    )
-    counts = np.zeros((len(content.classes),) * 2, dtype=np.int64)
-    for label, predicted, n in rows.group_by("label", "predicted").len().iter_rows():
-        counts[content.classes.index(label), content.classes.index(predicted)] = n
-    return counts
+    rows = content.predictions.filter(model=model, repeat=0, fold=fold)
+    return count_calls(rows, content.classes)
 
 
 def fold_losses(content: RunTables, model: str, fold: int) -> pl.DataFrame:
     """Return losses by epoch in a fold of the first repeat, the mean over the fold's networks."""
-    rows = content.training.filter(
-        pl.col("model") == model, pl.col("repeat") == 0, pl.col("fold") == fold
-    )
-    means = (pl.col("train_loss").mean(), pl.col("validation_loss").mean())
-    return rows.group_by("epoch").agg(*means).sort("epoch")
+    return mean_losses(content.training.filter(model=model, repeat=0, fold=fold))
 
 
 def plot_folds(content: RunTables, model: str) -> Figure:
@@ -72,8 +63,7 @@ def plot_folds(content: RunTables, model: str) -> Figure:
         curves[0].plot([], [], color=BLUE, label="validation")
         curves[0].plot([], [], color=QUIET, linestyle="--", label="training")
         figure.legend(loc="outside lower right", ncols=2)
-    title = f"{model}\n{content.mark}" if content.mark else model
-    figure.suptitle(title, fontsize=9.5, x=0.02, ha="left")
+    set_figure_title(figure, model, content.mark)
     return figure
 
 

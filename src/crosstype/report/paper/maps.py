@@ -1,13 +1,12 @@
 """Flat maps of the models' vectors of patients who were out of the fold; no two folds share one."""
 
-from __future__ import annotations
-
 from math import ceil
 
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from crosstype.report.figures import set_figure_title
 from crosstype.report.formatting import number, short
 from crosstype.report.run_tables import ExplanationTables, RunTables
 from crosstype.report.svg import COLOURS, QUIET, new_figure
@@ -45,8 +44,7 @@ def plot_vector_maps(content: RunTables, explained: ExplanationTables, model: st
             axes.set_title(SPACES[space], fontsize=8.5)
     handles, labels = panels.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
-    title = f"{model}\n{content.mark}" if content.mark else model
-    figure.suptitle(title, fontsize=9.5, x=0.02, ha="left")
+    set_figure_title(figure, model, content.mark)
     return figure
 
 

@@ -1,7 +1,5 @@
 """figures.html: the paper's figures from the run's own data, a page beside the report."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,23 +9,7 @@ from matplotlib.figure import Figure
 
 from crosstype.io.files import write_text
 from crosstype.models.catalog import LATE
-from crosstype.report.paper.architecture import (
-    architecture_caption,
-    architecture_note,
-    architecture_table,
-    networks_of,
-    plot_architecture,
-)
-from crosstype.report.paper.examples import (
-    outliers_caption,
-    plot_outliers,
-    plot_sample,
-    plot_standardised,
-    plot_views,
-    sample_caption,
-    standardised_caption,
-    views_sentence,
-)
+from crosstype.report.paper import architecture, examples
 from crosstype.report.paper.folds import folds_note, folds_of, plot_folds
 from crosstype.report.paper.maps import mapped_models, maps_caption, maps_note, plot_vector_maps
 from crosstype.report.run_tables import ExplanationTables, RunTables, read_run_tables
@@ -109,21 +91,21 @@ def _example_parts(content: RunTables, explained: ExplanationTables) -> list[Par
         )
     )
     if explained.profile.height and explained.facts:
-        caption = sample_caption(explained)
-        drawn = figure("sample", plot_sample, caption)
+        caption = examples.sample_caption(explained)
+        drawn = figure("sample", examples.plot_sample, caption)
         sample = Part(sample.anchor, sample.name, (), drawn)
     if explained.spread.height and explained.facts:
-        caption = standardised_caption(explained)
-        drawn = figure("standardised", plot_standardised, caption)
+        caption = examples.standardised_caption(explained)
+        drawn = figure("standardised", examples.plot_standardised, caption)
         before_z = Part(before_z.anchor, before_z.name, (), drawn)
     if explained.steps.height and explained.facts:
-        caption = outliers_caption(explained)
-        drawn = figure("outliers", plot_outliers, caption)
+        caption = examples.outliers_caption(explained)
+        drawn = figure("outliers", examples.plot_outliers, caption)
         outliers = Part(outliers.anchor, outliers.name, (), drawn)
-    about = views_sentence(explained)
+    about = examples.views_sentence(explained)
     views = Part("augmentation", "Before and after augmentation", (about,))
     if explained.tile_picture and explained.facts.get("n_tiles"):
-        drawn = figure("views", plot_views, about)
+        drawn = figure("views", examples.plot_views, about)
         views = Part(views.anchor, views.name, (), drawn)
     return [sample, views, before_z, outliers]
 
@@ -143,15 +125,15 @@ def _per_model(
 
 
 def _architecture_part(content: RunTables, explained: ExplanationTables) -> Part:
-    networks = networks_of(explained)
-    plot = partial(plot_architecture, explained=explained)
-    caption = partial(architecture_caption, explained)
+    networks = architecture.networks_of(explained)
+    plot = partial(architecture.plot_architecture, explained=explained)
+    caption = partial(architecture.architecture_caption, explained)
     figures = _per_model(content, "network", networks, plot, caption)
-    tables = tuple(architecture_table(explained, model) for model in networks)
+    tables = tuple(architecture.architecture_table(explained, model) for model in networks)
     if not networks:
         return Part("networks", NETWORKS, (NOT_MADE,))
     late = "late has no network of its own: it combines the logits of image_only and gene_only."
-    notes = (architecture_note(), *[late] * (LATE in content.models))
+    notes = (architecture.architecture_note(), *[late] * (LATE in content.models))
     return Part("networks", NETWORKS, notes, figures, tables)
 
 

@@ -3,8 +3,6 @@
 Every test of every pair of models, as the page shows it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import polars as pl

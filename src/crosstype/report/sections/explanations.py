@@ -1,7 +1,5 @@
 """Which genes the models go by and which maps were drawn, as the report shows it."""
 
-from __future__ import annotations
-
 from urllib.parse import quote
 
 import polars as pl

@@ -1,7 +1,5 @@
 """Sections of the report on subgroups, unlabelled patients and the site."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,20 +7,14 @@ from typing import Any
 import polars as pl
 from matplotlib.figure import Figure
 
-from crosstype.models.catalog import (
-    BASELINE_NAMES,
-    CROSS_ATTENTION,
-    GENE_ONLY,
-    IMAGE_ONLY,
-    SITE_ONLY,
-)
+from crosstype.models import catalog
 from crosstype.report.figures import draw_interval, name_rows, set_title
 from crosstype.report.formatting import METRIC_NAMES, interval, number, short
 from crosstype.report.run_tables import RunTables
 from crosstype.report.svg import BLUE, QUIET, new_figure
 from crosstype.report.tables import Cell, PageTable
 
-SHOWN = (GENE_ONLY, IMAGE_ONLY, CROSS_ATTENTION)
+SHOWN = (catalog.GENE_ONLY, catalog.IMAGE_ONLY, catalog.CROSS_ATTENTION)
 MOST_GROUPS = 30
 BELOW_ALL = -1.0
 """Where a group without an AUROC stands in a sorted column."""
@@ -60,7 +52,7 @@ class GroupFigure:
 
 def shown_models(content: RunTables) -> tuple[str, ...]:
     """Return the models of the tables: genes, image, both, and the best baseline."""
-    baselines = [model for model in content.models if model in BASELINE_NAMES]
+    baselines = [model for model in content.models if model in catalog.BASELINE_NAMES]
     chosen = [model for model in (*SHOWN, *baselines[:1]) if model in content.models]
     return tuple(chosen)
 
@@ -226,7 +218,7 @@ def _sentence(row: dict[str, Any]) -> str:
 
 def site_only_sentence(content: RunTables) -> str:
     """Return the AUROC of the site alone as a sentence; empty without that baseline."""
-    row = content.headline("auroc").filter(pl.col("model") == SITE_ONLY)
+    row = content.headline("auroc").filter(pl.col("model") == catalog.SITE_ONLY)
     if row.is_empty():
         return ""
     one = row.row(0, named=True)

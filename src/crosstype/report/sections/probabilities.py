@@ -1,7 +1,5 @@
 """Sections of the report on abstention, thresholds, calibration and decision curves."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import ceil
 from typing import Any
@@ -10,7 +8,7 @@ import polars as pl
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from crosstype.report.figures import line_looks, make_curve_axes, set_title
+from crosstype.report.figures import line_looks, make_curve_axes, set_figure_title, set_title
 from crosstype.report.formatting import interval, number
 from crosstype.report.run_tables import RunTables
 from crosstype.report.svg import BLUE, INK, QUIET, new_figure
@@ -158,9 +156,7 @@ def plot_calibration(content: RunTables, of: str) -> Figure:
         axes.set_axis_off()
     figure.supxlabel(f"Mean probability of {of} in the bin", fontsize=9)
     figure.supylabel(f"Share of {of}", fontsize=9)
-    title = f"Calibration, {of}"
-    title = f"{title}\n{content.mark}" if content.mark else title
-    figure.suptitle(title, fontsize=9.5, x=0.02, ha="left")
+    set_figure_title(figure, f"Calibration, {of}", content.mark)
     return figure
 
 

@@ -1,7 +1,5 @@
 """The section on lost genes: curves of patterns with degrees, and tables of all of them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,14 +8,7 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from crosstype.models.catalog import (
-    BASELINE_NAMES,
-    CROSS_ATTENTION,
-    FUSION,
-    GENE_ONLY,
-    IMAGE_ONLY,
-    LATE,
-)
+from crosstype.models import catalog
 from crosstype.report.formatting import METRIC_NAMES, interval, number
 from crosstype.report.run_tables import RunTables
 from crosstype.report.svg import BLUE, FAINT, GREEN, ORANGE, QUIET, VERMILION, new_figure
@@ -64,10 +55,10 @@ CURVES = (*SHARES_LOST, "noise", "normal_like")
 REAL = ("panel", "pam50_withheld", "other_assay", "other_assay_scaled")
 """Patterns of clinical practice, shown in one table."""
 LOOKS = {
-    IMAGE_ONLY: (VERMILION, "D"),
-    GENE_ONLY: (BLUE, "o"),
-    LATE: (ORANGE, "s"),
-    CROSS_ATTENTION: (GREEN, "^"),
+    catalog.IMAGE_ONLY: (VERMILION, "D"),
+    catalog.GENE_ONLY: (BLUE, "o"),
+    catalog.LATE: (ORANGE, "s"),
+    catalog.CROSS_ATTENTION: (GREEN, "^"),
 }
 """Models of the figure; the table has all."""
 STAND_IN = "stand-in"
@@ -124,7 +115,7 @@ def real_perturbation_table(content: RunTables) -> PageTable:
     found = content.rna_loss.filter(pl.col("pattern").is_in(REAL), metric="auroc")
     found = found.sort(pl.col("level") > 0, maintain_order=True)
     models = [name for name in LOOKS if name in set(found["model"])]
-    fusion = next((name for name in FUSION if name in models), "")
+    fusion = next((name for name in catalog.FUSION if name in models), "")
     gaps = {
         (row["pattern"], row["level"]): row
         for row in content.rna_loss_comparisons.filter(model_a=fusion, model_b=BETTER).to_dicts()
@@ -170,7 +161,7 @@ def perturbation_tables(content: RunTables) -> list[PageTable]:
             shown = METRIC_NAMES.get(str(metric), str(metric))
             tables.append(_table(f"{about}: {shown}", rows, "model", "value"))
         gaps = content.rna_loss_comparisons.filter(pattern=pattern)
-        gaps = gaps.filter(~pl.col("model_a").is_in(BASELINE_NAMES))
+        gaps = gaps.filter(~pl.col("model_a").is_in(catalog.BASELINE_NAMES))
         gaps = gaps.with_columns(pair=pl.col("model_a") + " minus " + pl.col("model_b"))
         if not gaps.is_empty():
             caption = f"{about}: AUROC minus that of the unimodal models, same patients"

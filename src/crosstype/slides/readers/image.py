@@ -1,7 +1,5 @@
 """Reader of plain JPEG, PNG and TIFF images as slides, with mpp from table or config."""
 
-from __future__ import annotations
-
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,13 +10,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from crosstype.errors import Fault, SlideError
-from crosstype.slides.readers.jpeg_tiff import (
-    START,
-    DamagedJpegError,
-    decode_jpeg,
-    jpeg_size_px,
-    open_tiff,
-)
+from crosstype.slides.readers import jpeg_tiff
 from crosstype.slides.slide import WHITE, Level, Slide, resolve_mpp
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -31,7 +23,7 @@ AS_RGB8 = "Save it as 8-bit RGB."
 
 def is_image(start: bytes) -> bool:
     """Whether a file's first bytes are those of a JPEG, PNG or TIFF."""
-    return start.startswith((START, PNG, *TIFF))
+    return start.startswith((jpeg_tiff.START, PNG, *TIFF))
 
 
 class ImageSlide(Slide):
@@ -79,17 +71,17 @@ def _size_px(path: Path) -> tuple[int, int]:
     with path.open("rb") as handle:
         start = handle.read(24)
     try:
-        if start.startswith(START):
-            return jpeg_size_px(path.read_bytes())
+        if start.startswith(jpeg_tiff.START):
+            return jpeg_tiff.jpeg_size_px(path.read_bytes())
         if start.startswith(PNG):
             return int.from_bytes(start[16:20], "big"), int.from_bytes(start[20:24], "big")
-        with open_tiff(path) as file:
+        with jpeg_tiff.open_tiff(path) as file:
             page = file.pages.first
             _check_tiff(path, page)
             return page.imagewidth, page.imagelength
     except LookupError:
         raise _damaged(path, ValueError("its directory of pages is missing")) from None
-    except (DamagedJpegError, tifffile.TiffFileError, ValueError, OSError) as error:
+    except (jpeg_tiff.DamagedJpegError, tifffile.TiffFileError, ValueError, OSError) as error:
         raise _damaged(path, error) from None
 
 
@@ -112,13 +104,13 @@ def _decode(path: Path) -> NDArray[np.uint8]:
     """Return an image as (height, width, 3) RGB."""
     data = path.read_bytes()
     try:
-        if data.startswith(START):
-            return decode_jpeg(data)
+        if data.startswith(jpeg_tiff.START):
+            return jpeg_tiff.decode_jpeg(data)
         if data.startswith(PNG):
             return _as_rgb(path, imagecodecs.png_decode(data))
-        with open_tiff(path) as file:
+        with jpeg_tiff.open_tiff(path) as file:
             return _as_rgb(path, file.pages.first.asarray())
-    except (DamagedJpegError, imagecodecs.PngError, ValueError, RuntimeError) as error:
+    except (jpeg_tiff.DamagedJpegError, imagecodecs.PngError, ValueError, RuntimeError) as error:
         raise _damaged(path, error) from None
 
 

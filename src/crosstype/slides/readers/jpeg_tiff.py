@@ -5,8 +5,6 @@ cropped. `readers.openslide` uses it only for levels where both agree. Decoding 
 data, for which most decoders silently return grey or white.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import threading

@@ -1,7 +1,5 @@
 """Reader of slides by OpenSlide, or by a faster reader with the same pixels."""
 
-from __future__ import annotations
-
 import os
 import threading
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Reader of slides that exist only as tiles: folders or zips of `<slide>/<slide>_(x,y).jpg`."""
 
-from __future__ import annotations
-
 import re
 import stat
 import zipfile
@@ -33,14 +31,12 @@ class TileSlide:
         slide_id: the slide's name.
         tile_xy_px: (n, 2) int32, x and y from the tiles' names, row by row.
         names: path of each tile in the source, in the same order.
-        other_images: images with other names in the same folder, which are not read.
     """
 
     source: Path
     slide_id: str
     tile_xy_px: NDArray[np.int32]
     names: tuple[str, ...]
-    other_images: tuple[str, ...] = ()
 
     def read_tiles(self, indices: Iterable[int] | None = None) -> Iterator[NDArray[np.uint8]]:
         """Yield tiles, (height, width, 3) uint8 RGB, in the order of `names` or of `indices`.
@@ -69,30 +65,23 @@ def find_tile_slides(path: Path) -> list[TileSlide]:
     """
     names = _zip_names(path) if zipfile.is_zipfile(path) else _folder_names(path)
     tiles: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
-    others: dict[str, list[str]] = defaultdict(list)
     for name in names:
         path_inside = PurePosixPath(name)
         match = TILE_NAME.match(path_inside.name)
         if match and match["slide"] == path_inside.parent.name:
             tiles[match["slide"]].append((int(match["y"]), int(match["x"]), name))
-        else:
-            others[path_inside.parent.name].append(name)
     if not tiles:
         raise SlideError(Fault(path.name, "holds no tiles", LAYOUT))
     faults = [fault for slide in tiles for fault in _twins(path.name, slide, tiles[slide])]
     if faults:
         raise SlideError(faults)
-    return [
-        _tile_slide(path, slide, sorted(tiles[slide]), others[slide]) for slide in sorted(tiles)
-    ]
+    return [_tile_slide(path, slide, sorted(tiles[slide])) for slide in sorted(tiles)]
 
 
-def _tile_slide(
-    path: Path, slide: str, tiles: list[tuple[int, int, str]], others: list[str]
-) -> TileSlide:
+def _tile_slide(path: Path, slide: str, tiles: list[tuple[int, int, str]]) -> TileSlide:
     tile_xy_px = np.array([(x, y) for y, x, _ in tiles], dtype=np.int32)
     names = tuple(name for _, _, name in tiles)
-    return TileSlide(path, slide, tile_xy_px, names, tuple(sorted(others)))
+    return TileSlide(path, slide, tile_xy_px, names)
 
 
 def _twins(source: str, slide: str, tiles: list[tuple[int, int, str]]) -> Iterator[Fault]:

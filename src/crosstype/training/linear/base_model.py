@@ -18,14 +18,8 @@ from torch import Tensor
 
 from crosstype.training.classifier import with_prefix
 from crosstype.training.fit import class_weights
+from crosstype.training.linear import logistic
 from crosstype.training.linear.gene_factors import GeneFactors, fit_gene_factors
-from crosstype.training.linear.logistic import (
-    Coefficients,
-    fit_image_ridge,
-    fit_joint_logistic,
-    fit_logistic,
-    grade_labels,
-)
 from crosstype.training.patients import Patients
 from crosstype.training.preprocessing import Preparation
 from crosstype.training.spec import TrainingSpec
@@ -172,9 +166,11 @@ def fit_base_model(
     weights = class_weights(targets, len(patients.classes), spec)
     strength, factors = STRENGTH[Modality.GENES], fit_gene_factors(genes, images)
     if kept == GENES:
-        return RidgeBaseModel(kept, *fit_logistic(filled, targets, strength, weights), factors)
+        return RidgeBaseModel(
+            kept, *logistic.fit_logistic(filled, targets, strength, weights), factors
+        )
     others = _with_clinical(images, patients, preparation, kept)
-    weight, bias = fit_joint_logistic(filled, others, targets, strength, weights)
+    weight, bias = logistic.fit_joint_logistic(filled, others, targets, strength, weights)
     alone = (fit_base_model(everyone, preparation, one, spec) for one in (IMAGE, GENES))
     return RidgeBaseModel(kept, weight, bias, factors, *alone)
 
@@ -189,16 +185,16 @@ def _has_any(inputs: Inputs) -> Bool[np.ndarray, " patients"]:
 
 def _image_model(
     patients: Patients, preparation: Preparation, images: Inputs, spec: TrainingSpec
-) -> Coefficients:
+) -> logistic.Coefficients:
     """Fit the model on the image, to graded labels if set and possible."""
     targets = patients.targets
     weights = class_weights(targets, len(patients.classes), spec)
     if spec.image_labels == "graded":
         genes, _ = base_model_inputs(patients, preparation, GENES)
-        graded = grade_labels(genes, targets, weights)
+        graded = logistic.grade_labels(genes, targets, weights)
         if graded is not None:
-            return fit_image_ridge(images, graded, targets, weights)
-    return fit_logistic(images, targets, STRENGTH[Modality.IMAGE], weights)
+            return logistic.fit_image_ridge(images, graded, targets, weights)
+    return logistic.fit_logistic(images, targets, STRENGTH[Modality.IMAGE], weights)
 
 
 def choose_residual_weight(

@@ -6,8 +6,6 @@ helps where patients are few (learning with privileged information, Vapnik and V
 distillation, Lopez-Paz et al. 2016, arXiv 1511.03643). The image is the only input at prediction.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import log_softmax
