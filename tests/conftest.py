@@ -92,10 +92,12 @@ SETTINGS: dict[str, Any] = {
     "learning_rate": 0.003,
     "n_shuffles": 1,
     "figure_page": "false",  # its drawings take longer than the rest of such a run
-    "models": ("image_only", "gene_only", "late", "cross_attention"),
+    "models": ("gene_only", "cross_attention"),
     "max_epochs": 3,
     "more": "",  # other sections
 }
+EVERY_KIND = ("image_only", "gene_only", "late", "cross_attention")
+"""Models of the finished run: one of each kind."""
 NO_MAPS = "[explanation]\nn_maps = 0\n"
 """A section for runs that draw no map of any patient: drawing takes longer than all else."""
 
@@ -140,13 +142,14 @@ class Tiny:
     """A tiny cohort, its config, and ways to run it in this process."""
 
     config: Path
+    models: tuple[str, ...] = SETTINGS["models"]
 
     @property
     def folder(self) -> Path:
         return self.config.parent
 
     def change(self, **settings: Any) -> None:
-        rewrite_config(self.config, **settings)
+        rewrite_config(self.config, **{"models": self.models, **settings})
 
     def grow(self, n_patients: int, **settings: Any) -> None:
         """Write a larger cohort in place of this one."""
@@ -224,11 +227,11 @@ def finished(once: Once) -> tuple[Tiny, Path]:
     """A finished run to look at, not to change: the cohort and OUT."""
 
     def make(folder: Path) -> None:
-        made = Tiny(write_tiny(folder / "input", figure_page="true"))
+        made = Tiny(write_tiny(folder / "input", figure_page="true", models=EVERY_KIND))
         made.run(folder / "out", last="report", shapes=True)
 
     folder = once("finished", make)
-    return Tiny(folder / "input" / "tiny.toml"), folder / "out"
+    return Tiny(folder / "input" / "tiny.toml", EVERY_KIND), folder / "out"
 
 
 @pytest.fixture
@@ -237,7 +240,7 @@ def copied(finished: tuple[Tiny, Path], tmp_path: Path) -> tuple[Tiny, Path]:
     tiny, out = finished
     shutil.copytree(tiny.folder, tmp_path / "input")
     shutil.copytree(out, tmp_path / "out")
-    return Tiny(tmp_path / "input" / "tiny.toml"), tmp_path / "out"
+    return Tiny(tmp_path / "input" / "tiny.toml", EVERY_KIND), tmp_path / "out"
 
 
 @pytest.fixture(scope="session")

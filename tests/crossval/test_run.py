@@ -45,6 +45,7 @@ def age(out: Path) -> None:
 def test_two_workers_and_another_place_give_the_same_bytes(
     tiny: Any, finished: tuple[Any, Path], tmp_path: Path
 ) -> None:
+    tiny.change(models=finished[0].models)
     tiny.run(tmp_path / "deep" / "two", "train", n_workers=2)
     for name in TABLES:
         one = (finished[1] / name).read_bytes()
@@ -55,6 +56,7 @@ def test_two_workers_and_another_place_give_the_same_bytes(
 def test_one_worker_gives_the_same_bytes(
     tiny: Any, finished: tuple[Any, Path], tmp_path: Path
 ) -> None:
+    tiny.change(models=finished[0].models)
     tiny.run(tmp_path / "one", "train", n_workers=1)
     for name in TABLES:
         assert (tmp_path / "one" / name).read_bytes() == (finished[1] / name).read_bytes(), name

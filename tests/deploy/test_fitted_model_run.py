@@ -288,7 +288,7 @@ def test_what_is_given_must_be_there(
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({}, "names 4"),
+        ({}, "names 2"),
         ({"protocol": "paper", "models": ("gene_only",)}, "'paper'"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from tests.conftest import NO_MAPS
+from tests.conftest import EVERY_KIND, NO_MAPS, Tiny
 
 from crosstype.config.read import read_config
 from crosstype.errors import ConfigError
@@ -17,7 +17,6 @@ from crosstype.training.checkpoint import read_header
 from crosstype.workflow.pipeline import run
 from crosstype.workflow.stage import Run
 
-MODELS = ("image_only", "gene_only", "late", "cross_attention")
 UNTOUCHED = ["image_only", "gene_only", "late", "logistic_both", "majority"]
 
 
@@ -43,9 +42,11 @@ def checksums(out: Path) -> dict[str, str]:
 
 @pytest.fixture
 def covered(tiny: Any) -> Any:
-    clinical(tiny)
-    set_keys(tiny.config, 'clinical = "clinical.csv"\ncovariates = ["age", "her2_status"]')
-    return tiny
+    held = Tiny(tiny.config, EVERY_KIND)
+    held.change()
+    clinical(held)
+    set_keys(held.config, 'clinical = "clinical.csv"\ncovariates = ["age", "her2_status"]')
+    return held
 
 
 def test_a_run_with_covariates_and_the_same_without(

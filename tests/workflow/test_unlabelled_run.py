@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from tests.conftest import NO_MAPS
+from tests.conftest import EVERY_KIND, NO_MAPS, Tiny
 
 from crosstype.expression.matrix import load_expression
 from crosstype.features.formats.open import write_features
@@ -51,7 +51,9 @@ def checksums(out: Path) -> dict[str, str]:
 def with_unlabelled(tiny: Any) -> Any:
     add(tiny.folder, NORMAL_LIKE, "BRCA.Normal")
     add(tiny.folder, UNLABELLED, None)
-    return tiny
+    held = Tiny(tiny.config, EVERY_KIND)
+    held.change()
+    return held
 
 
 def test_they_are_predicted_by_the_mean_of_all_folds(with_unlabelled: Any, tmp_path: Path) -> None:
