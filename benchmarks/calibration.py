@@ -25,7 +25,7 @@ from crosstype.models.spec import ModelSpec
 from crosstype.protocol import protocol_named
 from crosstype.training.calibration import Calibration
 from crosstype.training.checkpoint import make_classifier
-from crosstype.training.classifier import TrainingRecipe, together
+from crosstype.training.classifier import TrainingRecipe, concatenate
 from crosstype.training.patients import Patients
 from crosstype.training.preprocessing import Preparing
 from crosstype.training.spec import TrainingSpec
@@ -42,7 +42,7 @@ def read_patients(data: Path, sites: tuple[str, ...]) -> Patients:
     """Return the patients of these sites who have a label, a slide and expression."""
     table = pl.read_csv(data / "tcga_brca" / "labels.csv", infer_schema=False)
     site_of = dict(table.select("PATIENT", "SITE").iter_rows())
-    everyone = together(*transfer.read_patients(data)[:2])
+    everyone = concatenate(*transfer.read_patients(data)[:2])
     return everyone.take(np.flatnonzero([site_of[one] in sites for one in everyone.ids]))
 
 
