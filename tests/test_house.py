@@ -6,6 +6,8 @@ Each rule lists today's offenders; a list may only become shorter.
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import re
 import subprocess
 from pathlib import Path
@@ -109,6 +111,39 @@ def test_no_tracked_file_names_a_place_on_somebodys_machine() -> None:
         if place.search((ROOT / name).read_bytes())
     }
     assert not named
+
+
+def offered(package: str) -> dict[str, str]:
+    """Return what the rest of the code imports from a sub-package: name -> its module there."""
+    found = {}
+    for path in SOURCES:
+        if place_of(path).startswith(f"{package}/"):
+            continue
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith(
+                f"crosstype.{package}."
+            ):
+                names = {one.name for one in node.names if re.match("[a-zA-Z]", one.name)}
+                found |= {one: str(node.module) for one in names if not one.isupper()}
+    return found
+
+
+def is_defined(thing: object) -> bool:
+    """Return whether it is a function or a class, and no alias or constant."""
+    return inspect.isfunction(thing) or inspect.isclass(thing)
+
+
+@pytest.mark.parametrize("package", sorted({path.parent.name for path in PACKAGE.glob("*/*.py")}))
+def test_a_subpackage_lists_what_the_others_use(package: str) -> None:
+    listed = importlib.import_module(f"crosstype.{package}")
+    modules = {path.stem for path in (PACKAGE / package).rglob("*")}
+    used = {
+        name
+        for name, module in offered(package).items()
+        if name not in modules and is_defined(getattr(importlib.import_module(module), name))
+    }
+    assert used <= set(getattr(listed, "__all__", ()))
+    assert all(getattr(listed, name) is not None for name in getattr(listed, "__all__", ()))
 
 
 def test_the_house_is_complete() -> None:

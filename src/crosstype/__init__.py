@@ -3,28 +3,17 @@
 The public names are imported when they are first used, so that `import crosstype` stays fast.
 """
 
-from importlib import import_module
-from typing import Any
+import lazy_loader
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "CrosstypeError": "crosstype.errors",
-    "Run": "crosstype.workflow.stage",
-    "read_config": "crosstype.config.read",
-    "run": "crosstype.workflow.pipeline",
-}
-
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "config.read": ["read_config"],
+        "errors": ["CrosstypeError"],
+        "workflow.pipeline": ["run"],
+        "workflow.stage": ["Run"],
+    },
+)
 __all__ = ["CrosstypeError", "Run", "__version__", "read_config", "run"]
-
-
-def __getattr__(name: str) -> Any:
-    """Return a public name from where it lives."""
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'crosstype' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    """Return the public names."""
-    return sorted(__all__)
