@@ -19,7 +19,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +60,7 @@ class Case:
     unsaid: str = "Traceback"
     no_genes: tuple[str, ...] = ()
     twin: Callable[[Path], None] | None = None
-    other: Callable[[Path, Sequence[Result]], str] = field(default=lambda folder, results: "")
+    other: Callable[[Path, Sequence[Result]], str] | None = None
 
 
 def edit(name: str, change: Callable[[list[str]], list[str]]) -> Callable[[Path], None]:
@@ -271,7 +271,8 @@ def faults_of(case: Case, folder: Path, results: Sequence[Result]) -> list[str]:
     """Return what came out otherwise than it must."""
     text, failed = "\n".join(one.text for one in results), results[-1].code != 0
     faults = [f"says {case.unsaid}"] if re.search(case.unsaid, text) else []
-    faults += [one for one in [case.other(folder, results)] if one]
+    found = case.other(folder, results) if case.other else ""
+    faults += [found] if found else []
     if failed and case.refused is None:
         return [*faults, "is refused"]
     if failed:

@@ -17,7 +17,7 @@ def test_planted_tiles_and_genes_are_named(
     planted = plant(tmp_path)
     attributions, attention = explained(planted, make_recipe, make_splits)
     assert n_found(attributions) >= 9
-    # The line decides here, and a tile's contribution is what it says.
+    # The ridge base model decides here, and a tile's contribution is a term of its logit.
     assert attributions.residual_weight == 0
     assert tile_auroc(attention, planted, "contribution") >= 0.9
     assert attributions.gap < 1e-6
@@ -36,6 +36,7 @@ def test_planted_tiles_and_genes_are_named(
     assert agreement["loss"] > 0.1
 
 
+@pytest.mark.long
 def test_networks_alone_name_planted_genes(
     tmp_path: Path, make_recipe: Any, make_splits: Any
 ) -> None:

@@ -174,7 +174,7 @@ def test_normal_like_patients_are_mixed_in_and_are_nobody_of_the_cohort(
     curves = pl.read_csv(tmp_path / "out" / "rna_loss.csv").filter(pattern="normal_like")
     assert set(curves["level"]) == set(MIXED)
     assert set(curves["note"]) == {
-        "the mean of 1 tumours labelled normal-like, of nobody in the cohort"
+        "the mean of 1 tumours labelled normal-like, of no cohort patient"
     }
     normal = load_expression(tmp_path / "out" / "normal_like.npz")
     cohort = load_expression(tmp_path / "out" / "expression.npz")
