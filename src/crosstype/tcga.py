@@ -1,14 +1,34 @@
-"""TCGA barcodes: patients, sample types, aliquots and sites."""
+"""Identifiers: TCGA barcodes (patients, sample types, aliquots, sites), and spellings of others."""
 
 import re
+import unicodedata
 
-TCGA_BARCODE = re.compile(r"^TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}", re.IGNORECASE)
+TCGA_BARCODE = re.compile(r"^TCGA[-.][A-Z0-9]{2}[-.][A-Z0-9]{4}", re.IGNORECASE)
+"""Barcodes, also with the dots that R's `make.names` puts for hyphens."""
 
 
 def patient_of(identifier: str) -> str:
     """Return the patient of a sample or file id: 12 characters of a TCGA barcode, else the id."""
-    text = identifier.strip()
-    return text[:12].upper() if TCGA_BARCODE.match(text) else text
+    text = visible(identifier)
+    return text[:12].upper().replace(".", "-") if TCGA_BARCODE.match(text) else text
+
+
+def visible(text: str) -> str:
+    """Return a text in Unicode's composed form, without blanks around and invisible characters."""
+    if text.isascii():
+        return text.strip()
+    shown = (one for one in unicodedata.normalize("NFC", text) if unicodedata.category(one) != "Cf")
+    return "".join(shown).replace("\xa0", " ").strip()
+
+
+def comparable(identifier: str) -> str:
+    """Return what two spellings of one identifier have in common.
+
+    Case, blanks, invisible characters, the Unicode form, `.0` after a whole number (pandas), and
+    what R's `make.names` changes (a dot for any other sign, an X before a digit) do not count.
+    """
+    text = re.sub(r"^(\d+)\.0$", r"\1", visible(identifier)).casefold()
+    return re.sub(r"^x(?=\d)", "", re.sub(r"[^a-z0-9\u0080-\uffff]+", ".", text).strip("."))
 
 
 def sample_type_of(identifier: str) -> str | None:
@@ -16,7 +36,7 @@ def sample_type_of(identifier: str) -> str | None:
 
     Slide and sample barcodes hold it in characters 14 and 15.
     """
-    match = re.match(r"^TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}-(\d{2})", identifier.strip(), re.IGNORECASE)
+    match = re.match(TCGA_BARCODE.pattern + r"[-.](\d{2})", identifier.strip(), re.IGNORECASE)
     return match.group(1) if match else None
 
 
@@ -35,6 +55,8 @@ def aliquot_order(identifier: str) -> tuple[object, ...]:
     Firehose.
     """
     text = identifier.strip().upper()
+    if TCGA_BARCODE.match(text):
+        text = text.replace(".", "-")
     match = ALIQUOT.match(text)
     if match is None:
         return (text[:16], 0, (), text)

@@ -2,13 +2,15 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from crosstype.cohort.label_columns import check_label_columns
 from crosstype.cohort.labels import Labels, normal_like_rows, read_labels, shuffled_labels
 from crosstype.cohort.labels_from_pam50 import labels_from_calls
+from crosstype.cohort.matching import spelled_as, spelling_note
 from crosstype.cohort.single_modality import (
     SingleModality,
     join_single_modality,
@@ -25,6 +27,7 @@ from crosstype.expression.read import Expression, read_expression
 from crosstype.expression.sample_selection import select_samples
 from crosstype.expression.spec import ExpressionSpec
 from crosstype.io import schema
+from crosstype.tcga import patient_of
 
 __all__ = [
     "AlignedExpression",
@@ -107,10 +110,10 @@ def build_cohort(
         ConfigError, TableError, CohortError: a table is not set or damaged; classes contradict
             themselves or are too small for the folds; nobody is in common.
     """
-    labels = read_labels(spec) if spec.labels_from_pam50 is None else None
     people = {row.patient_id for row in slides}
+    labels = read_labels(spec, people) if spec.labels_from_pam50 is None else None
     people |= {*labels.class_of, *labels.left_out} if labels else set()
-    expression = read(_table_of(spec), expression_spec, people)
+    expression = _spelled(read(_table_of(spec), expression_spec, people), _table_of(spec), people)
     usable, slide_reasons, notes = usable_slides(slides)
     samples, sample_reasons, sample_notes = select_samples(expression)
     labels = labels or labels_from_calls(spec, expression, samples)
@@ -119,6 +122,8 @@ def build_cohort(
     classes, warnings = _classes(spec, labels, kept, n_folds)
     own = {patient: samples[patient] for patient in kept}
     aligned, gene_notes = exclude_genes(_aligned(expression, own), expression_spec)
+    keep = expression_spec.keep_genes
+    warnings += check_label_columns(_table_of(spec).name, aligned, classes, keep)
     same_genes = partial(_of_same_genes, expression, aligned)
     single = _single_modality(spec, labels, usable, samples, same_genes)
     return Cohort(
@@ -134,6 +139,17 @@ def build_cohort(
         normal_like=_normal_like(expression, samples, labels, aligned),
         single_modality=single,
         unlabelled=unlabelled_patients(spec, labels, usable, samples, same_genes),
+    )
+
+
+def _spelled(expression: Expression, path: Path, people: Collection[str]) -> Expression:
+    """Return expression with patients spelled as in the other tables."""
+    of_sample = {sample: patient_of(sample) for sample in expression.sample_ids}
+    spelled = spelled_as(of_sample.values(), people)
+    return replace(
+        expression,
+        sample_ids=tuple(spelled.get(of_sample[one], one) for one in expression.sample_ids),
+        notes=(*expression.notes, *spelling_note(path.name, spelled)),
     )
 
 

@@ -149,7 +149,7 @@ def read_covariates(spec: CohortSpec, patient_ids: Sequence[str]) -> Covariates:
         raise ConfigError("[cohort] covariates: no table is set. Set clinical.")
     table = open_table(path)
     _check_no_label(spec, table)
-    rows = patient_rows(table, spec.patient_column)
+    rows = patient_rows(table, spec.patient_column, patient_ids)
     words, faults = [], list[Fault]()
     for name in spec.covariates:
         found, own = values_of(table, name, {one: rows.get(one, []) for one in patient_ids})

@@ -3,6 +3,7 @@
 Normal-like samples of the expression table that are of nobody in the cohort.
 """
 
+import difflib
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -10,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crosstype.cohort.matching import spelled_as, spelling_note
 from crosstype.cohort.spec import CohortSpec
 from crosstype.errors import CohortError, ConfigError, Fault, TableError
 from crosstype.expression.read import Expression
-from crosstype.io.tables import Table, open_table
-from crosstype.tcga import is_tumour, patient_of, sample_type_of, site_of
+from crosstype.io.tables import MISSING, Table, open_table
+from crosstype.tcga import comparable, is_tumour, patient_of, sample_type_of, site_of
 from crosstype.types import HOW_TO_NAME_PATIENTS, OVER_CLASSES, PATIENT_COLUMNS
 
 NORMAL_LIKE_LABEL = re.compile(r"^(brca|pam50)?[._ -]*normal([ _-]?like)?$", re.IGNORECASE)
@@ -115,23 +117,29 @@ class Labels:
     normal_like: frozenset[str] = frozenset()
 
 
-def read_labels(spec: CohortSpec) -> Labels:
+def read_labels(spec: CohortSpec, like: Collection[str] = ()) -> Labels:
     """Read the label table and sort patients into classes.
 
     Several rows of one patient with the same label are one; with different labels the patient is
     left out. Rows of a metastasis or of normal tissue (by the TCGA sample type) are not used.
 
+    Args:
+        spec: table, columns and classes.
+        like: patients of another table, whose spelling is used.
+
     Raises:
         ConfigError: no label table or column is named, or the classes contradict themselves.
         TableError: the table is damaged or lacks a column; names the nearest.
-        CohortError: a class has no patient, or a listed site has none.
+        CohortError: a listed label is in no row, or a listed site has no patient.
     """
     if spec.labels is None:
         raise ConfigError("[cohort] labels is not set. Name the label table.")
     class_of_label = class_of_each_label(spec)
     table = open_table(spec.labels)
-    rows = patient_rows(table, spec.patient_column)
-    texts = table.column(spec.label_column or find_label_column(table, list(class_of_label)))
+    notes: list[str] = []
+    rows = patient_rows(table, spec.patient_column, like, notes)
+    column = spec.label_column or find_label_column(table, list(class_of_label))
+    texts = spelled_labels(table.path.name, table.filled(column), class_of_label, notes)
     labels = {patient: _distinct(texts, found) for patient, found in rows.items()}
     sites, left_out = _sites(table, spec, rows)
     class_of: dict[str, str] = {}
@@ -141,12 +149,30 @@ def read_labels(spec: CohortSpec) -> Labels:
             class_of[patient] = class_of_label[found[0]]
         else:
             left_out[patient] = ("labels", reason)
-    check_classes_found(table.path.name, spec, class_of, texts)
+    check_labels_found(table.path.name, spec, texts)
     kept = {patient: name for patient, name in class_of.items() if patient not in left_out}
     single = {patient: found[0] for patient, found in labels.items() if len(found) == 1}
     normal_like = normal_like_among(single)
     source = SOURCES.get(spec.label_source) or provenance_of(texts)
-    return Labels(kept, sites, left_out, source, normal_like=normal_like)
+    return Labels(kept, sites, left_out, source, notes=tuple(notes), normal_like=normal_like)
+
+
+def spelled_labels(
+    file_name: str, texts: Sequence[str], listed: Collection[str], notes: list[str]
+) -> list[str]:
+    """Return a column's labels in the spelling of the listed ones, where only that differs.
+
+    Case, blanks within, and `.0` after a whole number (pandas) do not count if one listed label has
+    that form.
+    """
+    forms = Counter(map(comparable, listed))
+    spelling = {comparable(one): one for one in listed if forms[comparable(one)] == 1}
+    found = [one if one in listed else spelling.get(comparable(one), one) for one in texts]
+    changed = Counter((a, b) for a, b in zip(texts, found, strict=True) if a != b)
+    if changed:
+        shown = ", ".join(f"{a!r} as {b!r} ({n} rows)" for (a, b), n in changed.most_common(3))
+        notes.append(f"warning: {file_name}: labels spelled otherwise than in the config: {shown}")
+    return found
 
 
 def provenance_of(labels: Collection[str]) -> str:
@@ -223,22 +249,35 @@ def find_label_column(table: Table, labels: Sequence[str]) -> str:
     raise TableError(Fault(table.path.name, found, remedy))
 
 
-def patient_rows(table: Table, column: str) -> dict[str, list[int]]:
-    """Return the rows of each patient, those of a primary tumour if there are any."""
+def patient_rows(
+    table: Table, column: str, like: Collection[str] = (), notes: list[str] | None = None
+) -> dict[str, list[int]]:
+    """Return the rows of each patient, those of a primary tumour if there are any.
+
+    Args:
+        table: the table.
+        column: of patients.
+        like: patients of another table, whose spelling is used.
+        notes: receives how many are spelled otherwise.
+
+    Raises:
+        TableError: there is no such column, or a row names no patient.
+    """
     cells = table.column_called(column, PATIENT_COLUMNS, HOW_TO_NAME_PATIENTS)
-    remedy = "Fill it in or remove the line."
-    faults = [
-        Fault(table.where(row), f"no patient in column {column!r}", remedy)
-        for row, cell in enumerate(cells)
-        if not cell
-    ]
-    if faults:
-        raise TableError(faults)
+    empty = [row for row, cell in enumerate(cells) if cell.casefold() in MISSING]
+    if empty:
+        more = f" (and in {len(empty) - 1} other rows)" if len(empty) > 1 else ""
+        found = f"no patient in column {column!r}{more}"
+        raise TableError(Fault(table.where(empty[0]), found, "Fill it in or remove the line."))
+    spelled = spelled_as({patient_of(cell) for cell in cells}, like)
+    if notes is not None:
+        notes.extend(spelling_note(table.path.name, spelled))
     rows: dict[str, list[int]] = {}
     for row, cell in enumerate(cells):
-        found = rows.setdefault(patient_of(cell), [])
+        patient = patient_of(cell)
+        own = rows.setdefault(spelled.get(patient, patient), [])
         if is_tumour(cell):
-            found.append(row)
+            own.append(row)
     return rows
 
 
@@ -265,7 +304,7 @@ def _sites(
 ) -> tuple[dict[str, str], dict[str, tuple[str, str]]]:
     """Return each patient's site, and the patients excluded by site."""
     column = spec.site_column or ("SITE" if "SITE" in table.names else None)
-    cells = table.column(column) if column else []
+    cells = table.filled(column) if column else []
     found = {p: _distinct(cells, own) if column else [site_of(p) or ""] for p, own in rows.items()}
     sites = {p: own[0] if len(own) == 1 else "" for p, own in found.items()}
     left_out = {p: ("site", f"two sites: {', '.join(o)}") for p, o in found.items() if len(o) > 1}
@@ -304,14 +343,14 @@ def is_asked_for(site: str, spec: CohortSpec) -> bool:
     return (not spec.sites or site in spec.sites) and site not in spec.exclude_sites
 
 
-def check_classes_found(
-    file_name: str, spec: CohortSpec, class_of: dict[str, str], labels: Sequence[str]
-) -> None:
-    """Raise if a class has no patient in the table."""
-    empty = [one for one in spec.classes if one.name not in set(class_of.values())]
-    if empty:
-        found = ", ".join(repr(label) for label in sorted(set(labels) - {""})[:12]) or "none"
-        raise CohortError(
-            f"{file_name}: class {empty[0].name!r} has no patient: none has a label of "
-            f"{', '.join(repr(label) for label in empty[0].labels)}. Labels there: {found}."
-        )
+def check_labels_found(file_name: str, spec: CohortSpec, labels: Collection[str]) -> None:
+    """Raise CohortError if no row has a listed label, with the nearest spelling."""
+    present = sorted(set(labels) - {""})
+    for one in spec.classes:
+        for label in one.labels:
+            if label.strip() not in present:
+                near = difflib.get_close_matches(label, present, n=3, cutoff=0.4) or present[:12]
+                raise CohortError(
+                    f"{file_name}: no row has the label {label!r} of class {one.name!r}. Nearest "
+                    f"labels there: {', '.join(map(repr, near)) or 'none'}. Correct or remove it."
+                )

@@ -1,11 +1,11 @@
 """Labels where there is no label table: PAM50 calls of the expression table itself."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from crosstype.cohort import labels
 from crosstype.cohort.spec import CohortSpec
-from crosstype.errors import ConfigError
+from crosstype.errors import CohortError, ConfigError
 from crosstype.expression.read import Expression
 from crosstype.pam50.centroids import read_centroids
 from crosstype.pam50.classify import CohortCentring, call_cohort
@@ -54,7 +54,7 @@ def labels_from_calls(
         else:
             reason = f"PAM50 call {call!r} is in no class" if call else "no PAM50 call"
             left_out[patient] = ("labels", reason)
-    labels.check_classes_found(file_name, spec, class_of, found.calls)
+    _check_classes_found(file_name, spec, class_of, found.calls)
     kept = {patient: name for patient, name in class_of.items() if patient not in left_out}
     counts = ", ".join(f"{name or 'no call'} {n}" for name, n in found.counts().items() if n)
     notes = (*found.notes, f"labels called from {file_name} (PAM50, {centring}): {counts}")
@@ -80,3 +80,16 @@ def _provenance(centring: str) -> str:
     """Return the provenance of labels that this run computed from RNA, with the warning."""
     warning = labels.provenance_of(["LumA", "LumB"]).partition(": ")[2]
     return f"computed from RNA by this run (PAM50, {centring}): {warning}"
+
+
+def _check_classes_found(
+    file_name: str, spec: CohortSpec, class_of: dict[str, str], labels: Collection[str]
+) -> None:
+    """Raise CohortError if a class has no patient."""
+    empty = [one for one in spec.classes if one.name not in set(class_of.values())]
+    if empty:
+        found = ", ".join(repr(label) for label in sorted(set(labels) - {""})) or "none"
+        raise CohortError(
+            f"{file_name}: class {empty[0].name!r} has no patient: none has a label of "
+            f"{', '.join(repr(label) for label in empty[0].labels)}. Labels there: {found}."
+        )

@@ -56,7 +56,7 @@ def _named(spec: CohortSpec, patient_ids: Sequence[str]) -> list[pl.DataFrame]:
     if path is None:
         raise ConfigError("[cohort] subgroups: no table is set. Set clinical.")
     table = open_table(path)
-    rows = patient_rows(table, spec.patient_column)
+    rows = patient_rows(table, spec.patient_column, patient_ids)
     frames, faults = [], []
     for name in spec.subgroups:
         cells, own = values_of(table, name, {one: rows.get(one, []) for one in patient_ids})

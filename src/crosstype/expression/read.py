@@ -13,13 +13,14 @@ import numpy as np
 
 from crosstype.errors import CohortError, Fault, TableError
 from crosstype.expression import units
+from crosstype.expression.annotation import note_unrecognised, without_annotation
 from crosstype.expression.genes.names import drop_empty_genes, join_duplicates, name_genes
 from crosstype.expression.matrix import RawExpression
 from crosstype.expression.readers.anndata import read_scverse
 from crosstype.expression.readers.gdc import read_gdc_folder
 from crosstype.expression.readers.table import read_expression_table
 from crosstype.expression.spec import ExpressionSpec
-from crosstype.tcga import patient_of
+from crosstype.tcga import comparable, patient_of
 
 
 @dataclass(frozen=True)
@@ -64,18 +65,20 @@ def read_expression(
         CohortError: no sample is of a known patient.
     """
     known = {patient_of(patient) for patient in known_patients}
-    raw = _read_raw(path, spec, known)
+    raw = without_annotation(_read_raw(path, spec, known), known, spec.keep_genes)
     _check_samples(path.name, raw.sample_ids)
     check_known(path.name, raw.sample_ids, known)
     notes = list(raw.notes)
     genes = name_genes(raw.genes, spec, notes)
+    note_unrecognised(dict.fromkeys(filter(None, genes)), notes)
     values, genes = drop_empty_genes(raw.values, genes, notes)
     values, genes = join_duplicates(path.name, values, genes, spec, notes)
     if not genes:
         raise TableError(Fault(path.name, "no gene has any value", "Give an expression table."))
-    measure = _measure(values, raw.unit, spec, notes)
-    if measure == "counts":
-        values = _counts(values, spec, notes)
+    keys = {comparable(one) for one in known}
+    ours = [i for i, one in enumerate(raw.sample_ids) if comparable(patient_of(one)) in keys]
+    measure = _measure(path.name, values[ours] if ours else values, raw.unit, spec, notes)
+    values, measure = _amounts_of(path.name, values, measure, spec, notes)
     notes.append(f"{len(values)} samples, {len(genes)} genes")
     return Expression(np.ascontiguousarray(values), raw.sample_ids, genes, measure, tuple(notes))
 
@@ -85,13 +88,14 @@ def _read_raw(path: Path, spec: ExpressionSpec, known: Collection[str]) -> RawEx
     if path.is_dir():
         return read_gdc_folder(path, spec)
     if path.is_file() and h5py.is_hdf5(path):
-        return read_scverse(path, spec)
+        return read_scverse(path, spec, known)
     return read_expression_table(path, known)
 
 
 def check_known(file_name: str, samples: Sequence[str], known: Collection[str]) -> None:
     """Raise CohortError if there are known patients and no sample is of them."""
-    if known and not any(patient_of(sample) in known for sample in samples):
+    keys = {comparable(one) for one in known}
+    if known and not any(comparable(patient_of(sample)) in keys for sample in samples):
         raise CohortError(
             f"{file_name}: nobody in common with the other tables. Found {len(samples)} samples "
             f"such as {samples[0]!r}; expected {len(known)} patients such as {min(known)!r}."
@@ -117,6 +121,43 @@ def divides_counts(n_genes: int, spec: ExpressionSpec) -> bool:
     return spec.counts == "per_million" or (spec.counts == "auto" and n_genes >= units.GENOME_WIDE)
 
 
+def _amounts_of(
+    file_name: str,
+    values: np.ndarray,
+    measure: units.Measure,
+    spec: ExpressionSpec,
+    notes: list[str],
+) -> tuple[np.ndarray, units.Measure]:
+    """Return counts per million of counts, and amounts without the negatives of batch correction.
+
+    Raises:
+        CohortError: more amounts are negative than a correction leaves.
+    """
+    if measure == "log" and spec.unit == "auto" and units.are_log_counts(values):
+        notes.append("log2(count + 1) of whole counts: taken back to counts")
+        values, measure = np.exp2(values) - 1, "counts"
+    if measure == "counts":
+        return _counts(values, spec, notes), measure
+    if units.unit_of(measure) != "linear":
+        return values, measure
+    negative = float((values < 0).sum() / max(1, (~np.isnan(values)).sum()))
+    low = float(np.nanmin(values))
+    if negative > units.MOST_NEGATIVE:
+        raise CohortError(
+            f"{file_name}: {negative:.0%} of the values are negative, down to {low:.4g}, and others "
+            f"too large for logarithms ({np.nanmax(values):.4g}); expected amounts, logarithms or "
+            "z-scores. Look at the table."
+        )
+    if negative:
+        notes.append(
+            f"warning: {negative:.2%} of the amounts are negative, down to {low:.4g}, as batch correction "
+            "leaves them; they count as 0"
+        )
+        values = np.maximum(values, 0)  # NaN stays
+    notes.extend(units.library_size_note(values, measure))
+    return values, measure
+
+
 def _counts(values: np.ndarray, spec: ExpressionSpec, notes: list[str]) -> np.ndarray:
     """Return counts per million or raw counts, as set."""
     n_genes = values.shape[1]
@@ -128,10 +169,23 @@ def _counts(values: np.ndarray, spec: ExpressionSpec, notes: list[str]) -> np.nd
 
 
 def _measure(
-    values: np.ndarray, stated: units.Measure | None, spec: ExpressionSpec, notes: list[str]
+    file_name: str,
+    values: np.ndarray,
+    stated: units.Measure | None,
+    spec: ExpressionSpec,
+    notes: list[str],
 ) -> units.Measure:
-    """Return the unit: as set, else known from the format, else recognised from the values."""
+    """Return the unit: as set, else known from the format, else recognised from the values.
+
+    Raises:
+        CohortError: set as logarithms, and too large for them.
+    """
     recognised, evidence = units.recognise_measure(values)
+    if spec.unit == "log" and not units.may_be_logarithms(values):
+        raise CohortError(
+            f"{file_name}: set as logarithms (unit: log), but the values look like {recognised}: "
+            f"{evidence}; no logarithm of an amount is so large. Leave the unit to be recognised."
+        )
     measure, by = recognised, evidence
     if spec.unit != "auto":
         measure = spec.unit

@@ -26,6 +26,10 @@ class ExpressionSpec:
     gene_names: Path | None = None
     """Table of two columns, identifier and symbol, to rename genes (Ensembl, Entrez)."""
 
+    keep_genes: tuple[str, ...] = ()
+    """Names that stay as genes although they look like annotation or clinical columns, or separate
+    the classes."""
+
     sample_sheet: Path | None = None
     """Sample sheet of a folder of GDC files; unset: the one in the folder or its parent."""
 

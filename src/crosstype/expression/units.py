@@ -18,6 +18,15 @@ GENOME_WIDE = 5000
 TPM_SUM, RSEM_QUARTILE = 1e6, 1000.0
 """TPM sum to a million; TCGA's normalised RSEM has its upper quartile at 1,000."""
 CPM = 1e6
+MOST_NEGATIVE = 0.05
+"""Share of amounts below 0 that batch correction leaves; the pan-cancer RSEM has 0.6%."""
+FEW_ABOVE, SHARE_ABOVE = 2, 0.005
+"""Values of a sample above `LARGEST_LOGARITHM` that a table of logarithms may have, as a number and
+as a share of its genes: a foreign column, or one extreme gene."""
+MOST_SKEW = 2.5
+"""Mean by median of the positive values of a sample, up to which they may be logarithms."""
+UNEQUAL = 3.0
+"""Ratio of the upper quartiles of samples from which library size is taken to be left in."""
 N_INSPECTED = 50
 """Number of samples whose sums and quartiles are inspected."""
 
@@ -35,8 +44,9 @@ def recognise_measure(values: np.ndarray) -> tuple[Measure, str]:
 
     Returns:
         `zscore` if there are negatives, gene means are near 0 and standard deviations near 1;
-        `log` if there are other negatives, or no value above 30 and not only integers;
-        `counts` if all are integers; `tpm` if genome-wide samples sum to a million; `rsem` if
+        `log` if there are other negatives, or hardly a value above 30 in most samples, and not only
+        integers; `counts` if all are integers, or most are and samples are genome-wide (expected
+        counts of RSEM); `tpm` if genome-wide samples sum to a million; `rsem` if
         their upper quartile is 1,000; else `linear`: amounts of unknown kind.
     """
     if np.isnan(values).all():
@@ -44,12 +54,62 @@ def recognise_measure(values: np.ndarray) -> tuple[Measure, str]:
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     span = f"values from {low:.4g} to {high:.4g}"
     if low < 0:
-        return _measure_with_negatives(values, span, low, high)
+        return _measure_with_negatives(values, span, low)
     if all(_whole(rows) for rows in values):
         return "counts", f"{span}, all of them whole numbers"
-    if high <= LARGEST_LOGARITHM:
-        return "log", f"{span}, none above {LARGEST_LOGARITHM:.0f}, not whole numbers"
+    if may_be_logarithms(values):
+        return "log", f"{span}, {_few_above(values)}, not whole numbers"
     return _amounts(values, span)
+
+
+def may_be_logarithms(values: np.ndarray) -> bool:
+    """Return whether values may be logarithms of expression, by most samples.
+
+    So they may if the median sample has none above `LARGEST_LOGARITHM`, or hardly any and is not
+    skewed as amounts are.
+    """
+    if not (values > LARGEST_LOGARITHM).any():
+        return True
+    above = float(np.median((values > LARGEST_LOGARITHM).sum(axis=1)))
+    if above > max(FEW_ABOVE, SHARE_ABOVE * values.shape[1]):
+        return False
+    kept = np.where((values > 0) & (values <= LARGEST_LOGARITHM), values, np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # samples without any value
+        skew = np.nanmedian(np.nanmean(kept, axis=1) / np.nanmedian(kept, axis=1))
+    return bool(skew <= MOST_SKEW)
+
+
+def _few_above(values: np.ndarray) -> str:
+    """Return how many values are above `LARGEST_LOGARITHM`, in words."""
+    n_above = int((values > LARGEST_LOGARITHM).sum())
+    n_genes = int((values > LARGEST_LOGARITHM).any(axis=0).sum())
+    if not n_above:
+        return f"none above {LARGEST_LOGARITHM:.0f}"
+    return f"only {n_above} above {LARGEST_LOGARITHM:.0f}, of {n_genes} genes"
+
+
+def are_log_counts(values: np.ndarray) -> bool:
+    """Return whether values are log2(count + 1) of the whole counts of a genome."""
+    if values.shape[1] < GENOME_WIDE or np.nanmin(values) < 0:
+        return False
+    low = values[:N_INSPECTED]
+    low = np.exp2(low[(low > 0) & (low < 7)].astype(np.float64)) - 1  # where rounding hides nothing
+    return bool(low.size) and float(np.mean(np.abs(low - np.round(low)) < 0.02)) > 0.99
+
+
+def library_size_note(values: np.ndarray, measure: Measure) -> list[str]:
+    """Return a warning if amounts of a genome do not look divided by library size; else nothing."""
+    if values.shape[1] < GENOME_WIDE or measure != "linear" or len(values) < 2:
+        return []
+    quartiles = np.array([_upper_quartile(row) for row in values])
+    low, high = np.quantile(quartiles[quartiles > 0], [0.05, 0.95]) if quartiles.any() else (1, 1)
+    if high < UNEQUAL * low:
+        return []
+    return [
+        f"warning: upper quartiles of samples differ {high / low:.1f}-fold: the amounts do not "
+        "look divided by library size. If they are counts, set [expression] unit to counts"
+    ]
 
 
 def _whole(row: np.ndarray) -> bool:
@@ -57,9 +117,7 @@ def _whole(row: np.ndarray) -> bool:
     return bool(((row == np.round(row)) | np.isnan(row)).all())
 
 
-def _measure_with_negatives(
-    values: np.ndarray, span: str, low: float, high: float
-) -> tuple[Measure, str]:
+def _measure_with_negatives(values: np.ndarray, span: str, low: float) -> tuple[Measure, str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # genes without any value
         means, spreads = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
@@ -67,7 +125,7 @@ def _measure_with_negatives(
     evidence = f"{span}; median |gene mean| {mean:.2g}, median gene SD {spread:.2g}"
     if mean < 0.5 and 0.5 < spread < 2.0:
         return "zscore", evidence
-    if high <= LARGEST_LOGARITHM:
+    if may_be_logarithms(values):
         floor = "; the floor is that of log2(x + 0.001)" if abs(low - np.log2(1e-3)) < 0.01 else ""
         return "log", evidence + floor
     return "linear", evidence
@@ -77,6 +135,10 @@ def _amounts(values: np.ndarray, span: str) -> tuple[Measure, str]:
     """Recognise TPM and TCGA's RSEM among amounts by sums and quartiles of samples."""
     if values.shape[1] >= GENOME_WIDE:
         values = values[:N_INSPECTED]
+        positive = values[values > 0]
+        whole = float(np.mean(positive == np.round(positive))) if positive.size else 0.0
+        if whole > 0.5:
+            return "counts", f"{span}, {whole:.0%} of those above 0 whole: expected counts (RSEM)"
         total = float(np.median(np.nansum(values, axis=1, dtype=np.float64)))
         if abs(total / TPM_SUM - 1) < 0.05:
             return "tpm", f"{span}; samples sum to {total:.3g}"

@@ -11,6 +11,29 @@ import polars as pl
 
 from crosstype.errors import Fault, TableError
 
+NO_TABLE = {
+    b"version https://git-lfs": ("a pointer of Git LFS, not the file", "Fetch it: git lfs pull."),
+    b"<!doctype html": ("a web page (HTML)", "Download the file itself."),
+    b"<html": ("a web page (HTML)", "Download the file itself."),
+    b"X\n\x00\x00\x00": ("an R object (.rds)", "In R, write it with write.csv."),
+    b"A\n": ("an R object (.rds)", "In R, write it with write.csv."),
+    b"RDX": ("an R workspace (.RData)", "In R, write the table with write.csv."),
+    b"\xd0\xcf\x11\xe0": ("a workbook of Excel 97 (.xls)", "Save it as xlsx or csv."),
+    b"%PDF": ("a PDF", "Give a csv, tsv or xlsx file."),
+    b"\x89HDF": ("an HDF5 file", "Give a csv, tsv or xlsx file."),
+    b"SQLite format": ("an SQLite database", "Export the table as csv."),
+    b"\x80\x04\x95": ("a Python pickle", "In pandas, write it with to_csv."),
+    b"ARROW1": ("a Feather file", "Write it as parquet or csv."),
+    b"BZh": ("a bzip2 file", "Unpack it."),
+    b"\xfd7zXZ": ("an xz file", "Unpack it."),
+    b"{": ("JSON", "Give a csv, tsv or xlsx file."),
+}
+"""Beginnings of files that are no table: what each is, and what to do."""
+SERIES_MATRIX = (b"!series_matrix_table_begin", b"!series_matrix_table_end")
+"""Lines around the table of a GEO series matrix."""
+GCT = (b"#1.2", b"#1.3")
+"""First line of GCT: a line of sizes follows, then the header."""
+
 SEPARATORS = {b"\t": "tab", b",": "comma", b";": "semicolon", b"|": "pipe"}
 
 
@@ -42,8 +65,9 @@ def parse_delimited(name: str, data: bytes) -> Grid:
     Raises:
         TableError: the bytes are not UTF-8 text or no table, or rows differ in length.
     """
+    check_kind(name, data)
     text = _unix_text(name, data)
-    first_line, text = without_comments(text)
+    first_line, text = without_preamble(name, text)
     if not text:
         raise TableError(Fault(name, "the file is empty", "Expected a header line and rows."))
     separator = separator_of(name, text)
@@ -96,6 +120,40 @@ def _unix_text(name: str, data: bytes) -> bytes:
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return text.rstrip(b"\n")
+
+
+def check_kind(name: str, data: bytes) -> None:
+    """Raise TableError for a file of a known kind that is no table."""
+    start = data[:64].removeprefix(b"\xef\xbb\xbf").lstrip()
+    for beginning, (what, remedy) in NO_TABLE.items():
+        if start.startswith(beginning) or start.lower().startswith(beginning):
+            raise TableError(Fault(name, f"this is {what}", remedy))
+
+
+def without_preamble(name: str, text: bytes) -> tuple[int, bytes]:
+    """Return the header's line number and the text from the header on.
+
+    Lines of comments, of a GEO series matrix and of GCT stand before it.
+
+    Raises:
+        TableError: a GEO series matrix holds no table; GCT of version 1.3, which mixes in rows of
+            annotation.
+    """
+    if text.startswith(GCT[0]):
+        header = text.find(b"\n", text.find(b"\n") + 1) + 1
+        return 3, text[header:]
+    if text.startswith(GCT[1]):
+        found = "GCT 1.3, whose rows of annotation stand among the numbers"
+        raise TableError(Fault(name, found, "Write it as GCT 1.2 or as csv."))
+    if not text.lstrip(b"\n").startswith(b"!"):
+        return without_comments(text)
+    begin, end = (text.find(mark) for mark in SERIES_MATRIX)
+    start = text.find(b"\n", begin) + 1
+    if begin < 0 or not start:
+        found = "a GEO series matrix without a table of values"
+        remedy = "Give the table of the series, often a supplementary file."
+        raise TableError(Fault(name, found, remedy))
+    return text[:start].count(b"\n") + 1, text[start : end if end > 0 else None].rstrip(b"\n")
 
 
 def without_comments(text: bytes) -> tuple[int, bytes]:
@@ -180,15 +238,15 @@ def _checked_width(
     counts = Counter(lengths)
     if len(lengths) > 1 and counts[width] == 0 and counts.most_common(1)[0][0] == width + 1:
         width += 1
-    faults = [
-        Fault(
-            f"{name} line {line}",
-            f"{'too many' if length > width else 'too few'} fields: {length}, not {width}",
-            "Every row must have as many fields as the header.",
-        )
-        for line, length in zip(lines, lengths, strict=True)
-        if length != width
-    ]
+    wrong = [(line, n) for line, n in zip(lines, lengths, strict=True) if n != width]
+    faults = []
+    for length, n_lines in Counter(n for _, n in wrong).most_common(3):
+        first = next(line for line, n in wrong if n == length)
+        more = f" and {n_lines - 1} other lines" if n_lines > 1 else ""
+        kind = "too many" if length > width else "too few"
+        found = f"{kind} fields: {length}, not {width}"
+        remedy = "Every row must have as many fields as the header."
+        faults.append(Fault(f"{name} line {first}{more}", found, remedy))
     if faults:
         raise TableError(faults)
     return width

@@ -8,7 +8,7 @@ read is kept by `expression.cache`.
 import gzip
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from crosstype.errors import Fault, TableError
-from crosstype.io.delimited import separator_of, without_comments, without_plain_quotes
+from crosstype.io.delimited import separator_of, without_plain_quotes, without_preamble
 from crosstype.io.tables import MISSING, Table, parse_numbers, read_grid
 
 HEAD_LINES = 60
@@ -37,12 +37,14 @@ class NumberTable:
         texts: name and cells of each text column, in the table's order; the first is there.
         names: names of the columns of numbers.
         values: float32 (n_rows, n_names); NaN where missing.
+        notes: what was left out.
     """
 
     path: Path
     texts: tuple[tuple[str, list[str]], ...]
     names: tuple[str, ...]
     values: np.ndarray
+    notes: tuple[str, ...] = ()
 
 
 def read_number_table(path: Path, text_columns: TextColumns) -> NumberTable:
@@ -62,14 +64,34 @@ def read_number_table(path: Path, text_columns: TextColumns) -> NumberTable:
 
 
 def _read_slowly(path: Path, text_columns: TextColumns) -> NumberTable:
-    table = read_grid(path)
+    table, notes = _without_second_header(read_grid(path))
     texts = text_columns(table)
     numbers = [i for i in range(len(table.names)) if i not in texts]
     values, faults = parse_numbers(table, numbers)
     if faults:
         raise TableError(faults)
     cells = tuple((table.names[i], table.cells[str(i)].str.strip_chars().to_list()) for i in texts)
-    return NumberTable(path, cells, tuple(table.names[i] for i in numbers), values)
+    return NumberTable(path, cells, tuple(table.names[i] for i in numbers), values, notes)
+
+
+SECOND_HEADER = {"normalized_count", "raw_count", "scaled_estimate", "rpkm", "signal", "value"}
+"""Words of the second header of GDAC Firehose."""
+
+
+def _without_second_header(table: Table) -> tuple[Table, tuple[str, ...]]:
+    """Drop the second header of Broad GDAC Firehose, which names the kind of each value.
+
+    Raises:
+        TableError: its columns hold values of several kinds.
+    """
+    kinds = set(table.cells.row(0)[1:])
+    if not kinds or not {one.strip().casefold() for one in kinds} <= SECOND_HEADER:
+        return table, ()
+    if len(kinds) > 1:
+        found = f"a second header of several kinds of values ({', '.join(sorted(kinds)[:4])})"
+        raise TableError(Fault(table.where(0), found, "Keep the columns of one kind."))
+    note = f"a second header ({kinds.pop()} for every sample, as of GDAC Firehose) left out"
+    return replace(table, cells=table.cells[1:], lines=table.lines[1:]), (note,)
 
 
 def _from_parquet(path: Path) -> NumberTable:
@@ -134,7 +156,7 @@ def _read_quickly(path: Path, text_columns: TextColumns) -> NumberTable | None:
     )
 
 
-UNUSUAL = (OSError, EOFError, zlib.error, UnicodeDecodeError, PolarsError)
+UNUSUAL = (TableError, OSError, EOFError, zlib.error, UnicodeDecodeError, PolarsError)
 """Errors after which `tables` reads the file, and states what is wrong."""
 
 
@@ -173,7 +195,7 @@ def _plan_of(path: Path, text_columns: TextColumns) -> _Plan | None:
         data = gzip.decompress(data)
     if b"\r" in data or b"\0" in data[:4096] or data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return None
-    _, text = without_comments(data.removeprefix(b"\xef\xbb\xbf"))
+    _, text = without_preamble(path.name, data.removeprefix(b"\xef\xbb\xbf"))
     try:
         separator = separator_of(path.name, text)
     except TableError:

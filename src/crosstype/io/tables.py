@@ -2,6 +2,7 @@
 
 import difflib
 import gzip
+import re
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ import polars as pl
 from crosstype.errors import Fault, TableError
 from crosstype.io.delimited import Grid, parse_delimited
 from crosstype.io.files import replacing
+from crosstype.tcga import visible
 
 MISSING = frozenset(
     {"", "na", "n/a", "#n/a", "nan", "null", "none", "-", "--", ".", "missing", "[not available]"}
@@ -58,7 +60,11 @@ class Table:
         """
         if name not in self.names:
             raise TableError(_no_column(self.path.name, name, self.names))
-        return self.cells[str(self.names.index(name))].str.strip_chars().to_list()
+        return [visible(cell) for cell in self.cells[str(self.names.index(name))].to_list()]
+
+    def filled(self, name: str) -> list[str]:
+        """Return a column's cells; empty where one is a word for a missing value."""
+        return ["" if cell.casefold() in MISSING else cell for cell in self.column(name)]
 
     def column_called(self, wanted: str, usual: Sequence[str], remedy: str = "") -> list[str]:
         """Return a column's cells; for the default name, other usual names are accepted too.
@@ -97,7 +103,7 @@ def read_grid(path: Path) -> Table:
     data = _read_bytes(path)
     is_workbook = data[:4] == b"PK\x03\x04"
     grid = _parse_workbook(path.name, data) if is_workbook else parse_delimited(path.name, data)
-    table = _without_blanks(path, grid, "row" if is_workbook else "line")
+    table = _without_blanks(path, _without_title(grid), "row" if is_workbook else "line")
     if not table.cells.height:
         found = "a header but no rows"
         raise TableError(Fault(path.name, found, "Expected at least one row."))
@@ -170,41 +176,54 @@ def parse_numbers(table: Table, columns: Sequence[int]) -> tuple[np.ndarray, lis
         columns: positions of the columns.
 
     Returns:
-        The numbers, and a fault for each cell with text or an infinite number.
+        The numbers, and a fault for each kind of cell that is none, with its first cell.
     """
     keys = [str(i) for i in columns]
     text = table.cells.select(keys)
     numbers = text.cast(pl.Float64, strict=False)
-    faults: list[Fault] = []
+    wrong: dict[str, list[tuple[int, str]]] = {}
     for key, n_unread in zip(keys, numbers.null_count().row(0), strict=True):
         if n_unread:
-            numbers = _reread_column(table, numbers, key, faults)
+            numbers = _reread_column(table, numbers, key, wrong)
     with np.errstate(over="ignore"):  # overflow in float32 becomes infinite, and a fault
         values = numbers.fill_null(float("nan")).to_numpy().astype(np.float32, copy=False)
     for row, position in np.argwhere(np.isinf(values)):
-        where = f"{table.where(int(row))}, column {table.names[columns[position]]!r}"
-        cell = text[int(row), int(position)]
-        faults.append(Fault(where, f"{cell!r} is infinite", "Expected a number or an empty cell."))
-    return values, faults
+        wrong.setdefault("Expected a finite number, or an empty cell.", []).append(
+            (int(row), keys[position])
+        )
+    return values, [_fault_of_cells(table, cells, remedy) for remedy, cells in wrong.items()]
 
 
-MOST_FAULTS = 1000
+THOUSANDS = r"^[-+]?\d{1,3}(,\d{3})+(\.\d+)?$"
+DECIMAL_COMMA = r"^[-+]?\d*,\d+([eE][-+]?\d+)?$"
 
 
 def _reread_column(
-    table: Table, numbers: pl.DataFrame, key: str, faults: list[Fault]
+    table: Table, numbers: pl.DataFrame, key: str, wrong: dict[str, list[tuple[int, str]]]
 ) -> pl.DataFrame:
-    """Parse a column's remaining cells again without blanks; append faults for text."""
+    """Parse a column's remaining cells again without blanks; collect those that are no number."""
     text = table.cells[key].str.strip_chars()
     again = text.cast(pl.Float64, strict=False)
     is_text = again.is_null() & ~text.str.to_lowercase().is_in(list(MISSING))
     for row in is_text.arg_true().to_list():
-        where = f"{table.where(row)}, column {table.names[int(key)]!r}"
         remedy = "Expected a number with a decimal point, or an empty cell."
-        faults.append(Fault(where, f"{text[row]!r} is not a number", remedy))
-        if len(faults) >= MOST_FAULTS:  # a table of decimal commas has one in every cell
-            break
+        if re.match(THOUSANDS, text[row]):
+            remedy = "Expected no thousands separators: write 1234.5 for 1,234.5."
+        elif re.match(DECIMAL_COMMA, text[row]):
+            remedy = "Expected a decimal point, and found a comma."
+        wrong.setdefault(remedy, []).append((row, key))
     return numbers.with_columns(again.alias(key))
+
+
+def _fault_of_cells(table: Table, cells: Sequence[tuple[int, str]], remedy: str) -> Fault:
+    """Return one fault of all cells that are wrong in the same way."""
+    row, key = cells[0]
+    named = list(dict.fromkeys(table.names[int(key)] for _, key in cells))
+    columns = f"column{'s' * (len(named) > 1)} {', '.join(map(repr, named[:3]))}"
+    columns += f" and {len(named) - 3} more" if len(named) > 3 else ""
+    count = f" ({len(cells)} such cells)" if len(cells) > 1 else ""
+    found = f"{table.cells[key][row].strip()!r} is not a number{count}"
+    return Fault(f"{table.where(row)}, {columns}", found, remedy)
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -248,6 +267,20 @@ def _parse_workbook(name: str, data: bytes) -> Grid:
     cells = sheet.rename({old: str(i) for i, old in enumerate(sheet.columns)})
     names = tuple(str(cell) for cell in cells.row(0))
     return Grid(names, cells.slice(1), range(2, cells.height + 1))
+
+
+MOST_TITLE_ROWS = 10
+
+
+def _without_title(grid: Grid) -> Grid:
+    """Drop rows above the header in which one cell is filled, as a title of a spreadsheet is."""
+    names, cells, lines = grid.names, grid.cells, grid.lines
+    for _ in range(MOST_TITLE_ROWS):
+        if len(names) < 2 or not cells.height or sum(bool(one.strip()) for one in names) != 1:
+            break
+        names, cells, lines = tuple(cells.row(0)), cells[1:], lines[1:]
+    header_found = sum(bool(one.strip()) for one in names) > 1
+    return Grid(names, cells, lines) if header_found else grid
 
 
 def _without_blanks(path: Path, grid: Grid, word: str) -> Table:

@@ -1,5 +1,7 @@
 """The cohort stage: join labels, slides and expression, and assign the folds."""
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -97,7 +99,34 @@ class JoinCohort(Stage):
             "notes": [*_provenance_notes(cohort, rows), *cohort.notes, *fold_notes, *notes],
             "provenance": cohort.provenance,
             "summary": f"{len(cohort.labels)} patients ({', '.join(sizes)})",
+            "messages": [*excluded_lines(cohort), *shown_notes(cohort.notes)],
         }
+
+
+MOST_REASONS = 5
+NAMES = re.compile(r"\b(sample|slide|patient) \S+|TCGA-\S+")
+
+
+def excluded_lines(cohort: Cohort) -> list[str]:
+    """Return how many patients are not in the cohort, by reason, in at most six lines."""
+    reasons = Counter(
+        NAMES.sub(lambda found: found[1] or "a sample", one.reason) for one in cohort.left_out
+    )
+    lines = [f"left out: {n} patients, {reason}" for reason, n in reasons.most_common(MOST_REASONS)]
+    others = sum(reasons.values()) - sum(n for _, n in reasons.most_common(MOST_REASONS))
+    return [*lines, f"left out: {others} patients, for other reasons (left_out.csv)"][
+        : MOST_REASONS + bool(others)
+    ]
+
+
+LONGEST = 300
+PER_PATIENT = re.compile(r"^TCGA-\S+: |another sample is used$|: a slide is left out: ")
+
+
+def shown_notes(notes: Sequence[str]) -> list[str]:
+    """Return the notes for the terminal: without those on one patient, and cut to a line."""
+    kept = [note for note in notes if not PER_PATIENT.search(note)]
+    return [note if len(note) <= LONGEST else f"{note[:LONGEST]} ... (run.json)" for note in kept]
 
 
 def check_tables(spec: RunSpec, slides: Sequence[FeatureRow], out: Path, hashes: HashCache) -> None:

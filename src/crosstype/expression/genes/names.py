@@ -18,6 +18,16 @@ ENSEMBL = re.compile(r"^ENSG\d{11}(\.\d+)?(_PAR_Y)?$")
 VERSION = re.compile(r"^(ENSG\d{11})\.\d+$")
 WITH_ENTREZ = re.compile(r"^([^|?]+)\|(\d+)$")
 ENTREZ = re.compile(r"^\d+$")
+PAR_Y = re.compile(r"_PAR_Y$|^ENSGR\d{10}")
+"""Copies on the Y chromosome, as GENCODE names them from release 25 on, and before."""
+MONTH = "(jan|feb|mar|mrz|apr|may|mai|jun|jul|aug|sep|sept|oct|okt|nov|dec|dez)"
+EXCEL_DATE = re.compile(
+    rf"^(\d{{1,2}}[-. ]{MONTH}([-. ]\d{{2,4}})?|{MONTH}-\d{{1,4}}|"
+    r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.0+)?)?)?|\d{1,2}[./]\d{1,2}[./]\d{2,4})$",
+    re.IGNORECASE,
+)
+"""What spreadsheets make of MARCHF1, SEPTIN2 and DELEC1 under their former symbols MARCH1, SEPT2
+and DEC1 (Ziemann et al. 2016, Genome Biol 17:177)."""
 MOSTLY = 0.9
 """Share of names that must be numbers for genes to count as named by Entrez id."""
 
@@ -26,7 +36,7 @@ def name_genes(names: Sequence[str], spec: ExpressionSpec, notes: list[str]) -> 
     """Return normalised gene names, possibly repeated; "" for genes to drop.
 
     In this order: the user's table of names; copies on the Y chromosome's pseudoautosomal regions
-    (`ENSG00000002586.20_PAR_Y`) are dropped; Ensembl versions are removed; `ESR1|2099` of TCGA
+    (`ENSG00000002586.20_PAR_Y`) and dates are dropped; Ensembl versions are removed; `ESR1|2099`
     becomes `ESR1`; PAM50 genes under Entrez ids or former symbols get the current symbol unless
     the table has that too.
 
@@ -41,8 +51,15 @@ def name_genes(names: Sequence[str], spec: ExpressionSpec, notes: list[str]) -> 
     found = [name.strip() for name in names]
     if spec.gene_names is not None:
         found = _renamed(found, _read_names(spec.gene_names), spec.gene_names.name, notes)
-    found = _changed(found, lambda one: "" if one.endswith("_PAR_Y") else one,
-                     "copies on the Y chromosome (_PAR_Y) left out", notes)  # fmt: skip
+    found = _changed(found, lambda one: "" if PAR_Y.search(one) else one,
+                     "copies on the Y chromosome (_PAR_Y, ENSGR) left out", notes)  # fmt: skip
+    dates = [one for one in found if EXCEL_DATE.match(one)]
+    if dates:
+        found = ["" if EXCEL_DATE.match(one) else one for one in found]
+        notes.append(
+            f"warning: {len(dates)} gene names are dates, as Excel makes of MARCHF1 or SEPTIN2 "
+            f"({', '.join(dict.fromkeys(dates[:5]))}); left out, since a date may be several genes"
+        )
     found = _changed(found, lambda one: VERSION.sub(r"\1", one), "Ensembl versions removed", notes)
     found = _changed(found, lambda one: WITH_ENTREZ.sub(r"\1", one),
                      "names of the form SYMBOL|ENTREZ, the symbol is used", notes)  # fmt: skip

@@ -2,16 +2,18 @@
 
 import mmap
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from crosstype.errors import Fault, TableError
+from crosstype.errors import CohortError, Fault, TableError
 from crosstype.expression.genes.names import ENSEMBL
 from crosstype.expression.matrix import RawExpression
-from crosstype.expression.readers.table import SYMBOL_COLUMNS, shown
+from crosstype.expression.readers.table import SYMBOL_COLUMNS, n_known, shown
 from crosstype.expression.spec import ExpressionSpec
+from crosstype.expression.units import Measure
 
 GENE_MODALITIES = ("rna", "gex", "expression", "transcriptome")
 UNREADABLE = (
@@ -21,12 +23,13 @@ UNREADABLE = (
 """Exceptions of anndata, mudata and HDF5 for damaged files, as found on 1,100 of them."""
 
 
-def read_scverse(path: Path, spec: ExpressionSpec) -> RawExpression:
+def read_scverse(path: Path, spec: ExpressionSpec, known: Collection[str] = ()) -> RawExpression:
     """Read an AnnData file, or one modality of a MuData file.
 
     Args:
         path: `.h5ad` or `.h5mu`.
         spec: `layer` names a layer (unset: X); `modality` a modality of MuData.
+        known: patients of the other tables, by which a column of obs may name the samples.
 
     Raises:
         TableError: the file is damaged, or lacks the layer or the modality.
@@ -39,15 +42,45 @@ def read_scverse(path: Path, spec: ExpressionSpec) -> RawExpression:
     if hasattr(matrix, "toarray"):
         matrix = matrix.toarray()
     values = np.asarray(matrix, dtype=np.float32)
+    notes: tuple[str, ...] = ()
     bad = np.argwhere(np.isinf(values))
     if len(bad):
         where = f"{path.name} observation {data.obs_names[bad[0][0]]!r}"
         raise TableError(Fault(where, "an infinite value", "Expected numbers."))
+    if spec.layer is None and "log1p" in data.uns:
+        values, logged = _base_two(values, data.uns["log1p"])
+        notes = (logged,)
     genes, note = _names_of_genes(data)
     of = "X" if spec.layer is None else f"layer {spec.layer}"
-    notes = (f"{path.name}: {about}, {of}; obs are samples, genes named by {note}",)
-    samples = tuple(str(name).strip() for name in data.obs_names)
-    return RawExpression(values, samples, genes, notes)
+    samples, named = _names_of_samples(data, known)
+    about = f"{path.name}: {about}, {of}; samples named by {named}, genes by {note}"
+    unit: Measure | None = "log" if notes else None
+    return RawExpression(values, samples, genes, (about, *notes), unit)
+
+
+def _base_two(values: np.ndarray, log1p: Any) -> tuple[np.ndarray, str]:
+    """Return log2(x + 1) of what scanpy's `log1p` took: natural unless it says a base."""
+    base = log1p.get("base") if hasattr(log1p, "get") else None
+    base = float(np.e if base is None else np.asarray(base).ravel()[0])
+    name = "natural logarithms" if np.isclose(base, np.e) else f"logarithms to base {base:g}"
+    changed = values if base == 2 else values * np.float32(np.log2(base))
+    return changed, f"{name} of x + 1 (uns['log1p'] of scanpy); taken as log2(x + 1)"
+
+
+def _names_of_samples(data: Any, known: Collection[str]) -> tuple[tuple[str, ...], str]:
+    """Return the obs names, or the obs column with most known patients if they have none."""
+    names = tuple(str(name).strip() for name in data.obs_names)
+    if not known or n_known(names, known):
+        return names, "obs names"
+    columns = {str(name): [str(cell).strip() for cell in data.obs[name]] for name in data.obs}
+    best = max(columns, key=lambda name: n_known(columns[name], known), default="")
+    if not best or not n_known(columns[best], known):
+        found = f"no known patient among the obs names (such as {names[0]!r}) and obs columns"
+        remedy = (
+            f"Expected patients such as {min(known)!r}. Columns of obs: {shown(list(columns))}."
+        )
+        raise CohortError(f"{found}. {remedy}" if columns else f"{found}. Expected {min(known)!r}.")
+    return tuple(columns[best]), f"obs column {best}"
 
 
 HEAP = b"GCOL\1\0\0\0"

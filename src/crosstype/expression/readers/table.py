@@ -12,15 +12,14 @@ import numpy as np
 import polars as pl
 
 from crosstype.errors import CohortError
+from crosstype.expression.annotation import is_annotation, is_gene_list, listed
 from crosstype.expression.matrix import RawExpression
 from crosstype.io.number_table import NumberTable, read_number_table
 from crosstype.io.tables import MISSING, Table
-from crosstype.tcga import TCGA_BARCODE, patient_of
+from crosstype.tcga import TCGA_BARCODE, comparable, patient_of
 
-SYMBOL_COLUMNS = ("hugo_symbol", "gene_symbol", "gene_name", "symbol")
-ANNOTATION_COLUMNS = frozenset(
-    {"entrez_gene_id", "entrez", "entrezgene", "gene_id", "gene_type", "description", "cytoband"}
-    | set(SYMBOL_COLUMNS)
+SYMBOL_COLUMNS = (
+    *("hugo_symbol", "gene_symbol", "gene_name", "symbol", "hgnc_symbol", "external_gene_name"),
 )
 ID_COLUMNS_SEARCHED = 5
 
@@ -41,7 +40,7 @@ def read_expression_table(path: Path, known: Collection[str]) -> RawExpression:
     """
     table = read_number_table(path, partial(text_columns, known=known))
     in_columns, note = _samples_lie_in_columns(table, known)
-    notes = [note]
+    notes = [note, *table.notes]
     if in_columns:
         genes = _names_of_genes(table, notes)
         values = np.ascontiguousarray(table.values.T)
@@ -54,9 +53,8 @@ def text_columns(table: Table, known: Collection[str]) -> list[int]:
     """Return the text columns: the first, annotations, and columns of ids near the beginning."""
     found = [0]
     for i, name in enumerate(table.names[1:], start=1):
-        if name.strip().casefold() in ANNOTATION_COLUMNS or (
-            i < ID_COLUMNS_SEARCHED and _is_id_column(table.cells[str(i)], known)
-        ):
+        is_id = i < ID_COLUMNS_SEARCHED and _is_id_column(table.cells[str(i)], known)
+        if is_id or is_annotation(name):
             found.append(i)
     return found
 
@@ -65,12 +63,14 @@ def _is_id_column(cells: pl.Series, known: Collection[str]) -> bool:
     """Return whether at least half of a column's cells are known patients or TCGA barcodes."""
     texts = [cell.strip() for cell in cells.to_list()]
     filled = [text for text in texts if text.casefold() not in MISSING]
-    matches = max(_n_known(filled, known), _n_barcodes(filled))
+    matches = max(n_known(filled, known), _n_barcodes(filled))
     return bool(filled) and matches * 2 >= len(filled)
 
 
-def _n_known(names: Sequence[str], known: Collection[str]) -> int:
-    return sum(patient_of(name) in known for name in names)
+def n_known(names: Sequence[str], known: Collection[str]) -> int:
+    """Return how many names are of known patients, however they are spelled."""
+    keys = {comparable(one) for one in known}
+    return sum(comparable(patient_of(name)) in keys for name in names)
 
 
 def _n_barcodes(names: Sequence[str]) -> int:
@@ -81,13 +81,16 @@ def _samples_lie_in_columns(table: NumberTable, known: Collection[str]) -> tuple
     """Return whether samples are in columns, and a note with the evidence."""
     candidates = [cells for _, cells in table.texts]
     shape = f"{len(table.names)} columns, {len(table.values)} rows"
-    in_columns = _n_known(table.names, known)
-    in_rows = max(_n_known(cells, known) for cells in candidates)
+    in_columns = n_known(table.names, known)
+    in_rows = max(n_known(cells, known) for cells in candidates)
     what = "known patients"
     if not in_columns and not in_rows:
         in_columns = _n_barcodes(table.names)
         in_rows = max(_n_barcodes(cells) for cells in candidates)
         what = "TCGA barcodes"
+    if not in_columns and not in_rows and not known:
+        in_columns, in_rows = is_gene_list(candidates[0]), is_gene_list(table.names)
+        what = "genes along the other axis: samples"
     if not in_columns and not in_rows:
         if known:
             raise CohortError(_nobody_known(table, known))
@@ -127,7 +130,7 @@ def _ids_of_samples(
 ) -> tuple[str, ...]:
     """Return the cells of the text column with most known patients."""
     columns = [cells for _, cells in table.texts]
-    matches = [(_n_known(cells, known), _n_barcodes(cells)) for cells in columns]
+    matches = [(n_known(cells, known), _n_barcodes(cells)) for cells in columns]
     best = max(range(len(matches)), key=lambda i: (matches[i], -i))
     _note_unused(table, {best}, notes)
     return tuple(columns[best])
@@ -136,4 +139,4 @@ def _ids_of_samples(
 def _note_unused(table: NumberTable, used: set[int], notes: list[str]) -> None:
     unused = [title for i, (title, _) in enumerate(table.texts) if i not in used]
     if unused:
-        notes.append(f"columns not used: {', '.join(unused)}")
+        notes.append(f"columns that are no sample and no gene, not used: {listed(unused, 12)}")
