@@ -234,8 +234,11 @@ def find_label_column(table: Table, labels: Sequence[str]) -> str:
     Raises:
         TableError: no column holds any of them, or several hold equally many.
     """
-    wanted = set(labels)
-    held = {name: len(wanted.intersection(table.column(name))) for name in table.names}
+    wanted = set(map(comparable, labels))
+    held = {
+        name: len(wanted.intersection(map(comparable, set(table.column(name)))))
+        for name in table.names
+    }
     most = max(held.values())
     best = [name for name, n in held.items() if n == most]
     if most and len(best) == 1:

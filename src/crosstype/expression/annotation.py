@@ -52,7 +52,8 @@ ENDPOINT = re.compile(r"^(os|dss|dfi|pfi|dfs|pfs|rfs|rfi|mfs|survival|death)_"
                       r"(time|months?|days?|years?|status|event|censored?)$")  # fmt: skip
 GENE = re.compile(
     r"^("
-    r"[A-Z][A-Z0-9]*(orf\d+[A-Z0-9]*)?([-.@/_][A-Z0-9]+)*"  # symbols, clones such as RP11-34P13.7
+    r"[A-Z][A-Z0-9]*(orf\d+[A-Z0-9]*)?([-.@/_][A-Z0-9]+(orf\d+\w*)?)*"  # symbols
+    r"|[A-Za-z]\w*-\w+\.\d+"  # clones such as LA16c-380H5.3
     r"|ENS[A-Z]*[GT]\d{11}(\.\d+)?(_PAR_Y)?|ENSGR\d{10}(\.\d+)?"
     r"|[^|?]+\|\d+|\?\|\d+"  # ESR1|2099
     r"|\d{1,9}"  # Entrez
@@ -126,10 +127,16 @@ def note_unrecognised(genes: Collection[str], notes: list[str]) -> None:
     """Note how many names look like no gene's, and which."""
     others = unrecognised(genes)
     if others:
+        mouse = ", but like those of the mouse" if are_of_mouse(genes) else ""
         notes.append(
-            f"warning: {len(others)} of {len(genes)} names look like no gene symbol, Ensembl or "
-            f"Entrez id: {listed(others)}"
+            f"warning: {len(others)} of {len(genes)} names look like no human gene symbol, Ensembl "
+            f"or Entrez id{mouse}: {listed(others)}"
         )
+
+
+def are_of_mouse(genes: Collection[str]) -> bool:
+    """Return whether most names are written as symbols of mouse genes are, such as Esr1."""
+    return 2 * sum(bool(re.match(r"^[A-Z][a-z0-9]*[a-z]", one)) for one in genes) > len(genes)
 
 
 def unrecognised(genes: Collection[str]) -> list[str]:

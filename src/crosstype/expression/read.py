@@ -3,6 +3,7 @@
 Notes report format, orientation, unit, genes and samples.
 """
 
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -112,6 +113,12 @@ def _check_samples(file_name: str, samples: Sequence[str]) -> None:
         for sample, n in Counter(samples).items()
         if n > 1 or not sample
     ]
+    own = set(samples)
+    pandas = [one for one in samples if re.sub(r"\.\d+$", "", one) in own - {one}]
+    if pandas:
+        found = f"{len(pandas)} samples look like pandas' second columns, such as {pandas[0]!r}"
+        remedy = "Keep one column of each sample, or rename them."
+        faults.append(Fault(file_name, found, remedy))
     if faults:
         raise TableError(faults)
 
@@ -144,14 +151,14 @@ def _amounts_of(
     low = float(np.nanmin(values))
     if negative > units.MOST_NEGATIVE:
         raise CohortError(
-            f"{file_name}: {negative:.0%} of the values are negative, down to {low:.4g}, and others "
+            f"{file_name}: {negative:.0%} of the values are negative, down to {low:.4g}, and some "
             f"too large for logarithms ({np.nanmax(values):.4g}); expected amounts, logarithms or "
             "z-scores. Look at the table."
         )
     if negative:
         notes.append(
-            f"warning: {negative:.2%} of the amounts are negative, down to {low:.4g}, as batch correction "
-            "leaves them; they count as 0"
+            f"warning: {negative:.2%} of the amounts are negative, down to {low:.4g}, as batch "
+            "correction leaves them; they count as 0"
         )
         values = np.maximum(values, 0)  # NaN stays
     notes.extend(units.library_size_note(values, measure))

@@ -25,8 +25,12 @@ FEW_ABOVE, SHARE_ABOVE = 2, 0.005
 as a share of its genes: a foreign column, or one extreme gene."""
 MOST_SKEW = 2.5
 """Mean by median of the positive values of a sample, up to which they may be logarithms."""
-UNEQUAL = 3.0
-"""Ratio of the upper quartiles of samples from which library size is taken to be left in."""
+EXPECTED_COUNTS = 0.2
+"""Share of whole numbers among amounts above 0 from which they are counts that RSEM or another
+quantifier split between genes."""
+UNEQUAL = 2.0
+"""Ratio of the 95% to the 5% quantile of the samples' upper quartiles, from which library size is
+taken to be left in."""
 N_INSPECTED = 50
 """Number of samples whose sums and quartiles are inspected."""
 
@@ -137,7 +141,7 @@ def _amounts(values: np.ndarray, span: str) -> tuple[Measure, str]:
         values = values[:N_INSPECTED]
         positive = values[values > 0]
         whole = float(np.mean(positive == np.round(positive))) if positive.size else 0.0
-        if whole > 0.5:
+        if whole > EXPECTED_COUNTS:
             return "counts", f"{span}, {whole:.0%} of those above 0 whole: expected counts (RSEM)"
         total = float(np.median(np.nansum(values, axis=1, dtype=np.float64)))
         if abs(total / TPM_SUM - 1) < 0.05:

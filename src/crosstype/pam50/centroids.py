@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from crosstype.errors import CohortError, Fault, TableError
+from crosstype.expression.annotation import are_of_mouse
 from crosstype.expression.genes.panels import FORMER_SYMBOLS
 from crosstype.expression.read import Expression
 from crosstype.expression.units import Measure
@@ -165,6 +166,11 @@ def pam50_profiles(
     absent = [gene for gene in centroids.genes if gene not in place]
     least = int(np.ceil(LEAST_SHARE_OF_GENES * len(centroids.genes)))
     found = f"{len(genes)} of the {len(centroids.genes)} genes of the centroids"
+    if len(genes) < least and are_of_mouse(expression.genes):
+        raise CohortError(
+            f"{file_name}: found {found}; names such as {expression.genes[0]!r} are of mouse "
+            "genes, and the centroids are of human tumours. Give their human orthologues."
+        )
     if len(genes) < least:
         raise CohortError(
             f"{file_name}: found {found}, expected at least {least}. Missing: {', '.join(absent)}. "

@@ -13,6 +13,10 @@ from crosstype.tcga import patient_of
 
 POSITIVE = frozenset({"positive", "pos", "+", "er+", "1", "1.0", "yes", "true"})
 NEGATIVE = frozenset({"negative", "neg", "er-", "0", "0.0", "no", "false"})
+UNDECIDED = MISSING | {"indeterminate", "equivocal", "borderline", "unknown", "not done", "?"}
+"""Words of an unknown status."""
+MOST_NOT_UNDERSTOOD = 0.05
+"""Share of rows whose word may be none of these."""
 LEAST_GAIN = 10.0
 """A second group of ESR1 values is believed if it lowers the BIC by more than this (Kass and
 Raftery 1995: very strong)."""
@@ -46,15 +50,17 @@ class ErStatus:
 def er_from_table(path: Path, column: str, sample_ids: Sequence[str]) -> ErStatus:
     """Read ER status from a table whose first column names samples or patients.
 
-    Words such as `Positive`, `+`, `1` and `Negative`, `0` are understood; any other cell
-    (`Indeterminate`) makes the status unknown. A sample's own row goes before its patient's.
+    Words such as `Positive`, `+`, `1` and `Negative`, `0` are understood; an empty cell and
+    `Indeterminate` make the status unknown, any other word too, and it is named. A sample's own row
+    goes before its patient's.
 
     Raises:
-        TableError: the column is absent; a sample has two statuses.
+        TableError: the column is absent; a sample has two statuses; many words are not understood.
         CohortError: no sample is in the table, or none has a status.
     """
     table = open_table(path)
     cells = table.column(column)
+    odd = _not_understood(table.path.name, column, cells)
     rows: dict[str, bool] = {}
     for row, name in enumerate(table.column(table.names[0])):
         text = cells[row].lower()
@@ -74,7 +80,19 @@ def er_from_table(path: Path, column: str, sample_ids: Sequence[str]) -> ErStatu
         )
     positive = np.array([status is True for status in found_status])
     negative = np.array([status is False for status in found_status])
-    return ErStatus(positive, negative, f"{path.name}, column {column}")
+    return ErStatus(positive, negative, f"{path.name}, column {column}{odd}")
+
+
+def _not_understood(file_name: str, column: str, cells: Sequence[str]) -> str:
+    """Return the words that are no status, with their numbers, for a note; raise if many."""
+    words = Counter(one for one in cells if one.casefold() not in POSITIVE | NEGATIVE | UNDECIDED)
+    if not words:
+        return ""
+    shown = ", ".join(f"{word!r} {n} times" for word, n in words.most_common(3))
+    if words.total() > MOST_NOT_UNDERSTOOD * len(cells):
+        where, found = f"{file_name}, column {column!r}", f"words that are no ER status: {shown}"
+        raise TableError(Fault(where, found, "Expected positive or negative; correct them."))
+    return f"; not understood, and taken as unknown: {shown}"
 
 
 def er_from_esr1(values: np.ndarray | None, seed: int) -> ErStatus:

@@ -112,11 +112,10 @@ def excluded_lines(cohort: Cohort) -> list[str]:
     reasons = Counter(
         NAMES.sub(lambda found: found[1] or "a sample", one.reason) for one in cohort.left_out
     )
-    lines = [f"left out: {n} patients, {reason}" for reason, n in reasons.most_common(MOST_REASONS)]
-    others = sum(reasons.values()) - sum(n for _, n in reasons.most_common(MOST_REASONS))
-    return [*lines, f"left out: {others} patients, for other reasons (left_out.csv)"][
-        : MOST_REASONS + bool(others)
-    ]
+    first = reasons.most_common(MOST_REASONS)
+    lines = [f"left out: {n} patients, {reason}" for reason, n in first]
+    others = reasons.total() - sum(n for _, n in first)
+    return [*lines, *[f"left out: {others} patients, for other reasons"] * bool(others)]
 
 
 LONGEST = 300

@@ -4,7 +4,9 @@ Covers the layouts of UCSC Xena, cBioPortal (`Hugo_Symbol`, `Entrez_Gene_Id`, co
 pandas and spreadsheets.
 """
 
+import re
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -39,6 +41,7 @@ def read_expression_table(path: Path, known: Collection[str]) -> RawExpression:
         CohortError: neither axis names a known patient.
     """
     table = read_number_table(path, partial(text_columns, known=known))
+    table = replace(table, names=tuple(map(_without_place, table.names)))
     in_columns, note = _samples_lie_in_columns(table, known)
     notes = [note, *table.notes]
     if in_columns:
@@ -47,6 +50,14 @@ def read_expression_table(path: Path, known: Collection[str]) -> RawExpression:
         return RawExpression(values, _stripped(table.names), genes, tuple(notes))
     samples = _ids_of_samples(table, known, notes)
     return RawExpression(table.values, samples, _stripped(table.names), tuple(notes))
+
+
+def _without_place(name: str) -> str:
+    """Return a sample's name of the path of its alignment, by which featureCounts names columns."""
+    if not re.search(r"\.(bam|sam|cram)$", name.strip(), re.IGNORECASE):
+        return name
+    file = re.split(r"[/\\]", name.strip())[-1]
+    return re.sub(r"([._]?Aligned[.\w]*|[._](sorted|markdup|dedup))*\.(bam|sam|cram)$", "", file)
 
 
 def text_columns(table: Table, known: Collection[str]) -> list[int]:
