@@ -157,7 +157,7 @@ def test_names_are_changed_only_where_there_is_no_doubt(tmp_path: Path) -> None:
     ]
     genes, notes = expression_of(tmp_path, written)
     assert genes == ["ENSG00000091831", "NUF2", "A1BG", "?|26823", "ORC6L", "ORC6"]
-    assert "1 genes: copies on the Y chromosome (_PAR_Y) left out" in notes
+    assert "1 genes: copies on the Y chromosome (_PAR_Y, ENSGR) left out" in notes
     assert "1 genes: Ensembl versions removed" in notes
     assert "CDCA1 -> NUF2" in notes
 

@@ -112,8 +112,8 @@ def build_cohort(
     """
     people = {row.patient_id for row in slides}
     labels = read_labels(spec, people) if spec.labels_from_pam50 is None else None
-    people |= {*labels.class_of, *labels.left_out} if labels else set()
-    expression = _spelled(read(_table_of(spec), expression_spec, people), _table_of(spec), people)
+    people |= labels.patients if labels else set()
+    expression = _read_spelled(spec, people, lambda path: read(path, expression_spec, people))
     usable, slide_reasons, notes = usable_slides(slides)
     samples, sample_reasons, sample_notes = select_samples(expression)
     labels = labels or labels_from_calls(spec, expression, samples)
@@ -122,8 +122,7 @@ def build_cohort(
     classes, warnings = _classes(spec, labels, kept, n_folds)
     own = {patient: samples[patient] for patient in kept}
     aligned, gene_notes = exclude_genes(_aligned(expression, own), expression_spec)
-    keep = expression_spec.keep_genes
-    warnings += check_label_columns(_table_of(spec).name, aligned, classes, keep)
+    warnings += check_label_columns(_table_of(spec).name, aligned, classes, expression_spec)
     same_genes = partial(_of_same_genes, expression, aligned)
     single = _single_modality(spec, labels, usable, samples, same_genes)
     return Cohort(
@@ -142,8 +141,12 @@ def build_cohort(
     )
 
 
-def _spelled(expression: Expression, path: Path, people: Collection[str]) -> Expression:
-    """Return expression with patients spelled as in the other tables."""
+def _read_spelled(
+    spec: CohortSpec, people: Collection[str], read: Callable[[Path], Expression]
+) -> Expression:
+    """Read expression, with patients spelled as in the other tables."""
+    path = _table_of(spec)
+    expression = read(path)
     of_sample = {sample: patient_of(sample) for sample in expression.sample_ids}
     spelled = spelled_as(of_sample.values(), people)
     return replace(

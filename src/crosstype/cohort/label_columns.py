@@ -1,6 +1,6 @@
 """Columns of expression that hold the label, or could only by accident separate the classes."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from math import comb, prod
 
@@ -9,6 +9,7 @@ import numpy as np
 from crosstype.errors import CohortError
 from crosstype.expression.annotation import listed, unrecognised
 from crosstype.expression.matrix import AlignedExpression
+from crosstype.expression.spec import ExpressionSpec
 
 UNLIKELY = 1e-3
 """Probability, over all genes, below which a perfectly separating gene is warned of."""
@@ -47,7 +48,7 @@ def chance_of_separation(labels: np.ndarray, n_genes: int) -> float:
 
 
 def check_label_columns(
-    file_name: str, expression: AlignedExpression, classes: Sequence[str], keep: Collection[str]
+    file_name: str, expression: AlignedExpression, classes: Sequence[str], spec: ExpressionSpec
 ) -> list[str]:
     """Return warnings of genes that separate the classes.
 
@@ -55,13 +56,13 @@ def check_label_columns(
         file_name: of the expression table.
         expression: of the cohort.
         classes: class of each patient.
-        keep: genes that may do so.
+        spec: `keep_genes` may do so.
 
     Raises:
         CohortError: a column recodes the classes, or separates them and is no gene name.
     """
     names, labels = np.unique(np.array(classes), return_inverse=True)
-    suspects = [i for i, gene in enumerate(expression.genes) if gene not in keep]
+    suspects = [i for i, gene in enumerate(expression.genes) if gene not in spec.keep_genes]
     perfect = [i for i in suspects if separates(expression.values[:, i], labels)]
     no_genes = set(unrecognised([expression.genes[i] for i in perfect]))
     few = [i for i in suspects if recodes(expression.values[:, i], labels)]

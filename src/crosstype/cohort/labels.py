@@ -116,6 +116,11 @@ class Labels:
     notes: tuple[str, ...] = ()
     normal_like: frozenset[str] = frozenset()
 
+    @property
+    def patients(self) -> set[str]:
+        """All patients of the table."""
+        return {*self.class_of, *self.left_out}
+
 
 def read_labels(spec: CohortSpec, like: Collection[str] = ()) -> Labels:
     """Read the label table and sort patients into classes.

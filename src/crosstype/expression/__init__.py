@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "annotation": ["are_of_mouse", "listed", "unrecognised"],
         "cache": ["ExpressionCache", "expression_files"],
         "genes.panels": ["pam50_among", "panel_among"],
         "genes.selection": ["exclude_genes"],

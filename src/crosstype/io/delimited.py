@@ -242,7 +242,7 @@ def _checked_width(
     faults = []
     for length, n_lines in Counter(n for _, n in wrong).most_common(3):
         first = next(line for line, n in wrong if n == length)
-        more = f" and {n_lines - 1} other lines" if n_lines > 1 else ""
+        more = f" and {n_lines - 1} more" if n_lines > 1 else ""
         kind = "too many" if length > width else "too few"
         found = f"{kind} fields: {length}, not {width}"
         remedy = "Every row must have as many fields as the header."

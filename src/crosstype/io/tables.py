@@ -168,6 +168,10 @@ def write_table(path: Path, frame: pl.DataFrame) -> None:
         frame.write_csv(temporary, line_terminator="\n")
 
 
+Wrong = dict[tuple[str, str], list[tuple[int, str]]]
+"""Cells, as row and column, by what is wrong with them and what to do."""
+
+
 def parse_numbers(table: Table, columns: Sequence[int]) -> tuple[np.ndarray, list[Fault]]:
     """Return columns of a table as float32, rows x columns, missing cells as NaN.
 
@@ -181,26 +185,23 @@ def parse_numbers(table: Table, columns: Sequence[int]) -> tuple[np.ndarray, lis
     keys = [str(i) for i in columns]
     text = table.cells.select(keys)
     numbers = text.cast(pl.Float64, strict=False)
-    wrong: dict[str, list[tuple[int, str]]] = {}
+    wrong: Wrong = {}
     for key, n_unread in zip(keys, numbers.null_count().row(0), strict=True):
         if n_unread:
             numbers = _reread_column(table, numbers, key, wrong)
     with np.errstate(over="ignore"):  # overflow in float32 becomes infinite, and a fault
         values = numbers.fill_null(float("nan")).to_numpy().astype(np.float32, copy=False)
     for row, position in np.argwhere(np.isinf(values)):
-        wrong.setdefault("Expected a finite number, or an empty cell.", []).append(
-            (int(row), keys[position])
-        )
-    return values, [_fault_of_cells(table, cells, remedy) for remedy, cells in wrong.items()]
+        infinite = ("is infinite", "Expected a number or an empty cell.")
+        wrong.setdefault(infinite, []).append((int(row), keys[position]))
+    return values, [_fault_of_cells(table, cells, *what) for what, cells in wrong.items()]
 
 
 THOUSANDS = r"^[-+]?\d{1,3}(,\d{3})+(\.\d+)?$"
 DECIMAL_COMMA = r"^[-+]?\d*,\d+([eE][-+]?\d+)?$"
 
 
-def _reread_column(
-    table: Table, numbers: pl.DataFrame, key: str, wrong: dict[str, list[tuple[int, str]]]
-) -> pl.DataFrame:
+def _reread_column(table: Table, numbers: pl.DataFrame, key: str, wrong: Wrong) -> pl.DataFrame:
     """Parse a column's remaining cells again without blanks; collect those that are no number."""
     text = table.cells[key].str.strip_chars()
     again = text.cast(pl.Float64, strict=False)
@@ -211,18 +212,20 @@ def _reread_column(
             remedy = "Expected no thousands separators: write 1234.5 for 1,234.5."
         elif re.match(DECIMAL_COMMA, text[row]):
             remedy = "Expected a decimal point, and found a comma."
-        wrong.setdefault(remedy, []).append((row, key))
+        wrong.setdefault(("is not a number", remedy), []).append((row, key))
     return numbers.with_columns(again.alias(key))
 
 
-def _fault_of_cells(table: Table, cells: Sequence[tuple[int, str]], remedy: str) -> Fault:
+def _fault_of_cells(
+    table: Table, cells: Sequence[tuple[int, str]], what: str, remedy: str
+) -> Fault:
     """Return one fault of all cells that are wrong in the same way."""
     row, key = cells[0]
     named = list(dict.fromkeys(table.names[int(key)] for _, key in cells))
     columns = f"column{'s' * (len(named) > 1)} {', '.join(map(repr, named[:3]))}"
     columns += f" and {len(named) - 3} more" if len(named) > 3 else ""
     count = f" ({len(cells)} such cells)" if len(cells) > 1 else ""
-    found = f"{table.cells[key][row].strip()!r} is not a number{count}"
+    found = f"{table.cells[key][row].strip()!r} {what}{count}"
     return Fault(f"{table.where(row)}, {columns}", found, remedy)
 
 
