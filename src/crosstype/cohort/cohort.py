@@ -95,9 +95,7 @@ def build_cohort(
     n_folds: int,
     read: ReadExpression = read_expression,
 ) -> Cohort:
-    """Join labels, slides and expression by patient; `chosen` selects slides and samples.
-
-    Left out is who fails at labels, site, slides or expression, in this order.
+    """Join labels, slides and expression by patient, checked in this order.
 
     Args:
         spec: tables, columns, classes and sites.
@@ -107,8 +105,7 @@ def build_cohort(
         read: reads a file of expression.
 
     Raises:
-        ConfigError, TableError, CohortError: a table is not set or damaged; classes contradict
-            themselves or are too small for the folds; nobody is in common.
+        ConfigError, TableError, CohortError: a table is not set, damaged or contradicts another.
     """
     people = {row.patient_id for row in slides}
     labels = read_labels(spec, people) if spec.labels_from_pam50 is None else None
@@ -120,8 +117,8 @@ def build_cohort(
     everyone, reasons = people.union(samples, sample_reasons), (slide_reasons, sample_reasons)
     kept = _complete(spec, labels, usable, samples)
     classes, warnings = _classes(spec, labels, kept, n_folds)
-    own = {patient: samples[patient] for patient in kept}
-    aligned, gene_notes = exclude_genes(_aligned(expression, own), expression_spec)
+    own = _aligned(expression, {patient: samples[patient] for patient in kept})
+    aligned, gene_notes = exclude_genes(own, expression_spec)
     warnings += check_label_columns(_table_of(spec).name, aligned, classes, expression_spec)
     same_genes = partial(_of_same_genes, expression, aligned)
     single = _single_modality(spec, labels, usable, samples, same_genes)
