@@ -7,7 +7,7 @@ import lazy_loader
 
 __version__ = "0.1.0"
 
-__getattr__, __dir__, _ = lazy_loader.attach(
+__getattr__, _, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "config.read": ["read_config"],
@@ -17,3 +17,8 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     },
 )
 __all__ = ["CrosstypeError", "Run", "__version__", "read_config", "run"]
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return __all__

@@ -57,7 +57,7 @@ def test_faults_of_config_and_table_name_the_remedy(tmp_path: Path) -> None:
         read_labels(replace(spec, classes=(*spec.classes, ClassSpec("C", ("LumA",)))))
     with pytest.raises(ConfigError, match="'macro' is what metrics over all classes are called"):
         read_labels(replace(spec, classes=(*spec.classes, ClassSpec("macro", ("Her2",)))))
-    with pytest.raises(CohortError, match="'C' has no patient"):
+    with pytest.raises(CohortError, match="no row has the label 'Her2' of class 'C'"):
         read_labels(replace(spec, classes=(*spec.classes, ClassSpec("C", ("Her2",)))))
     with pytest.raises(TableError, match="line 2: no patient"):
         read_labels(spec_of(tmp_path, "PATIENT,Subtype\n,LumA\nP1,Basal\n"))
@@ -76,9 +76,9 @@ def test_provenance_warns_of_labels_computed_from_rna() -> None:
 
 
 def test_the_label_column_is_the_one_with_the_labels(tmp_path: Path) -> None:
-    text = "#Patient\tClass\n#a\tb\nPATIENT_ID\tClass\tSUBTYPE\nP1\t1\tLumA\nP2\t0\tBasal\n"
+    text = "#Patient\tClass\n#a\tb\nPATIENT_ID\tClass\tSUBTYPE\nP1\t1\tLumA\nP2\t0\tBasal\nP3\t1\tLumB\n"
     spec = replace(spec_of(tmp_path, text), label_column=None)
-    assert read_labels(spec).class_of == {"P1": "Luminal", "P2": "Basal"}
+    assert read_labels(spec).class_of == {"P1": "Luminal", "P2": "Basal", "P3": "Luminal"}
 
 
 @pytest.mark.parametrize(

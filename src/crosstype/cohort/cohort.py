@@ -99,10 +99,10 @@ def build_cohort(
 
     Args:
         spec: tables, columns, classes and sites.
-        expression_spec: how expression is read, by `read`.
+        expression_spec: how `read` reads a file of expression.
         slides: one row per listed slide, faulty ones included.
         n_folds: each class must have at least so many patients.
-        read: reads a file of expression.
+        read: as `read_expression`.
 
     Raises:
         ConfigError, TableError, CohortError: a table is not set, damaged or contradicts another.
