@@ -21,13 +21,15 @@ def spelled_as(ids: Iterable[str], reference: Collection[str]) -> dict[str, str]
     return {one: spelling[key] for one, key in keys.items() if n_own[key] == n_wanted[key] == 1}
 
 
-def spelling_note(file_name: str, spelled: dict[str, str]) -> list[str]:
+def spelling_note(
+    file_name: str, spelled: dict[str, str], reference: str = "the slides table"
+) -> list[str]:
     """Return a note on identifiers that were matched although written otherwise; or nothing."""
     if not spelled:
         return []
     first = min(spelled)
     return [
-        f"warning: {len(spelled)} ids of {file_name} are written otherwise than in the slides "
-        f"table (case, blanks, invisible characters, or R's make.names: dots and X), and matched: "
+        f"warning: {len(spelled)} ids of {file_name} are written otherwise than in "
+        f"{reference} (case, blanks, invisible characters, or R's make.names: dots and X), and matched: "
         f"{first!r} is {spelled[first]!r}"
     ]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from crosstype.cohort.cohort import LeftOut
+from crosstype.cohort.matching import spelled_as, spelling_note
 from crosstype.deploy.inputs import PredictionInputs, SlideInputs
 from crosstype.deploy.new_expression import check_level, enough_genes, find_expression
 from crosstype.deploy.new_slides import find_slide_inputs
@@ -74,6 +75,7 @@ def predict_inputs(
     """Predict patients from tables that are already read; see `predict`."""
     measured, slides = found
     rows, thin = enough_genes(artefact, inputs, measured, progress)
+    slides = _same_patients(slides, rows, progress)
     if measured is not None and rows:
         check_level(artefact, measured, rows, progress)
     left_out = _left_out(artefact, (measured, slides), rows, thin)
@@ -94,6 +96,33 @@ def predict_inputs(
     return PredictedPatients(
         patients, probabilities, predicted, tuple(parts), left_out, slides.faults
     )
+
+
+def _same_patients(slides: SlideInputs, rows: Mapping[str, int], progress: Progress) -> SlideInputs:
+    """Return the slides with patients spelled as in the expression table.
+
+    Raises:
+        CohortError: there are slides and expression, and no patient has both.
+    """
+    if not rows or not slides.files:
+        return slides
+    spelled = spelled_as({*slides.files, *slides.reasons}, rows)
+    for note in spelling_note("the slides", spelled, "the expression table"):
+        progress.message(note)
+    files = {spelled.get(one, one): paths for one, paths in slides.files.items()}
+    n_both = len(files.keys() & rows.keys())
+    if not n_both:
+        raise CohortError(
+            f"predict: no patient has slides and expression. Found {len(files)} with slides, such "
+            f"as {min(files)!r}, and {len(rows)} with expression, such as {min(rows)!r}; expected "
+            "the same ids. Name patients alike (--slides-table), or predict from one of the two."
+        )
+    progress.message(
+        f"{n_both} patients have slides and expression, {len(files) - n_both} slides alone, "
+        f"{len(rows) - n_both} expression alone"
+    )
+    reasons = {spelled.get(one, one): why for one, why in slides.reasons.items()}
+    return replace(slides, files=files, reasons=reasons)
 
 
 def write_predicted(predictions: PredictedPatients, artefact: Artefact, out: Path) -> None:
