@@ -19,7 +19,7 @@ SLIDE_SUFFIXES = frozenset(
     {".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".dcm", ".czi"}
     | {".jpg", ".jpeg", ".png", ".qptiff", *SUFFIXES}
 )
-COPY = re.compile(r"[\s_]*(\(\d{1,3}\)|[-_ ](copy|kopie)([\s_]*\(?\d{1,3}\)?)?)$", re.IGNORECASE)
+COPY = re.compile(r"([\s_]*\(\d{1,3}\)|[\s_-]+(copy|kopie)([\s_]*\(?\d{1,3}\)?)?)$", re.IGNORECASE)
 """The end of a file's name that a browser or desktop gives to a second copy."""
 UUID = re.compile(r"[._]([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$", re.IGNORECASE)
 """The end of a file's name that GDC gives to each file."""
@@ -47,6 +47,12 @@ def original_of(name: str) -> str:
     return COPY.sub("", name)
 
 
+def owner_of(slide_id: str, slide_ids: Collection[str]) -> str:
+    """Return the id that names a slide's patient: of a copy the original's, if that is there."""
+    original = original_of(slide_id)
+    return original if original in slide_ids else slide_id
+
+
 def _without_uuid(name: str) -> str:
     """Return the name without its UUID; of a TCGA slide the barcode up to its section."""
     barcode = SECTION.match(name)
@@ -56,7 +62,7 @@ def _without_uuid(name: str) -> str:
 
 DIFFERENCES: Mapping[str, Callable[[str], str]] = {
     "in Unicode form, case, blanks or a slide suffix": lambda name: name,
-    "by the mark of a copy": original_of,
+    "by the mark of a copy": lambda name: spelling_of(original_of(name)),
     "by a UUID that only one of the two has": _without_uuid,
 }
 """What names may differ in, and the function that removes it from a spelling."""
@@ -146,11 +152,15 @@ def missing_note(
 def holdings(folder: Path, files: Mapping[str, Path]) -> str:
     """Return what a folder holds, as text: its usable files, else what else is in it."""
     if files:
-        first = files[min(files)].name
-        return f"{len(files)} files such as {first!r}"
+        return f"{_counted(len(files), 'file')} such as {files[min(files)].name!r}"
     inside = [one for one in folder.iterdir() if not one.name.startswith(".")]
     folders = sorted(one.name for one in inside if one.is_dir())
     suffixes = Counter(one.suffix.lower() or "no suffix" for one in inside if one.is_file())
-    parts = [f"{count} files with {suffix}" for suffix, count in sorted(suffixes.items())[:3]]
-    parts += [f"{len(folders)} folders such as {folders[0]!r}"] if folders else []
+    parts = [f"{_counted(n, 'file')} with {suffix}" for suffix, n in sorted(suffixes.items())[:3]]
+    parts += [f"{_counted(len(folders), 'folder')} such as {folders[0]!r}"] if folders else []
     return " and ".join(parts) or "nothing"
+
+
+def _counted(number: int, noun: str) -> str:
+    """Return a number and its noun."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

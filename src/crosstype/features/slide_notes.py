@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from crosstype.features.slide_names import original_of
 from crosstype.features.store import FeatureRow
 from crosstype.tcga import section_of
 
@@ -35,14 +36,22 @@ def _fault_notes(rows: Sequence[FeatureRow]) -> list[str]:
 
 
 def _copy_notes(rows: Sequence[FeatureRow]) -> list[str]:
-    """Return a sentence on the slides whose file is another slide's of the patient."""
+    """Return sentences on copies, and on slides that only have the names of copies."""
     copies = [row for row in rows if row.is_copy]
-    if not copies:
-        return []
-    return [
-        f"{len(copies)} of {len(rows)} slides are copies and left out, the files being identical, "
-        f"first {copies[0].slide_id}: {copies[0].fault}."
-    ]
+    used = {row.slide_id for row in rows if not row.fault}
+    named = [one for one in sorted(used) if original_of(one) != one and original_of(one) in used]
+    notes = []
+    if copies:
+        notes.append(
+            f"{len(copies)} of {len(rows)} slides are copies and left out, the files being "
+            f"identical, first {copies[0].slide_id}: {copies[0].fault}."
+        )
+    if named:
+        notes.append(
+            f"{len(named)} slides are named like copies and have other contents, first {named[0]}; "
+            "both are used. Remove the one that is not meant."
+        )
+    return notes
 
 
 def _identical_notes(rows: Sequence[FeatureRow]) -> list[str]:

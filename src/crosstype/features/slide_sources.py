@@ -3,11 +3,11 @@
 import hashlib
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crosstype.errors import ConfigError, Fault, SlideError
-from crosstype.features.slide_names import match_files, missing_note, slide_id_of
+from crosstype.features.slide_names import match_files, missing_note, owner_of, slide_id_of
 from crosstype.features.slides_table import read_slides_table, table_mpps
 from crosstype.slides.readers.tile_folder import TILE_NAME, TileSlide, find_tile_slides
 from crosstype.slides.spec import SlidesSpec
@@ -95,7 +95,10 @@ def list_sources(spec: SlidesSpec, table: Path | None, patient_column: str) -> S
         if not slides:
             remedy = f"Expected files that end in {', '.join(SLIDE_SUFFIXES)}, or tiles."
             raise SlideError(Fault(str(folder), "no slide", remedy))
-        return SourceListing([slides[slide_id] for slide_id in sorted(slides)])
+        owners = {one: patient_of(owner_of(one, slides)) for one in slides}
+        return SourceListing(
+            [replace(slides[one], patient_id=owners[one]) for one in sorted(slides)]
+        )
     listed, mpps = read_slides_table(table, patient_column), table_mpps(table)
     absent = set(listed.patient_of).difference(slides)
     if absent:

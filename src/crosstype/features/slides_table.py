@@ -18,6 +18,9 @@ from crosstype.types import (
     SLIDE_COLUMNS,
 )
 
+MOST_LINES = 5
+"""Lines that faults of one kind may take, and one with the number of others."""
+
 
 @dataclass(frozen=True)
 class ListedSlides:
@@ -99,16 +102,21 @@ def _distinct(
     """Return the patient of each slide; append a fault for each slide that is listed twice."""
     patient_of_slide: dict[str, str] = {}
     first_row: dict[str, int] = {}
+    twice: list[Fault] = []
     for row, slide_id, patient in owners:
         patient_id = patient_of(patient)
         if slide_id in patient_of_slide:
             other = patient_of_slide[slide_id]
             whose = "again" if other == patient_id else f"for {patient_id}, but it is {other}'s"
             found = f"slide {slide_id!r} of {table.where(first_row[slide_id])} {whose}"
-            faults.append(Fault(table.where(row), found, "Remove one of the two lines."))
+            twice.append(Fault(table.where(row), found, "Remove one of the two lines."))
         else:
             patient_of_slide[slide_id] = patient_id
             first_row[slide_id] = row
+    faults += twice[:MOST_LINES]
+    if len(twice) > MOST_LINES:
+        found = f"{len(twice) - MOST_LINES} more rows list a slide again"
+        faults.append(Fault(table.path.name, found, "Remove them."))
     return patient_of_slide
 
 

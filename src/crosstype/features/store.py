@@ -20,7 +20,7 @@ from crosstype.features.slide_names import (
     holdings,
     match_files,
     missing_note,
-    original_of,
+    owner_of,
     slide_id_of,
 )
 from crosstype.features.slides_table import read_slides_table
@@ -186,9 +186,7 @@ def _unlisted(files: Mapping[str, Path]) -> list[tuple[str, str, Path]]:
     slides = []
     for name, path in files.items():
         slide_id = ids[name] if ids[name] in once else name
-        original = original_of(slide_id)
-        owner = original if original in once else slide_id
-        slides.append((slide_id, patient_of(owner), path))
+        slides.append((slide_id, patient_of(owner_of(slide_id, once)), path))
     return sorted(slides)
 
 
