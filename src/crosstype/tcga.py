@@ -1,34 +1,49 @@
-"""Identifiers: TCGA barcodes (patients, sample types, aliquots, sites), and spellings of others."""
+"""Identifiers: TCGA barcodes (patients, sample types, aliquots, sites, sections), and spellings."""
 
 import re
 import unicodedata
 
 TCGA_BARCODE = re.compile(r"^TCGA[-.][A-Z0-9]{2}[-.][A-Z0-9]{4}", re.IGNORECASE)
 """Barcodes, also with the dots that R's `make.names` puts for hyphens."""
+WHOLE_NUMBER = re.compile(r"(0|[1-9]\d*)\.0+")
+"""Whole numbers as pandas writes them in a column with missing values, such as `1000.0`."""
+
+
+def visible_text(text: str) -> str:
+    """Return text in Unicode's composed form (NFC), without invisible characters and outer blanks.
+
+    The composed and the decomposed form (NFD, of macOS) of a letter look alike and are different
+    strings; so do texts with zero-width characters.
+    """
+    if not text.isascii():
+        shown = (one for one in text if unicodedata.category(one) != "Cf")
+        text = unicodedata.normalize("NFC", "".join(shown))
+    return text.strip()
+
+
+def canonical_id(identifier: str) -> str:
+    """Return the canonical form of an identifier: visible text, and `1000` for `1000.0`."""
+    text = visible_text(identifier)
+    return text.partition(".")[0] if WHOLE_NUMBER.fullmatch(text) else text
 
 
 def patient_of(identifier: str) -> str:
-    """Return the patient of a sample or file id: 12 characters of a TCGA barcode, else the id."""
-    text = visible(identifier)
+    """Return the patient of a sample or file id: 12 characters of a TCGA barcode, else the id.
+
+    Ids are in canonical form, in which all tables are joined.
+    """
+    text = canonical_id(identifier)
     return text[:12].upper().replace(".", "-") if TCGA_BARCODE.match(text) else text
-
-
-def visible(text: str) -> str:
-    """Return a text in Unicode's composed form, without blanks around and invisible characters."""
-    if text.isascii():
-        return text.strip()
-    shown = (one for one in unicodedata.normalize("NFC", text) if unicodedata.category(one) != "Cf")
-    return "".join(shown).replace("\xa0", " ").strip()
 
 
 def comparable(identifier: str) -> str:
     """Return what two spellings of one identifier have in common.
 
-    Case, blanks, invisible characters, the Unicode form, `.0` after a whole number (pandas), and
-    what R's `make.names` changes (a dot for any other sign, an X before a digit) do not count.
+    Beyond the canonical form, case does not count, nor what R's `make.names` changes: a dot for any
+    other sign, an X before a digit.
     """
-    text = re.sub(r"^(\d+)\.0$", r"\1", visible(identifier)).casefold()
-    return re.sub(r"^x(?=\d)", "", re.sub(r"[^a-z0-9\u0080-\uffff]+", ".", text).strip("."))
+    text = re.sub(r"[^a-z0-9\u0080-\uffff]+", ".", canonical_id(identifier).casefold())
+    return re.sub(r"^x(?=\d)", "", text.strip("."))
 
 
 def sample_type_of(identifier: str) -> str | None:
@@ -88,3 +103,17 @@ def tissue_of(identifier: str) -> str:
     """Return the tissue of a sample that is no primary tumour, as text."""
     kind = sample_type_of(identifier)
     return f"{'metastasis' if kind in METASTASES else 'normal tissue'} (sample type {kind})"
+
+
+SECTION = re.compile(
+    r"^TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}-\d{2}[A-Z]-\d{2}-(?P<kind>DX|TS|MS|BS)[A-Z0-9]*", re.IGNORECASE
+)
+"""Barcode of a slide, up to its section: diagnostic (DX), or top, middle or bottom frozen."""
+
+
+def section_of(slide_id: str) -> str:
+    """Return `diagnostic` or `frozen`, the section of a TCGA slide; empty if its id has none."""
+    match = SECTION.match(slide_id)
+    if match is None:
+        return ""
+    return "diagnostic" if match["kind"].upper() == "DX" else "frozen"

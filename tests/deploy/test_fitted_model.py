@@ -24,7 +24,7 @@ from crosstype.deploy.fitted_model import (
 from crosstype.deploy.new_expression import check_level, level_shift
 from crosstype.errors import CheckpointError, CohortError
 from crosstype.expression.harmonize import GeneInput
-from crosstype.features.compatibility import FeatureInput
+from crosstype.features.tile_kind import FeatureInput
 from crosstype.models.catalog import FITTED_BASELINES
 from crosstype.progress import NoProgress
 from crosstype.training.checkpoint import make_classifier, save_classifier

@@ -388,3 +388,17 @@ def test_files_pass_inspection(slides: Path, tmp_path: Path) -> None:
     )
     assert found == rows
     assert read_bag([folder / "B.h5"]).shape == (rows[1].n_tiles, 6)
+
+
+def test_coarse_slides_are_faults_and_copies_one_slide(svs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    write_svs(folder / "coarse.svs", tissue_pixels(1), mpp=5.0)
+    for name in ("P1.svs", "P1 (1).svs"):
+        shutil.copy(svs, folder / name)
+    rows = extract(folder, tmp_path / "out")
+    assert [row.patient_id for row in rows] == ["P1", "P1", "coarse"]
+    faults = {row.slide_id: row.fault for row in rows}
+    assert (faults["P1"], faults["P1 (1)"]) == ("", "the same file as P1")
+    assert [row.slide_id for row in rows if row.failed] == ["coarse"]
+    assert "5 micrometres per pixel (mpp), coarser than the 0.5" in faults["coarse"]

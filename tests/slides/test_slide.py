@@ -16,6 +16,7 @@ from crosstype.slides.readers import image as image_slide
 from crosstype.slides.readers import jpeg_tiff
 from crosstype.slides.readers import openslide as openslide_slide
 from crosstype.slides.readers.jpeg_tiff import find_tiled_levels
+from crosstype.slides.slide import check_resolution
 
 from .conftest import tissue_texture, with_blobs, write_png, write_svs, zero_half_of_tile
 
@@ -293,3 +294,32 @@ def test_blobs_are_where_they_were_put(tmp_path):
     source = with_blobs(100, 100, (50, 50, 20))
     with open_slide(write_png(tmp_path / "p.png", source), mpp=1.0) as slide:
         assert slide.thumbnail(2.0)[25, 25].min() < 200 < slide.thumbnail(2.0)[2, 2].min()
+
+
+# ---- resolution
+
+
+@pytest.mark.parametrize(
+    ("mpp", "wanted", "refused"),
+    [
+        (5.0, 0.5, True),  # a resolution tag off by ten
+        (2.5, 0.25, True),
+        (1.0, 0.5, True),
+        (0.5, 0.25, True),
+        (0.55, 0.5, False),
+        (0.5052, 0.5, False),
+        (0.25, 0.5, False),
+        (0.05, 0.5, False),
+    ],
+)
+def test_a_slide_coarser_than_its_tiles_is_refused(svs, mpp, wanted, refused):
+    with open_slide(svs, mpp=mpp) as slide:
+        if not refused:
+            return check_resolution(slide, wanted)
+        with pytest.raises(SlideError) as error:
+            check_resolution(slide, wanted)
+        text = one_line(error)
+        assert text.startswith(f"{svs.name}: {mpp:g} micrometres per pixel (mpp), coarser than")
+        assert f"the {wanted:g} of [tiles] mpp" in text
+        assert "column MPP of the slides table" in text
+    return None

@@ -29,7 +29,7 @@ def spelling_note(
         return []
     first = min(spelled)
     return [
-        f"warning: {len(spelled)} ids of {file_name} are written otherwise than in "
-        f"{reference} (case, blanks, invisible characters, or R's make.names: dots and X), and matched: "
-        f"{first!r} is {spelled[first]!r}"
+        f"warning: {len(spelled)} ids of {file_name} are written otherwise than in {reference}, by "
+        "case, blanks, invisible characters or R's make.names (dots, X before a digit), and "
+        f"matched: {first!r} is {spelled[first]!r}"
     ]

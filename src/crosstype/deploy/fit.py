@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from crosstype.crossval.worker import WorkerData
     from crosstype.deploy.fitted_model import Artefact, TrainingSummary
     from crosstype.expression.harmonize import GeneInput
-    from crosstype.features.compatibility import FeatureInput
+    from crosstype.features.tile_kind import FeatureInput
     from crosstype.folds.folds import Fold
 
 
@@ -176,7 +176,8 @@ def _feature_input(worker_data: WorkerData, one: Run) -> FeatureInput:
 
     rows = [row for row in read_feature_rows(one.out / "features.csv") if not row.fault]
     paths = [path for _, some in sorted(worker_data.plan.slides.items()) for path in some]
-    return feature_input_of(rows[0].encoder, rows[0].n_features, paths)
+    encoder = next((row.encoder for row in rows if row.encoder), "")
+    return feature_input_of(encoder, rows[0].n_features, paths)
 
 
 def _extraction(spec: RunSpec) -> dict[str, Any] | None:

@@ -14,8 +14,8 @@ from typing import Any
 from crosstype import __version__
 from crosstype.errors import CheckpointError
 from crosstype.expression.harmonize import GeneInput
-from crosstype.features.compatibility import FeatureInput
 from crosstype.features.encoders.catalog import ENCODERS, pretraining_cohorts
+from crosstype.features.tile_kind import FeatureInput
 from crosstype.io.files import plain
 from crosstype.models.catalog import GENE_ONLY, MODELS
 from crosstype.models.spec import ModelSpec

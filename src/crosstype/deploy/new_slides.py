@@ -10,7 +10,7 @@ from crosstype.cohort.slide_selection import usable_slides
 from crosstype.config.run_spec import RunSpec
 from crosstype.deploy.inputs import PredictionInputs, SlideInputs
 from crosstype.errors import CohortError, ConfigError, UsageError
-from crosstype.features.store import NO_FILE
+from crosstype.features.slide_notes import row_notes
 from crosstype.io.files import HashCache
 from crosstype.progress import Progress
 from crosstype.slides.spec import SlidesSpec, StainSpec, TilesSpec, TissueSpec
@@ -44,16 +44,14 @@ def find_slide_inputs(
     else:
         new = extract_new_slides(artefact, inputs, progress)
     usable, reasons, notes = usable_slides(new.rows)
-    for note in notes:
+    for note in [*new.notes, *row_notes(new.rows), *notes]:
         progress.message(note)
     files = {
         p: tuple(new.files[row.slide_id] for row in rows)
         for p, rows in usable.items()
         if inputs.concerns(p)
     }
-    faults = tuple(
-        f"{row.slide_id}: {row.fault}" for row in new.rows if row.fault and row.fault != NO_FILE
-    )
+    faults = tuple(f"{row.slide_id}: {row.fault}" for row in new.rows if row.failed)
     return SlideInputs(files, {p: why for p, why in reasons.items() if inputs.concerns(p)}, faults)
 
 
@@ -63,11 +61,12 @@ def _check_features(artefact: Artefact, inputs: PredictionInputs, progress: Prog
 
     assert inputs.features is not None
     assert artefact.features is not None
-    slides = find_new_slides(inputs.features, inputs.slides_table, inputs.patient_column)
+    listing = find_new_slides(inputs.features, inputs.slides_table, inputs.patient_column)
     progress.start("features", 1)
     sha256_of = HashCache(inputs.extracted / "sha256.json").sha256_of
-    new = check_feature_files(slides, inputs.encoder, artefact.features, sha256_of)
-    progress.step(f"{len(slides)} slides")
+    new = check_feature_files(listing.slides, inputs.encoder, artefact.features, sha256_of)
+    new = replace(new, notes=listing.notes)
+    progress.step(f"{len(listing.slides)} slides")
     if not artefact.features.encoder:
         progress.message("the model's features name no encoder; only their number was compared")
     return new
@@ -112,14 +111,16 @@ def extract_new_slides(
         CohortError: the encoder on this machine differs from the model's.
         CrosstypeError: as extraction.
     """
-    from crosstype.features.compatibility import FeatureInput, NewSlides, difference
+    from crosstype.features.compatibility import NewSlides
     from crosstype.features.extract import extract_slides, feature_path
-    from crosstype.features.slide_sources import find_sources
+    from crosstype.features.slide_sources import list_sources
+    from crosstype.features.tile_kind import FeatureInput, difference
 
     assert inputs.slides is not None
     assert artefact.features is not None
     spec = extraction_spec(artefact, inputs.slides, inputs.weights)
-    sources = find_sources(spec.slides, inputs.slides_table, inputs.patient_column)
+    listing = list_sources(spec.slides, inputs.slides_table, inputs.patient_column)
+    sources = listing.sources
     if inputs.slides.is_file() and inputs.slides.suffix != ".zip":
         sources = [one for one in sources if one.path == inputs.slides]
     encoder = load_encoder_of(spec)
@@ -137,4 +138,4 @@ def extract_new_slides(
     )
     hashes.save()
     files = {row.slide_id: feature_path(inputs.extracted, name, row.slide_id) for row in rows}
-    return NewSlides(tuple(rows), files)
+    return NewSlides(tuple(rows), files, listing.notes)

@@ -19,7 +19,7 @@ from crosstype.features.encoders.catalog import EncoderCard
 from crosstype.features.formats.open import FORMAT, VERSION, read_attributes
 from crosstype.features.formats.writer import DAMAGED, writing_features
 from crosstype.features.slide_sources import Source
-from crosstype.features.store import NO_FILE, FeatureRow
+from crosstype.features.store import NO_FILE, FeatureRow, without_copies
 from crosstype.io.files import hash_of, statements_version
 from crosstype.progress import Progress
 from crosstype.slides.open import open_slide
@@ -108,7 +108,8 @@ def extract_slides(
         progress.step(f"{source.slide_id}: {row.fault or f'{row.n_tiles} tiles'}")
     if unwritten:
         raise FeatureFileError(unwritten)
-    return rows
+    digests = {one.slide_id: one.sha256(sha256_of) for one in sources if one.is_there}
+    return without_copies(rows, digests)
 
 
 def _shape_of(path: Path) -> tuple[tuple[int, int], str]:

@@ -6,27 +6,28 @@ chunk with one of them, most of the file; so rows of uncompressed data are read 
 
 import mmap
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import h5py
 import numpy as np
 from h5py import h5z
 
-from crosstype.errors import ConfigError, Fault, FeatureFileError, TableError
+from crosstype.errors import ConfigError, Fault, FeatureFileError
 from crosstype.features.formats.open import HDF5_SUFFIXES, SUFFIXES, open_features
-from crosstype.features.spec import FeaturesSpec
-from crosstype.io import schema
-from crosstype.io.tables import open_table
-from crosstype.tcga import patient_of
-from crosstype.types import (
-    HOW_TO_NAME_PATIENTS,
-    HOW_TO_NAME_SLIDES,
-    PATIENT_COLUMNS,
-    SLIDE_COLUMNS,
-    file_name_of,
+from crosstype.features.slide_names import (
+    holdings,
+    match_files,
+    missing_note,
+    owner_of,
+    slide_id_of,
 )
+from crosstype.features.slides_table import read_slides_table
+from crosstype.features.spec import FeaturesSpec
+from crosstype.features.tile_kind import FeatureInput, minority_faults, stated_by
+from crosstype.io import schema
+from crosstype.tcga import patient_of, section_of
 
 HARMLESS = frozenset({h5z.FILTER_FLETCHER32})
 """Filters that do not change values: a checksum after each chunk."""
@@ -85,15 +86,13 @@ def _offset(dataset: h5py.Dataset, first: int) -> int | None:
 FOLDERS = (".", "h5_files", "pt_files")
 """Subfolders with feature files; the last two are CLAM's."""
 
-SLIDE_SUFFIXES = frozenset(
-    {".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".dcm", ".czi"}
-    | {".jpg", ".jpeg", ".png", ".qptiff", *SUFFIXES}
-)
 CHUNK_VALUES = 1 << 23
 """Values per block of inspection (32 MB as float32), to bound memory."""
 
 NO_FILE = "no feature file"
 """Fault of a listed slide without a file: its patient is left out, which is no failure."""
+COPY_OF = "the same file as "
+"""Start of the fault of a slide whose file is another slide's of the patient; no failure either."""
 
 
 @dataclass(frozen=True)
@@ -118,25 +117,46 @@ class FeatureRow:
     sha256: str
     fault: str
 
+    @property
+    def failed(self) -> bool:
+        """Whether the file is there and cannot be used."""
+        return bool(self.fault) and self.fault != NO_FILE and not self.is_copy
 
-def slide_id_of(file_name: str) -> str:
-    """Return a slide's id: its file name without folder and suffix."""
-    name = PurePosixPath(file_name.strip().replace("\\", "/")).name
-    suffix = PurePosixPath(name).suffix
-    return name.removesuffix(suffix) if suffix.lower() in SLIDE_SUFFIXES else name
+    @property
+    def is_copy(self) -> bool:
+        """Whether the file is a copy of another slide's file."""
+        return self.fault.startswith(COPY_OF)
+
+
+@dataclass(frozen=True)
+class SlideListing:
+    """The listed slides.
+
+    Attributes:
+        slides: (slide_id, patient_id, path of the feature file) each, sorted.
+        notes: names that were matched, slides that are missing, rows without a slide.
+    """
+
+    slides: list[tuple[str, str, Path]]
+    notes: tuple[str, ...] = ()
 
 
 def find_slides(
     spec: FeaturesSpec, slides_table: Path | None, patient_column: str
 ) -> list[tuple[str, str, Path]]:
-    """Return (slide_id, patient_id, path of the feature file) of every slide, sorted.
+    """Return the slides of `list_slides` without its notes."""
+    return list_slides(spec, slides_table, patient_column).slides
+
+
+def list_slides(spec: FeaturesSpec, slides_table: Path | None, patient_column: str) -> SlideListing:
+    """List the slides and their feature files.
 
     With a slides table: its lines (files may be missing, a fault in `inspect_slides`). Without:
     every feature file of the folder, with patient `tcga.patient_of` of its name.
 
     Raises:
         ConfigError: no folder is set, or it does not exist.
-        TableError: a line without patient or FILENAME, a slide listed twice, or of two patients.
+        TableError: as `read_slides_table`.
         FeatureFileError: there is no table, and no feature file in the folder.
     """
     if spec.folder is None or not spec.folder.is_dir():
@@ -144,19 +164,34 @@ def find_slides(
     files = feature_files_in(spec.folder)
     if slides_table is None:
         if not files:
-            found = "no .h5 or .pt file"
+            found = f"no .h5 or .pt file, but {holdings(spec.folder, files)}"
             raise FeatureFileError(Fault(str(spec.folder), found, "Name the folder of features."))
-        return [(slide_id, patient_of(slide_id), files[slide_id]) for slide_id in sorted(files)]
+        return SlideListing(_unlisted(files))
+    listed = read_slides_table(slides_table, patient_column)
+    matched = match_files(listed.patient_of, files)
+    slides = [
+        (slide_id, patient_id, matched.files.get(slide_id, spec.folder / f"{slide_id}.h5"))
+        for slide_id, patient_id in sorted(listed.patient_of.items())
+    ]
+    notes = [*listed.notes, *matched.notes]
+    if matched.missing:
+        notes.append(missing_note(len(slides), matched.missing, files, spec.folder))
+    return SlideListing(slides, tuple(notes))
+
+
+def _unlisted(files: Mapping[str, Path]) -> list[tuple[str, str, Path]]:
+    """Return the slides of a folder by the names of its files, without slide suffixes in them."""
+    ids = {name: slide_id_of(name) for name in files}
+    once = {one for one, count in Counter(ids.values()).items() if count == 1}
     slides = []
-    for slide_id, patient_id in sorted(table_slides(slides_table, patient_column).items()):
-        missing = spec.folder / f"{slide_id}.h5"
-        path = files.get(slide_id) or files.get(file_name_of(slide_id), missing)
-        slides.append((slide_id, patient_id, path))
-    return slides
+    for name, path in files.items():
+        slide_id = ids[name] if ids[name] in once else name
+        slides.append((slide_id, patient_of(owner_of(slide_id, once)), path))
+    return sorted(slides)
 
 
 def feature_files_in(folder: Path) -> dict[str, Path]:
-    """Return the folder's feature files by slide id; HDF5 is preferred to `.pt`."""
+    """Return the folder's feature files by name without suffix; HDF5 is preferred to `.pt`."""
     found: dict[str, Path] = {}
     for subfolder in FOLDERS:
         if not (folder / subfolder).is_dir():
@@ -170,32 +205,6 @@ def feature_files_in(folder: Path) -> dict[str, Path]:
     return found
 
 
-def table_slides(path: Path, patient_column: str) -> dict[str, str]:
-    """Return the patient of each slide of the slides table."""
-    table = open_table(path)
-    patients = table.column_called(patient_column, PATIENT_COLUMNS, HOW_TO_NAME_PATIENTS)
-    names = table.column_called("FILENAME", SLIDE_COLUMNS, HOW_TO_NAME_SLIDES)
-    faults: list[Fault] = []
-    patient_of_slide: dict[str, str] = {}
-    first_row: dict[str, int] = {}
-    for row, (patient, name) in enumerate(zip(patients, names, strict=True)):
-        slide_id, patient_id = slide_id_of(name), patient_of(patient)
-        if not patient or not slide_id:
-            found = f"no {'FILENAME' if patient else patient_column}"
-            faults.append(Fault(table.where(row), found, "Fill it in or remove the line."))
-        elif slide_id in patient_of_slide:
-            other = patient_of_slide[slide_id]
-            whose = "again" if other == patient_id else f"for {patient_id}, but it is {other}'s"
-            found = f"slide {slide_id!r} of {table.where(first_row[slide_id])} {whose}"
-            faults.append(Fault(table.where(row), found, "Remove one of the two lines."))
-        else:
-            patient_of_slide[slide_id] = patient_id
-            first_row[slide_id] = row
-    if faults:
-        raise TableError(faults)
-    return patient_of_slide
-
-
 def inspect_slides(
     slides: Sequence[tuple[str, str, Path]],
     spec: FeaturesSpec,
@@ -204,20 +213,65 @@ def inspect_slides(
     """Inspect every feature file; return one row per slide, with faults as text.
 
     Faults: a file that is missing, damaged or no feature file, features of a wrong shape, no tiles,
-    NaN or infinite features, and a number of features or an encoder other than the majority's.
+    NaN or infinite features, a copy of another file of the patient, and tiles of another kind than
+    the majority's (`tile_kind`).
 
     Args:
         slides: (slide_id, patient_id, path) each.
         spec: names the encoder of files without metadata.
         sha256_of: returns a file's SHA-256.
+
+    Raises:
+        FeatureFileError: two kinds of tiles are equally common.
     """
     rows = [
         _inspect(slide_id, patient_id, path, spec, sha256_of)
         for slide_id, patient_id, path in slides
     ]
-    for field in ("n_features", "encoder"):
-        rows = _faulting_the_minority(rows, field)
-    return rows
+    rows = without_copies(rows)
+    files = {slide_id: path for slide_id, _, path in slides}
+    kinds = {row.slide_id: kind_of(row, files[row.slide_id]) for row in rows if not row.fault}
+    faults = minority_faults(kinds, spec.folder.name if spec.folder else "features")
+    return [
+        replace(row, n_tiles=0, fault=faults[row.slide_id]) if row.slide_id in faults else row
+        for row in rows
+    ]
+
+
+def kind_of(row: FeatureRow, path: Path) -> FeatureInput:
+    """Return the kind of a usable file's tiles."""
+    return FeatureInput(row.encoder, row.n_features, **stated_by(path))
+
+
+def without_copies(
+    rows: Sequence[FeatureRow], digests: Mapping[str, str] | None = None
+) -> list[FeatureRow]:
+    """Return the rows, with a fault for each slide that is another slide of the same patient.
+
+    Of identical slides a diagnostic section is kept rather than a frozen one, then the one with the
+    shortest name, then the first.
+
+    Args:
+        rows: of all slides.
+        digests: SHA-256 of each slide; None: those of the feature files.
+    """
+
+    def content_of(row: FeatureRow) -> tuple[str, str]:
+        return row.patient_id, digests[row.slide_id] if digests else row.sha256
+
+    def order_of(row: FeatureRow) -> tuple[bool, int, str]:
+        return section_of(row.slide_id) == "frozen", len(row.slide_id), row.slide_id
+
+    kept: dict[tuple[str, str], str] = {}
+    for row in sorted(rows, key=order_of):
+        if not row.fault:
+            kept.setdefault(content_of(row), row.slide_id)
+    return [
+        row
+        if row.fault or kept[content_of(row)] == row.slide_id
+        else replace(row, n_tiles=0, fault=f"{COPY_OF}{kept[content_of(row)]}")
+        for row in rows
+    ]
 
 
 def _inspect(
@@ -242,26 +296,6 @@ def _inspect(
         return replace(row, n_tiles=n_tiles, sha256=sha256_of(path))
     except FeatureFileError as error:
         return replace(row, fault=str(error) if path.exists() else NO_FILE)
-
-
-def _faulting_the_minority(rows: Sequence[FeatureRow], field: str) -> list[FeatureRow]:
-    """Give a fault to usable rows whose `field` differs from that of most usable rows."""
-    counts = Counter(getattr(row, field) for row in rows if not row.fault)
-    if len(counts) < 2:
-        return list(rows)
-    usual = max(sorted(counts, key=str), key=lambda value: counts[value])
-    what = field.replace("n_features", "features per tile")
-    return [
-        row
-        if row.fault or getattr(row, field) == usual
-        else replace(
-            row,
-            n_tiles=0,
-            fault=f"{row.slide_id}: {what} {getattr(row, field)!r}, but {usual!r} in "
-            f"{counts[usual]} other files. Use one encoder for all slides.",
-        )
-        for row in rows
-    ]
 
 
 def write_feature_rows(path: Path, rows: Sequence[FeatureRow]) -> None:

@@ -19,7 +19,7 @@ from crosstype.features.spec import FeaturesSpec
 from crosstype.io.files import write_text
 from crosstype.slides.augment import draw_view, view_margin
 from crosstype.slides.readers.tile_folder import TileSlide
-from crosstype.slides.slide import Slide
+from crosstype.slides.slide import Slide, check_resolution
 from crosstype.slides.spec import AugmentationSpec, SlidesSpec, StainSpec, TilesSpec, TissueSpec
 from crosstype.slides.stain import StainNormaliser, fit_stain
 from crosstype.slides.thumbnail import draw_thumbnail, tissue_geojson, tissue_outlines, write_image
@@ -72,6 +72,7 @@ class TileSet:
 def grid_tiles(slide: Slide, recipe: ExtractionRecipe, picture: Path) -> TileSet:
     """Detect tissue and select tiles of a slide; without tiles, write the thumbnail and raise."""
     spec = recipe.tiles
+    check_resolution(slide, spec.mpp)
     tissue = find_tissue(slide, recipe.tissue)
     tiles = select_tiles(tissue, slide, spec)
     if not len(tiles.tile_xy_px):

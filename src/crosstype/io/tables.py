@@ -17,7 +17,7 @@ import polars as pl
 from crosstype.errors import Fault, TableError
 from crosstype.io.delimited import Grid, parse_delimited
 from crosstype.io.files import replacing
-from crosstype.tcga import visible
+from crosstype.tcga import visible_text
 
 MISSING = frozenset(
     {"", "na", "n/a", "#n/a", "nan", "null", "none", "-", "--", ".", "missing", "[not available]"}
@@ -60,7 +60,7 @@ class Table:
         """
         if name not in self.names:
             raise TableError(_no_column(self.path.name, name, self.names))
-        return [visible(cell) for cell in self.cells[str(self.names.index(name))].to_list()]
+        return [visible_text(cell) for cell in self.cells[str(self.names.index(name))].to_list()]
 
     def filled(self, name: str) -> list[str]:
         """Return a column's cells; empty where one is a word for a missing value."""

@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "readers.image": ["ImageSlide"],
         "readers.openslide": ["knows"],
         "readers.tile_folder": ["TileSlide", "find_tile_slides"],
-        "slide": ["Slide", "check_mpp"],
+        "slide": ["Slide", "check_mpp", "check_resolution"],
         "spec": ["AugmentationSpec", "SlidesSpec", "StainSpec", "TilesSpec", "TissueSpec"],
         "stain": ["StainNormaliser", "fit_stain"],
         "thumbnail": ["draw_thumbnail", "tissue_geojson", "tissue_outlines", "write_image"],

@@ -23,6 +23,8 @@ LEAST_MPP, MOST_MPP = 0.05, 20.0
 MPP_TOLERANCE = 0.02
 """Relative deviation of scanners' pixels from their nominal size: a level this near to the
 requested mpp, or to a whole multiple, is not resampled. 0.2528 um/px is read as 0.5 by halving."""
+MOST_ENLARGED = 1.2
+"""Pixels may be this much larger than requested: 20x slides measure up to 0.6 um per pixel."""
 STRIP_PX = 1 << 24
 """Thumbnails are read in strips of about this many pixels at most, to limit memory."""
 LANCZOS_REACH = 3
@@ -190,6 +192,22 @@ def check_mpp(name: str, mpp: float) -> float:
         return mpp
     found = f"{mpp:g} micrometres per pixel, outside {LEAST_MPP} to {MOST_MPP:g}"
     raise SlideError(Fault(name, found, HOW_TO_GIVE_MPP))
+
+
+def check_resolution(slide: Slide, mpp: float) -> None:
+    """Check that a slide is not much coarser than the requested mpp.
+
+    Raises:
+        SlideError: it is; its pixels would be enlarged, and show no more detail.
+    """
+    if slide.mpp <= mpp * MOST_ENLARGED:
+        return
+    found = f"{slide.mpp:g} micrometres per pixel (mpp), coarser than the {mpp:g} of [tiles] mpp"
+    remedy = (
+        "If the slide's resolution tag is wrong, state the true one in the column MPP of the "
+        "slides table; else raise [tiles] mpp or leave the slide out."
+    )
+    raise SlideError(Fault(slide.path.name, found, remedy))
 
 
 HOW_TO_GIVE_MPP = (

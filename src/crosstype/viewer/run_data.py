@@ -14,6 +14,7 @@ from crosstype.config.run_spec import RunSpec
 from crosstype.errors import UsageError
 from crosstype.expression.matrix import AlignedExpression, load_expression
 from crosstype.features.formats.convert import read_slide
+from crosstype.features.slide_names import match_files
 from crosstype.features.slide_sources import find_sources
 from crosstype.features.store import feature_files_in, read_feature_rows
 from crosstype.io import schema
@@ -68,8 +69,7 @@ class RunData:
         """The feature file of each slide."""
         found = feature_files_in(feature_folder(self.spec, self.out))
         ids = [slide for slides in self.slides_of.values() for slide in slides]
-        named = {one: found.get(one) or found.get(file_name_of(one)) for one in ids}
-        return {one: path for one, path in named.items() if path is not None}
+        return match_files(ids, found).files
 
     @cached_property
     def classes(self) -> tuple[str, ...]:

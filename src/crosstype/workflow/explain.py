@@ -97,7 +97,7 @@ def _inputs(spec: RunSpec, models: Sequence[str], out: Path) -> dict[str, Path]:
 def _tile_locations(spec: RunSpec, out: Path) -> TileLocations:
     """Return where the tiles of each patient are."""
     from crosstype.explain.tile_locations import TileLocations
-    from crosstype.features.slide_sources import table_mpps
+    from crosstype.features.slides_table import table_mpps
     from crosstype.features.store import find_slides, read_feature_rows
     from crosstype.workflow.features import feature_files, feature_folder
 

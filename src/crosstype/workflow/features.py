@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crosstype.config.run_spec import RunSpec
+from crosstype.features.slide_notes import row_notes
 from crosstype.features.store import (
     NO_FILE,
     FeatureRow,
+    SlideListing,
     find_slides,
     inspect_slides,
+    list_slides,
     write_feature_rows,
 )
 from crosstype.io.files import HashCache
@@ -23,7 +26,7 @@ from crosstype.workflow.stage import Run, Stage
 
 if TYPE_CHECKING:
     from crosstype.features.extract import TileEncoder
-    from crosstype.features.slide_sources import Source
+    from crosstype.features.slide_sources import Source, SourceListing
     from crosstype.features.tile_batches import ExtractionRecipe
 
 
@@ -55,20 +58,23 @@ class Features(Stage):
     """Extract features from slides, or check existing ones: features.csv."""
 
     name = "features"
-    modules = ("crosstype.features.store",)
+    modules = ("crosstype.features.store", "crosstype.features.slide_notes")
 
     def run(self) -> Mapping[str, Any]:
         """Write features.csv: one row per listed slide."""
         rows = self.make_rows()
         write_feature_rows(self.of.out / "features.csv", rows)
-        missing = [row.slide_id for row in rows if row.fault == NO_FILE]
-        count = f"{len(missing)} listed slides are missing"
+        messages = [*self.listing_notes(), *row_notes(rows)]
         return {
-            "checks": slide_checks(self.of.spec, self.of.out, rows),
-            "faults": [row.fault for row in rows if row.fault and row.fault != NO_FILE],
+            "checks": [*slide_checks(self.of.spec, self.of.out, rows), *messages],
+            "faults": [row.fault for row in rows if row.failed],
             "summary": f"{len(rows)} slides",
-            "messages": [f"{count}, first {missing[0]}."] if missing else [],
+            "messages": messages,
         }
+
+    @abstractmethod
+    def listing_notes(self) -> tuple[str, ...]:
+        """Return notes on the listed slides and their files."""
 
     @abstractmethod
     def make_rows(self) -> list[FeatureRow]:
@@ -79,10 +85,19 @@ class ExistingFeatures(Features):
     """Check the feature files of a folder."""
 
     @cached_property
+    def listing(self) -> SlideListing:
+        """The listed slides and notes on them."""
+        cohort = self.of.spec.cohort
+        return list_slides(self.of.spec.features, cohort.slides, cohort.patient_column)
+
+    @property
     def slides(self) -> list[tuple[str, str, Path]]:
         """Slide, patient and file of every listed slide."""
-        cohort = self.of.spec.cohort
-        return find_slides(self.of.spec.features, cohort.slides, cohort.patient_column)
+        return self.listing.slides
+
+    def listing_notes(self) -> tuple[str, ...]:
+        """Return names that were matched, and slides that are missing."""
+        return self.listing.notes
 
     def settings(self) -> Any:
         """Return the encoder and the listed slides."""
@@ -107,16 +122,25 @@ class ExistingFeatures(Features):
 class ExtractedFeatures(Features):
     """Extract features; slides extracted with the same settings and weights stay as they are."""
 
-    modules = ("crosstype.features.extract",)
+    modules = ("crosstype.features.extract", "crosstype.features.slide_notes")
     counts_pieces = True
 
     @cached_property
-    def sources(self) -> list[Source]:
-        """Every listed slide."""
-        from crosstype.features.slide_sources import find_sources
+    def listing(self) -> SourceListing:
+        """The listed slides and notes on them."""
+        from crosstype.features.slide_sources import list_sources
 
         spec = self.of.spec
-        return find_sources(spec.slides, spec.cohort.slides, spec.cohort.patient_column)
+        return list_sources(spec.slides, spec.cohort.slides, spec.cohort.patient_column)
+
+    @property
+    def sources(self) -> list[Source]:
+        """Every listed slide."""
+        return self.listing.sources
+
+    def listing_notes(self) -> tuple[str, ...]:
+        """Return names that were matched, and slides that are missing."""
+        return self.listing.notes
 
     def settings(self) -> Any:
         """Return how slides become features, and the slides themselves by their contents."""

@@ -16,7 +16,7 @@ import numpy as np
 from crosstype.errors import Fault, FeatureFileError, SlideError, UsageError
 from crosstype.features.formats import open
 from crosstype.features.formats.writer import creating_hdf5, writing_features
-from crosstype.features.slide_sources import table_mpps
+from crosstype.features.slides_table import table_mpps
 from crosstype.features.store import feature_files_in
 from crosstype.io.files import replacing
 from crosstype.slides.slide import check_mpp
@@ -97,7 +97,7 @@ def _with_metadata(path: Path, one: SlideFeatures, file: h5py.File, mpp_of: MppO
     xy = None
     if name is not None:
         about |= open.read_attributes(file[name].attrs)
-        xy = file[name][:].astype(np.float64)
+        xy = open.read_positions(file[name])
         if xy.shape != (len(one.features), 2):
             found = f"coordinates of shape {xy.shape} for {len(one.features)} tiles"
             raise FeatureFileError(Fault(path.name, found, "Expected one (x, y) per tile."))

@@ -40,6 +40,28 @@ class OpenFeatures:
         return int(n_tiles), int(n_features)
 
 
+class SingleBag:
+    """The rows of a dataset of shape (1, n_rows, width), a batch of one bag; read lazily."""
+
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        """Wrap an open dataset."""
+        self._dataset = dataset
+        self.shape = tuple(dataset.shape[1:])
+        self.dtype = dataset.dtype
+        self.file = dataset.file
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        """Return some rows, (n, width)."""
+        found: np.ndarray = self._dataset[0, rows]
+        return found
+
+
+def read_positions(dataset: h5py.Dataset) -> np.ndarray:
+    """Return the positions of tiles, (n_tiles, 2), also of a batch of one bag."""
+    xy: np.ndarray = dataset[:].astype(np.float64)
+    return xy[0] if xy.ndim == 3 and xy.shape[0] == 1 else xy
+
+
 @contextmanager
 def open_features(path: Path) -> Iterator[OpenFeatures]:
     """Open a feature file: HDF5 `features` or STAMP's `feats`, or CLAM's `.pt` tensor.
@@ -104,9 +126,12 @@ def _checked(path: Path, rows: Any, encoder: str | None) -> OpenFeatures:
     if not isinstance(rows, (h5py.Dataset, np.ndarray)) or rows.dtype.kind not in "fiu":
         found = "the features are not numbers"
         raise FeatureFileError(Fault(path.name, found, REMEDY))
+    if len(rows.shape) == 3 and rows.shape[0] == 1:
+        rows = SingleBag(rows) if isinstance(rows, h5py.Dataset) else rows[0]
     if len(rows.shape) != 2:
         found = f"features of shape {tuple(rows.shape)}"
-        raise FeatureFileError(Fault(path.name, found, "Expected (n_tiles, n_features)."))
+        remedy = "Expected (n_tiles, n_features), or one bag of them: (1, n_tiles, n_features)."
+        raise FeatureFileError(Fault(path.name, found, remedy))
     if rows.shape[0] == 0 or rows.shape[1] == 0:
         found = f"no tiles: features of shape {tuple(rows.shape)}"
         raise FeatureFileError(Fault(path.name, found, "Leave the slide out or extract it again."))
