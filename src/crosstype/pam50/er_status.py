@@ -60,9 +60,12 @@ def er_from_table(path: Path, column: str, sample_ids: Sequence[str]) -> ErStatu
     """
     table = open_table(path)
     cells = table.column(column)
-    odd = _not_understood(table.path.name, column, cells)
+    names = table.column(table.names[0])
+    ours = {*sample_ids, *map(patient_of, sample_ids)}
+    own = [cell for name, cell in zip(names, cells, strict=True) if name in ours]
+    odd = _not_understood(table.path.name, column, own)
     rows: dict[str, bool] = {}
-    for row, name in enumerate(table.column(table.names[0])):
+    for row, name in enumerate(names):
         text = cells[row].lower()
         if text not in POSITIVE | NEGATIVE:
             continue
@@ -84,7 +87,7 @@ def er_from_table(path: Path, column: str, sample_ids: Sequence[str]) -> ErStatu
 
 
 def _not_understood(file_name: str, column: str, cells: Sequence[str]) -> str:
-    """Return the words that are no status, with their numbers, for a note; raise if many."""
+    """Return the samples' words that are no status, with their numbers; raise if many."""
     words = Counter(one for one in cells if one.casefold() not in POSITIVE | NEGATIVE | UNDECIDED)
     if not words:
         return ""
