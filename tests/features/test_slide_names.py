@@ -33,6 +33,7 @@ def matched(listed: list[str], there: list[str]) -> dict[str, str]:
         ("a", "a.svs", "slide suffix"),
         ("a", "a.ome.tif", ""),
         ("a.svs", "a", "slide suffix"),
+        ("1001.0", "1001", "Unicode form"),
         ("Case-7", "case-7", "case"),
         ("case 7", "case_7", "blanks"),
         ("case 7", "case\u00a0 7 ", "blanks"),
@@ -104,3 +105,8 @@ def test_without_a_table_suffixes_in_names_are_no_part_of_the_patient(tmp_path: 
         ("P3", "P3"),
         ("P3.svs", "P3.svs"),
     ]
+
+
+def test_suffixes_in_capitals_are_feature_files_too(tmp_path: Path) -> None:
+    write_features(tmp_path / "a.H5", np.ones((2, 3)))
+    assert [one[0] for one in list_slides(FeaturesSpec(folder=tmp_path), None, "P").slides] == ["a"]

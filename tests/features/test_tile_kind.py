@@ -123,3 +123,13 @@ def test_a_model_refuses_tiles_of_another_magnification(tmp_path: Path) -> None:
     (new / "a.h5").unlink()
     with pytest.raises(FeatureFileError, match="1 of 1 files"):
         check_feature_files(slides[1:], None, wanted, sha256_of)
+
+
+def test_new_slides_are_of_one_kind_where_the_model_states_none(tmp_path: Path) -> None:
+    for i in range(3):
+        write(tmp_path / f"s{i}.h5", AT_20X if i else AT_10X)
+    slides = find_slides(FeaturesSpec(folder=tmp_path), None, "PATIENT")
+    rows = check_feature_files(slides, None, FeatureInput("", 4), sha256_of).rows
+    assert [row.slide_id for row in rows if row.failed] == ["s0"]
+    with pytest.raises(FeatureFileError, match="equally common"):
+        check_feature_files(slides[:2], None, FeatureInput("", 4), sha256_of)

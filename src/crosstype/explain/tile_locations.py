@@ -70,7 +70,7 @@ class TileLocations:
     def _read(self, path: Path, first: int) -> SlideTiles:
         slide_id = self.slide_ids[path]
         n_tiles = bag_length([path])
-        if path.suffix == ".pt":
+        if path.suffix.lower() == ".pt":
             return SlideTiles(slide_id, first, n_tiles)
         try:
             read = read_slide(path, lambda _, stated: stated or self.mpps.get(slide_id))

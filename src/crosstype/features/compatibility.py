@@ -10,7 +10,7 @@ from crosstype.features.formats.open import SUFFIXES
 from crosstype.features.slide_names import match_files, slide_id_of
 from crosstype.features.slides_table import read_slides_table
 from crosstype.features.spec import FeaturesSpec
-from crosstype.features.tile_kind import FeatureInput, alike, difference, stated_by
+from crosstype.features.tile_kind import FeatureInput, alike, difference, minority_faults, stated_by
 from crosstype.tcga import patient_of
 from crosstype.types import PATIENT_COLUMNS
 
@@ -55,7 +55,7 @@ def find_new_slides(
     """
     if path.is_dir():
         return store.list_slides(FeaturesSpec(folder=path), table, patient_column)
-    if not path.is_file() or path.suffix not in SUFFIXES:
+    if not path.is_file() or path.suffix.lower() not in SUFFIXES:
         raise ConfigError(
             f"--features: found {str(path)!r}, expected a folder of feature files or one file "
             f"that ends in {', '.join(SUFFIXES)}."
@@ -88,7 +88,7 @@ def check_feature_files(
 
     Raises:
         ConfigError: the user names another encoder, or must name one.
-        FeatureFileError: no file matches.
+        FeatureFileError: no file matches; or two kinds of tiles are equally common.
     """
     check_stated_encoder(encoder, wanted)
     files = {slide_id: path for slide_id, _, path in slides}
@@ -99,6 +99,9 @@ def check_feature_files(
         found = f"{different[0].fault} ({len(different)} of {len(rows)} files)"
         remedy = "Extract the slides with that one, or fit a model on these features."
         raise FeatureFileError(Fault(files[different[0].slide_id].name, found, remedy))
+    kinds = {row.slide_id: store.kind_of(row, files[row.slide_id]) for row in usable}
+    faults = minority_faults(kinds, "--features")  # in what the model's features do not state
+    rows = [replace(row, fault=faults.get(row.slide_id, row.fault)) for row in rows]
     nameless = [row for row in usable if not row.encoder]
     if nameless and encoder is None and wanted.encoder:
         raise ConfigError(

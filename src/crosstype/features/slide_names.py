@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from crosstype.features.formats.open import SUFFIXES
-from crosstype.tcga import SECTION, visible_text
+from crosstype.tcga import SECTION, canonical_id
 from crosstype.types import file_name_of, identifier_of
 
 SLIDE_SUFFIXES = frozenset(
@@ -36,8 +36,8 @@ def slide_id_of(file_name: str) -> str:
 
 def spelling_of(name: str) -> str:
     """Return a name without differences of spelling: Unicode form, case, blanks, slide suffixes."""
-    text = visible_text(identifier_of(name))
-    while (shorter := slide_id_of(text)) != text:
+    text = canonical_id(identifier_of(name))
+    while (shorter := canonical_id(slide_id_of(text))) != text:
         text = shorter
     return re.sub(r"[\s_]+", " ", text).strip().casefold()
 

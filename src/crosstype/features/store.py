@@ -197,10 +197,11 @@ def feature_files_in(folder: Path) -> dict[str, Path]:
         if not (folder / subfolder).is_dir():
             continue
         for path in sorted((folder / subfolder).iterdir()):
-            if path.suffix not in SUFFIXES or path.name.startswith("."):
+            suffix = path.suffix.lower()
+            if suffix not in SUFFIXES or path.name.startswith("."):
                 continue
             known = found.get(path.stem)
-            if known is None or (known.suffix == ".pt" and path.suffix in HDF5_SUFFIXES):
+            if known is None or (known.suffix.lower() == ".pt" and suffix in HDF5_SUFFIXES):
                 found[path.stem] = path
     return found
 

@@ -80,7 +80,7 @@ def stated_by(path: Path) -> dict[str, Any]:
     Raises:
         FeatureFileError: the file cannot be read.
     """
-    if path.suffix not in HDF5_SUFFIXES:
+    if path.suffix.lower() not in HDF5_SUFFIXES:
         return {}
     try:
         with h5py.File(path, "r", locking=False) as file:

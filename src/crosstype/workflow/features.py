@@ -182,15 +182,16 @@ def features_stage(of: Run, hashes: HashCache) -> Features:
     return kind(of, hashes)
 
 
-def slides_asked_for(spec: RunSpec) -> list[FeatureRow]:
-    """Return one row per listed slide; existing ones count as usable."""
-    from crosstype.features.slide_sources import find_sources
+def slides_asked_for(spec: RunSpec) -> tuple[list[FeatureRow], tuple[str, ...]]:
+    """Return one row per listed slide, existing ones as usable, and notes on their files."""
+    from crosstype.features.slide_sources import list_sources
 
-    sources = find_sources(spec.slides, spec.cohort.slides, spec.cohort.patient_column)
-    return [
+    listing = list_sources(spec.slides, spec.cohort.slides, spec.cohort.patient_column)
+    rows = [
         FeatureRow(one.slide_id, one.patient_id, 1, 1, "", "", "" if one.is_there else NO_FILE)
-        for one in sources
+        for one in listing.sources
     ]
+    return rows, listing.notes
 
 
 def slide_checks(spec: RunSpec, out: Path, rows: Sequence[FeatureRow]) -> list[str]:

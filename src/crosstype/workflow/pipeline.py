@@ -16,6 +16,7 @@ from typing import Any
 from crosstype import __version__
 from crosstype.config.toml import resolved_toml
 from crosstype.config.validate import check_ready
+from crosstype.errors import CrosstypeError
 from crosstype.io.files import write_text
 from crosstype.training.spec import published
 from crosstype.workflow.ledger import Ledger
@@ -87,7 +88,13 @@ def _look_ahead(run: Run, ledger: Ledger) -> None:
     from crosstype.workflow.cohort import check_tables
     from crosstype.workflow.features import slides_asked_for
 
-    check_tables(run.spec, slides_asked_for(run.spec), run.out, ledger.hashes)
+    rows, notes = slides_asked_for(run.spec)
+    try:
+        check_tables(run.spec, rows, run.out, ledger.hashes)
+    except CrosstypeError:
+        for note in notes:  # often the reason, and the features stage will not tell it
+            run.progress.message(note)
+        raise
 
 
 def _is_skipped(run: Run, name: str, last: str) -> bool:

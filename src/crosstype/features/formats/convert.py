@@ -81,7 +81,7 @@ def read_slide(path: Path, mpp_of: MppOf) -> SlideFeatures:
         notes = ("features are rounded to 32 bits",) if rows.dtype.itemsize > 4 else ()
         one = SlideFeatures(identifier_of(path.stem), rows.astype(np.float32), notes=notes)
         one = replace(one, encoder=opened.encoder)
-        if path.suffix != ".pt":
+        if path.suffix.lower() != ".pt":
             one = _with_metadata(path, one, opened.rows.file, mpp_of)
         else:
             one = replace(one, slide_mpp=mpp_of(one.slide_id, None))
@@ -358,7 +358,7 @@ def convert_features(
 def _files_of(source: Path) -> list[Path]:
     """Return the file, or the feature files of a folder or of the only TRIDENT folder in it."""
     if source.is_file():
-        if source.suffix in open.SUFFIXES:
+        if source.suffix.lower() in open.SUFFIXES:
             return [source]
         fault = Fault(str(source), "not a .h5 or .pt file", "Give a file or folder of features.")
         raise FeatureFileError(fault)

@@ -73,7 +73,7 @@ def open_features(path: Path) -> Iterator[OpenFeatures]:
     if not path.is_file():
         raise FeatureFileError(Fault(path.name, "there is no such file", "Put it there."))
     try:
-        if path.suffix == ".pt":
+        if path.suffix.lower() == ".pt":
             yield _checked(path, _load_tensor(path), None)
         else:
             with h5py.File(path, "r", locking=False) as file:
@@ -177,7 +177,7 @@ def read_views(path: Path) -> np.ndarray | None:
     Raises:
         FeatureFileError: the file is damaged.
     """
-    if path.suffix not in HDF5_SUFFIXES:
+    if path.suffix.lower() not in HDF5_SUFFIXES:
         return None
     try:
         with h5py.File(path, "r") as file:
