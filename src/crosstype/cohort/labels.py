@@ -16,7 +16,7 @@ from crosstype.cohort.spec import CohortSpec
 from crosstype.errors import CohortError, ConfigError, Fault, TableError
 from crosstype.expression.read import Expression
 from crosstype.io.tables import MISSING, Table, open_table
-from crosstype.tcga import comparable, is_tumour, patient_of, sample_type_of, site_of
+from crosstype.tcga import canonical_id, comparable, is_tumour, patient_of, sample_type_of, site_of
 from crosstype.types import HOW_TO_NAME_PATIENTS, OVER_CLASSES, PATIENT_COLUMNS
 
 NORMAL_LIKE_LABEL = re.compile(r"^(brca|pam50)?[._ -]*normal([ _-]?like)?$", re.IGNORECASE)
@@ -144,7 +144,9 @@ def read_labels(spec: CohortSpec, like: Collection[str] = ()) -> Labels:
     notes: list[str] = []
     rows = patient_rows(table, spec.patient_column, like, notes)
     column = spec.label_column or find_label_column(table, list(class_of_label))
-    texts = spelled_labels(table.path.name, table.filled(column), class_of_label, notes)
+    written = table.filled(column, "Name it as label_column under [cohort].")
+    check_labels_found(table.path.name, spec, written)
+    texts = spelled_labels(table.path.name, written, class_of_label, notes)
     labels = {patient: _distinct(texts, found) for patient, found in rows.items()}
     sites, left_out = _sites(table, spec, rows)
     class_of: dict[str, str] = {}
@@ -154,7 +156,6 @@ def read_labels(spec: CohortSpec, like: Collection[str] = ()) -> Labels:
             class_of[patient] = class_of_label[found[0]]
         else:
             left_out[patient] = ("labels", reason)
-    check_labels_found(table.path.name, spec, texts)
     kept = {patient: name for patient, name in class_of.items() if patient not in left_out}
     single = {patient: found[0] for patient, found in labels.items() if len(found) == 1}
     normal_like = normal_like_among(single)
@@ -312,7 +313,7 @@ def _sites(
 ) -> tuple[dict[str, str], dict[str, tuple[str, str]]]:
     """Return each patient's site, and the patients excluded by site."""
     column = spec.site_column or ("SITE" if "SITE" in table.names else None)
-    cells = table.filled(column) if column else []
+    cells = table.filled(column, "Name it as site_column under [cohort].") if column else []
     found = {p: _distinct(cells, own) if column else [site_of(p) or ""] for p, own in rows.items()}
     sites = {p: own[0] if len(own) == 1 else "" for p, own in found.items()}
     left_out = {p: ("site", f"two sites: {', '.join(o)}") for p, o in found.items() if len(o) > 1}
@@ -353,10 +354,10 @@ def is_asked_for(site: str, spec: CohortSpec) -> bool:
 
 def check_labels_found(file_name: str, spec: CohortSpec, labels: Collection[str]) -> None:
     """Raise CohortError if no row has a listed label, with the nearest spelling."""
-    present = sorted(set(labels) - {""})
+    present = sorted(set(map(canonical_id, labels)) - {""})
     for one in spec.classes:
         for label in one.labels:
-            if label.strip() not in present:
+            if canonical_id(label) not in present:
                 near = difflib.get_close_matches(label, present, n=3, cutoff=0.4) or present[:12]
                 raise CohortError(
                     f"{file_name}: no row has the label {label!r} of class {one.name!r}. Nearest "

@@ -52,19 +52,24 @@ class Table:
         """The cells under their column names."""
         return self.cells.rename(dict(zip(self.cells.columns, self.names, strict=True)))
 
-    def column(self, name: str) -> list[str]:
+    def column(self, name: str, remedy: str = "") -> list[str]:
         """Return a column's cells without surrounding blanks.
+
+        Args:
+            name: the column's name.
+            remedy: what to do if there is no such column, besides the nearest names.
 
         Raises:
             TableError: there is no such column; with the nearest names.
         """
         if name not in self.names:
-            raise TableError(_no_column(self.path.name, name, self.names))
+            fault = _no_column(self.path.name, name, self.names)
+            raise TableError(replace(fault, remedy=f"{fault.remedy} {remedy}".rstrip()))
         return [visible_text(cell) for cell in self.cells[str(self.names.index(name))].to_list()]
 
-    def filled(self, name: str) -> list[str]:
-        """Return a column's cells; empty where one is a word for a missing value."""
-        return ["" if cell.casefold() in MISSING else cell for cell in self.column(name)]
+    def filled(self, name: str, remedy: str = "") -> list[str]:
+        """Return a column's cells as `column`; empty where one is a word for a missing value."""
+        return ["" if cell.casefold() in MISSING else cell for cell in self.column(name, remedy)]
 
     def column_called(self, wanted: str, usual: Sequence[str], remedy: str = "") -> list[str]:
         """Return a column's cells; for the default name, other usual names are accepted too.
@@ -79,9 +84,8 @@ class Table:
         """
         found = self.name_among(usual) if wanted == usual[0] else wanted
         if found not in self.names:
-            fault = _no_column(self.path.name, wanted, self.names)
-            raise TableError(replace(fault, remedy=f"{fault.remedy} {remedy}".rstrip()))
-        return self.column(found)
+            found = wanted
+        return self.column(found, remedy)
 
     def name_among(self, usual: Sequence[str]) -> str | None:
         """Return the column with the first of some names, or None; case is ignored."""

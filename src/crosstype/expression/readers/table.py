@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from crosstype.errors import CohortError
+from crosstype.errors import CohortError, Fault, TableError
 from crosstype.expression.annotation import is_annotation, is_gene_list, listed
 from crosstype.expression.matrix import RawExpression
 from crosstype.io.number_table import NumberTable, read_number_table
@@ -42,6 +42,10 @@ def read_expression_table(path: Path, known: Collection[str]) -> RawExpression:
     """
     table = read_number_table(path, partial(text_columns, known=known))
     table = replace(table, names=tuple(map(_without_place, table.names)))
+    if not table.names:
+        titles = listed([title for title, _ in table.texts if title], 6)
+        found = f"no column of expression: it looks like labels or clinical data ({titles})"
+        raise TableError(Fault(path.name, found, "Give the expression table."))
     in_columns, note = _samples_lie_in_columns(table, known)
     notes = [note, *table.notes]
     if in_columns:
