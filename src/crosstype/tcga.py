@@ -3,8 +3,8 @@
 import re
 import unicodedata
 
-TCGA_BARCODE = re.compile(r"^TCGA[-.][A-Z0-9]{2}[-.][A-Z0-9]{4}", re.IGNORECASE)
-"""Barcodes, also with the dots that R's `make.names` puts for hyphens."""
+TCGA_BARCODE = re.compile(r"^TCGA[-._][A-Z0-9]{2}[-._][A-Z0-9]{4}", re.IGNORECASE)
+"""Barcodes, also with dots (R's `make.names`) or underscores for hyphens."""
 WHOLE_NUMBER = re.compile(r"(0|[1-9]\d*)\.0+")
 """Whole numbers as pandas writes them in a column with missing values, such as `1000.0`."""
 
@@ -33,7 +33,9 @@ def patient_of(identifier: str) -> str:
     Ids are in canonical form, in which all tables are joined.
     """
     text = canonical_id(identifier)
-    return text[:12].upper().replace(".", "-") if TCGA_BARCODE.match(text) else text
+    return (
+        text[:12].upper().replace(".", "-").replace("_", "-") if TCGA_BARCODE.match(text) else text
+    )
 
 
 def comparable(identifier: str) -> str:
@@ -51,7 +53,7 @@ def sample_type_of(identifier: str) -> str | None:
 
     Slide and sample barcodes hold it in characters 14 and 15.
     """
-    match = re.match(TCGA_BARCODE.pattern + r"[-.](\d{2})", identifier.strip(), re.IGNORECASE)
+    match = re.match(TCGA_BARCODE.pattern + r"[-._](\d{2})", identifier.strip(), re.IGNORECASE)
     return match.group(1) if match else None
 
 
@@ -71,7 +73,7 @@ def aliquot_order(identifier: str) -> tuple[object, ...]:
     """
     text = identifier.strip().upper()
     if TCGA_BARCODE.match(text):
-        text = text.replace(".", "-")
+        text = text.replace(".", "-").replace("_", "-")
     match = ALIQUOT.match(text)
     if match is None:
         return (text[:16], 0, (), text)

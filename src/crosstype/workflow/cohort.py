@@ -113,7 +113,7 @@ def excluded_lines(cohort: Cohort) -> list[str]:
         NAMES.sub(lambda found: found[1] or "a sample", one.reason) for one in cohort.left_out
     )
     first = reasons.most_common(MOST_REASONS)
-    lines = [f"left out: {n} patients, {reason}" for reason, n in first]
+    lines = [f"left out: {n} patient{'s' * (n > 1)}, {reason}" for reason, n in first]
     others = reasons.total() - sum(n for _, n in first)
     return [*lines, *[f"left out: {others} patients, for other reasons"] * bool(others)]
 
