@@ -135,7 +135,8 @@ def read_labels(spec: CohortSpec, like: Collection[str] = ()) -> Labels:
     Raises:
         ConfigError: no label table or column is named, or the classes contradict themselves.
         TableError: the table is damaged or lacks a column; names the nearest.
-        CohortError: a listed label is in no row, or a listed site has no patient.
+        CohortError: a listed label seems misspelled or a class has no row; a listed site has no
+            patient.
     """
     if spec.labels is None:
         raise ConfigError("[cohort] labels is not set. Name the label table.")
@@ -145,7 +146,7 @@ def read_labels(spec: CohortSpec, like: Collection[str] = ()) -> Labels:
     rows = patient_rows(table, spec.patient_column, like, notes)
     column = spec.label_column or find_label_column(table, list(class_of_label))
     written = table.filled(column, "Name it as label_column under [cohort].")
-    check_labels_found(table.path.name, spec, written)
+    check_labels_found(table.path.name, spec, written, notes)
     texts = spelled_labels(table.path.name, written, class_of_label, notes)
     labels = {patient: _distinct(texts, found) for patient, found in rows.items()}
     sites, left_out = _sites(table, spec, rows)
@@ -352,14 +353,50 @@ def is_asked_for(site: str, spec: CohortSpec) -> bool:
     return (not spec.sites or site in spec.sites) and site not in spec.exclude_sites
 
 
-def check_labels_found(file_name: str, spec: CohortSpec, labels: Collection[str]) -> None:
-    """Raise CohortError if no row has a listed label, with the nearest spelling."""
-    present = sorted(set(map(canonical_id, labels)) - {""})
+NEAR = 0.6
+"""Likeness (`difflib`) from which an unlisted label may be a listed one spelled otherwise."""
+
+
+def check_labels_found(
+    file_name: str, spec: CohortSpec, labels: Collection[str], notes: list[str]
+) -> None:
+    """Look for listed labels that no row has.
+
+    Args:
+        file_name: of the label table.
+        spec: the classes.
+        labels: of all rows.
+        notes: receives those without consequence.
+
+    Raises:
+        CohortError: such a label resembles one of the table that no class lists, so that it seems
+            to be misspelled; or no row has any label of a class.
+    """
+    present = dict.fromkeys(sorted(set(map(canonical_id, labels)) - {""}))
+    listed = {canonical_id(label) for one in spec.classes for label in one.labels}
     for one in spec.classes:
-        for label in one.labels:
-            if canonical_id(label) not in present:
-                near = difflib.get_close_matches(label, present, n=3, cutoff=0.4) or present[:12]
-                raise CohortError(
-                    f"{file_name}: no row has the label {label!r} of class {one.name!r}. Nearest "
-                    f"labels there: {', '.join(map(repr, near)) or 'none'}. Correct or remove it."
-                )
+        absent = [label for label in one.labels if canonical_id(label) not in present]
+        near = (
+            _nearest(absent[0], [label for label in present if label not in listed])
+            if absent
+            else []
+        )
+        if near or len(absent) == len(one.labels):
+            shown = ", ".join(map(repr, near or list(present)[:12])) or "none"
+            raise CohortError(
+                f"{file_name}: no row has the label {absent[0]!r} of class {one.name!r}. Nearest "
+                f"labels there: {shown}. Correct or remove it."
+            )
+        if absent:
+            names = ", ".join(map(repr, absent))
+            notes.append(f"warning: {file_name}: no row has the label {names} of {one.name!r}")
+
+
+def _nearest(label: str, others: Sequence[str]) -> list[str]:
+    """Return the labels most like one, without the prefix of PAM50 labels, case and signs."""
+
+    def bare(text: str) -> str:
+        return re.sub(r"[\W_]+", "", PAM50_PREFIX.sub("", text)).casefold()
+
+    of = {bare(one): one for one in others}
+    return [of[one] for one in difflib.get_close_matches(bare(label), list(of), 3, NEAR)]
