@@ -76,7 +76,8 @@ def test_provenance_warns_of_labels_computed_from_rna() -> None:
 
 
 def test_the_label_column_is_the_one_with_the_labels(tmp_path: Path) -> None:
-    text = "#Patient\tClass\n#a\tb\nPATIENT_ID\tClass\tSUBTYPE\nP1\t1\tLumA\nP2\t0\tBasal\nP3\t1\tLumB\n"
+    text = "#Patient\tClass\n#a\tb\nPATIENT_ID\tClass\tSUBTYPE\n"
+    text += "P1\t1\tLumA\nP2\t0\tBasal\nP3\t1\tLumB\n"
     spec = replace(spec_of(tmp_path, text), label_column=None)
     assert read_labels(spec).class_of == {"P1": "Luminal", "P2": "Basal", "P3": "Luminal"}
 

@@ -105,7 +105,7 @@ def test_only_samples_of_the_cohort_decide(tmp_path: Path) -> None:
 
 def test_amounts_set_as_logarithms_are_refused(tmp_path: Path) -> None:
     path, samples = put(tmp_path, amounts(60, 4, 1.5))
-    with pytest.raises(CohortError, match="set as logarithms .* look like linear"):
+    with pytest.raises(CohortError, match=r"set as logarithms .* look like linear"):
         read_expression(path, ExpressionSpec(unit="log"), samples)
 
 

@@ -22,7 +22,8 @@ ROW_NUMBER = re.compile(
     r"^(unnamed: \d+|unnamed_\d+|level_\d+|index|row_?(names?|number|id))$", re.I
 )
 GENE_ANNOTATION = frozenset((
-    "gene", "genes", "geneid", "gene_id", "gene_name", "gene_names", "gene_symbols", "gene_symbol", "gene_type", "gene_biotype", "biotype",
+    "gene", "genes", "gene_names", "gene_symbols",
+    "geneid", "gene_id", "gene_name", "gene_symbol", "gene_type", "gene_biotype", "biotype",
     "symbol", "hugo_symbol", "hgnc_symbol", "hgnc_id", "external_gene_name",
     "external_gene_id", "entrez", "entrezgene", "entrez_gene_id", "entrezgene_id",
     "ensembl_gene_id", "ensembl_gene_id_version", "ensembl_id", "ensembl", "transcript_id",
