@@ -64,7 +64,8 @@ def check_label_columns(
     names, labels = np.unique(np.array(classes), return_inverse=True)
     suspects = [i for i, gene in enumerate(expression.genes) if gene not in spec.keep_genes]
     perfect = [i for i in suspects if separates(expression.values[:, i], labels)]
-    no_genes = set(unrecognised([expression.genes[i] for i in perfect]))
+    others = unrecognised(expression.genes)  # most are, in mice and on other platforms
+    no_genes = set(others) if 2 * len(others) < len(expression.genes) else set()
     few = [i for i in suspects if recodes(expression.values[:, i], labels)]
     leaks = [expression.genes[i] for i in dict.fromkeys((*few, *perfect)) if i in few
              or expression.genes[i] in no_genes]  # fmt: skip

@@ -22,6 +22,7 @@ ROW_NUMBER = re.compile(
     r"^(unnamed: \d+|unnamed_\d+|level_\d+|index|row_?(names?|number|id))$", re.I
 )
 GENE_ANNOTATION = frozenset((
+    "gene", "genes", "gene_names", "gene_symbols",
     "geneid", "gene_id", "gene_name", "gene_symbol", "gene_type", "gene_biotype", "biotype",
     "symbol", "hugo_symbol", "hgnc_symbol", "hgnc_id", "external_gene_name",
     "external_gene_id", "entrez", "entrezgene", "entrez_gene_id", "entrezgene_id",
@@ -52,14 +53,14 @@ ENDPOINT = re.compile(r"^(os|dss|dfi|pfi|dfs|pfs|rfs|rfi|mfs|survival|death)_"
                       r"(time|months?|days?|years?|status|event|censored?)$")  # fmt: skip
 GENE = re.compile(
     r"^("
-    r"[A-Z][A-Z0-9]*(orf\d+[A-Z0-9]*)?([-.@/_][A-Z0-9]+(orf\d+\w*)?)*"  # symbols
+    r"[A-Z][A-Z0-9]*(orf\d+[A-Z0-9]*)?([-.@/_][A-Z0-9]+(orf\d+\w*)?)*@?"  # symbols
     r"|[A-Za-z]\w*-\w+\.\d+"  # clones such as LA16c-380H5.3
     r"|ENS[A-Z]*[GT]\d{11}(\.\d+)?(_PAR_Y)?|ENSGR\d{10}(\.\d+)?"
     r"|[^|?]+\|\d+|\?\|\d+"  # ESR1|2099
     r"|\d{1,9}"  # Entrez
     r"|[\w./-]+_(at|st)"  # probe sets
-    r"|hsa-(mir|let)-[\w-]+|(XLOC|LOC|TCONS|NM|NR|XM|XR|Metazoa)_?\w*(\.\d+)?"
-    r"|.*[A-Z0-9]_(HUMAN|ENSEMBL)|[a-zA-Z0-9]*sno\w+|[A-Z]\w*RNA\w*|mt-\w+|\w+_sets?_\w+"
+    r"|hsa-(mi[rR]|let)-[\w-]+|(XLOC|LOC|TCONS|NM|NR|XM|XR|Metazoa)_?\w*(\.\d+)?"
+    r"|.*[A-Z0-9]_(HUMAN|ENSEMBL)|[a-zA-Z0-9]*sno\w+|\w*RNA\w*|7SK|hCG_?\d+|mt-\w+|\w+_sets?_\w+"
     r")$"
 )
 """Gene symbols of HGNC, Ensembl, Entrez and RefSeq ids, clones and probe sets."""
@@ -83,6 +84,11 @@ def is_annotation(name: str) -> bool:
 def is_summary(name: str) -> bool:
     """Return whether a name is that of an aligner's summary."""
     return bool(SUMMARY.match(name.strip()))
+
+
+def are_row_numbers(cells: Sequence[str]) -> bool:
+    """Return whether cells are 0, 1, 2, ... or 1, 2, 3, ..., as pandas and R number rows."""
+    return any(list(map(str, range(i, i + len(cells)))) == list(cells) for i in (0, 1))
 
 
 def without_annotation(

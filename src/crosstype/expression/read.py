@@ -14,7 +14,7 @@ import numpy as np
 
 from crosstype.errors import CohortError, Fault, TableError
 from crosstype.expression import units
-from crosstype.expression.annotation import note_unrecognised, without_annotation
+from crosstype.expression.annotation import are_row_numbers, note_unrecognised, without_annotation
 from crosstype.expression.genes.names import drop_empty_genes, join_duplicates, name_genes
 from crosstype.expression.matrix import RawExpression
 from crosstype.expression.readers.anndata import read_scverse
@@ -67,8 +67,11 @@ def read_expression(
     """
     known = {patient_of(patient) for patient in known_patients}
     raw = without_annotation(_read_raw(path, spec, known), known, spec.keep_genes)
-    _check_samples(path.name, raw.sample_ids)
+    _check_samples(path.name, raw.sample_ids, known)
     check_known(path.name, raw.sample_ids, known)
+    if len(raw.genes) > 2 and are_row_numbers(raw.genes):
+        found = f"genes numbered {raw.genes[0]}, {raw.genes[1]}, ..., and not named"
+        raise TableError(Fault(path.name, found, "Write it anew with the genes' names."))
     notes = list(raw.notes)
     genes = name_genes(raw.genes, spec, notes)
     note_unrecognised(dict.fromkeys(filter(None, genes)), notes)
@@ -90,7 +93,7 @@ def _read_raw(path: Path, spec: ExpressionSpec, known: Collection[str]) -> RawEx
         return read_gdc_folder(path, spec)
     if path.is_file() and h5py.is_hdf5(path):
         return read_scverse(path, spec, known)
-    return read_expression_table(path, known)
+    return read_expression_table(path, known, spec.keep_genes)
 
 
 def check_known(file_name: str, samples: Sequence[str], known: Collection[str]) -> None:
@@ -103,7 +106,7 @@ def check_known(file_name: str, samples: Sequence[str], known: Collection[str]) 
         )
 
 
-def _check_samples(file_name: str, samples: Sequence[str]) -> None:
+def _check_samples(file_name: str, samples: Sequence[str], known: Collection[str]) -> None:
     faults = [
         Fault(
             file_name,
@@ -114,7 +117,8 @@ def _check_samples(file_name: str, samples: Sequence[str]) -> None:
         if n > 1 or not sample
     ]
     own = set(samples)
-    pandas = [one for one in samples if re.sub(r"\.\d+$", "", one) in own - {one}]
+    others = [one for one in samples if one not in known]
+    pandas = [one for one in others if re.sub(r"\.\d+$", "", one) in own - {one}]
     if pandas:
         found = f"{len(pandas)} samples look like pandas' second columns, such as {pandas[0]!r}"
         remedy = "Keep one column of each sample, or rename them."

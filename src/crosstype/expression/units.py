@@ -20,11 +20,14 @@ TPM_SUM, RSEM_QUARTILE = 1e6, 1000.0
 CPM = 1e6
 MOST_NEGATIVE = 0.05
 """Share of amounts below 0 that batch correction leaves; the pan-cancer RSEM has 0.6%."""
-FEW_ABOVE, SHARE_ABOVE = 2, 0.005
-"""Values of a sample above `LARGEST_LOGARITHM` that a table of logarithms may have, as a number and
-as a share of its genes: a foreign column, or one extreme gene."""
-MOST_SKEW = 2.5
-"""Mean by median of the positive values of a sample, up to which they may be logarithms."""
+FEW_ABOVE, SHARE_ABOVE, MOST_ABOVE = 2, 0.005, 10
+"""Values of a sample above `LARGEST_LOGARITHM` that a table of logarithms may have: a number, then a
+share of its genes, up to a number. A foreign column, or one extreme gene."""
+SHARE_OF_PANEL = 0.05
+"""That share for panels, among whose few genes two may well be amounts above it."""
+MOST_SKEW, MOST_SKEW_OF_PANEL = 2.5, 1.5
+"""Mean by median of the positive values of a sample, up to which they may be logarithms; of panels,
+which have fewer genes that are hardly expressed."""
 EXPECTED_COUNTS = 0.2
 """Share of whole numbers among amounts above 0 from which they are counts that RSEM or another
 quantifier split between genes."""
@@ -75,13 +78,16 @@ def may_be_logarithms(values: np.ndarray) -> bool:
     if not (values > LARGEST_LOGARITHM).any():
         return True
     above = float(np.median((values > LARGEST_LOGARITHM).sum(axis=1)))
-    if above > max(FEW_ABOVE, SHARE_ABOVE * values.shape[1]):
+    n_genes = values.shape[1]
+    if above > max(
+        min(FEW_ABOVE, SHARE_OF_PANEL * n_genes), min(SHARE_ABOVE * n_genes, MOST_ABOVE)
+    ):
         return False
     kept = np.where((values > 0) & (values <= LARGEST_LOGARITHM), values, np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # samples without any value
         skew = np.nanmedian(np.nanmean(kept, axis=1) / np.nanmedian(kept, axis=1))
-    return bool(skew <= MOST_SKEW)
+    return bool(skew <= (MOST_SKEW if n_genes >= GENOME_WIDE else MOST_SKEW_OF_PANEL))
 
 
 def _few_above(values: np.ndarray) -> str:

@@ -14,7 +14,13 @@ import numpy as np
 import polars as pl
 
 from crosstype.errors import CohortError, Fault, TableError
-from crosstype.expression.annotation import is_annotation, is_gene_list, listed
+from crosstype.expression.annotation import (
+    are_row_numbers,
+    folded,
+    is_annotation,
+    is_gene_list,
+    listed,
+)
 from crosstype.expression.matrix import RawExpression
 from crosstype.io.number_table import NumberTable, read_number_table
 from crosstype.io.tables import MISSING, Table
@@ -26,7 +32,9 @@ SYMBOL_COLUMNS = (
 ID_COLUMNS_SEARCHED = 5
 
 
-def read_expression_table(path: Path, known: Collection[str]) -> RawExpression:
+def read_expression_table(
+    path: Path, known: Collection[str], keep: Collection[str] = ()
+) -> RawExpression:
     """Read an expression table.
 
     The axis of samples is the one whose names match the known patients, else TCGA barcodes; else,
@@ -35,12 +43,13 @@ def read_expression_table(path: Path, known: Collection[str]) -> RawExpression:
     Args:
         path: csv, tsv (gz or not), xlsx or parquet.
         known: patients of the other tables; empty if there are none.
+        keep: names that are genes although they look like annotation.
 
     Raises:
         TableError: the file is damaged, or a cell is text or infinite.
         CohortError: neither axis names a known patient.
     """
-    table = read_number_table(path, partial(text_columns, known=known))
+    table = read_number_table(path, partial(text_columns, known=known, keep=keep))
     table = replace(table, names=tuple(map(_without_place, table.names)))
     if not table.names:
         titles = listed([title for title, _ in table.texts if title], 6)
@@ -64,12 +73,12 @@ def _without_place(name: str) -> str:
     return re.sub(r"([._]?Aligned[.\w]*|[._](sorted|markdup|dedup))*\.(bam|sam|cram)$", "", file)
 
 
-def text_columns(table: Table, known: Collection[str]) -> list[int]:
+def text_columns(table: Table, known: Collection[str], keep: Collection[str] = ()) -> list[int]:
     """Return the text columns: the first, annotations, and columns of ids near the beginning."""
     found = [0]
     for i, name in enumerate(table.names[1:], start=1):
         is_id = i < ID_COLUMNS_SEARCHED and _is_id_column(table.cells[str(i)], known)
-        if is_id or is_annotation(name):
+        if is_id or (is_annotation(name) and name not in keep and not n_known([name], known)):
             found.append(i)
     return found
 
@@ -133,9 +142,11 @@ def _stripped(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _names_of_genes(table: NumberTable, notes: list[str]) -> tuple[str, ...]:
-    """Return the cells of the symbol column, or of the first; note the others as unused."""
-    titles = [title.strip().casefold() for title, _ in table.texts]
-    column = next((titles.index(name) for name in SYMBOL_COLUMNS if name in titles), 0)
+    """Return the cells of the symbol column, or of the first that does not count the rows."""
+    titles = [folded(title) for title, _ in table.texts]
+    names = [i for i, (_, cells) in enumerate(table.texts) if not are_row_numbers(cells)]
+    first = names[0] if names else 0
+    column = next((titles.index(name) for name in SYMBOL_COLUMNS if name in titles), first)
     _note_unused(table, {column}, notes)
     return tuple(table.texts[column][1])
 
@@ -152,6 +163,8 @@ def _ids_of_samples(
 
 
 def _note_unused(table: NumberTable, used: set[int], notes: list[str]) -> None:
-    unused = [title for i, (title, _) in enumerate(table.texts) if i not in used]
+    unused = [
+        title.strip() or "(no name)" for i, (title, _) in enumerate(table.texts) if i not in used
+    ]
     if unused:
         notes.append(f"columns that are no sample and no gene, not used: {listed(unused, 12)}")
