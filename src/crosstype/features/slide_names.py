@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from crosstype.features.formats.open import SUFFIXES
@@ -156,10 +156,15 @@ def _nearest(name: str, files: Mapping[str, Path]) -> Path | None:
     near = difflib.get_close_matches(name, files, n=1, cutoff=FEWEST_LETTERS)
     if near:
         return files[near[0]]
-    start = max((len(commonprefix([name, one])) for one in files), default=0)
+    start = max((_common_start(name, one) for one in files), default=0)
     if start < LEAST_START:
         return None
-    return next(path for one, path in files.items() if len(commonprefix([name, one])) == start)
+    return next(path for one, path in files.items() if _common_start(name, one) == start)
+
+
+def _common_start(one: str, other: str) -> int:
+    """Return the number of letters at the start that two names have in common."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def holdings(folder: Path, files: Mapping[str, Path]) -> str:
