@@ -86,6 +86,23 @@ def test_missing_slides_are_one_line_with_the_nearest_file(tmp_path: Path) -> No
     assert "features holds 2 files such as 'slide-0041_v2.h5'" in note
 
 
+@pytest.mark.parametrize(
+    ("listed", "there", "near"),
+    [
+        (f"{BARCODE}.{UUID}", f"{BARCODE}.{OTHER}", True),
+        ("slide-0042", "slide-0043", True),
+        ("case 12345 HE", "Case_12345 HE recut and scanned again in 2021 by another lab", True),
+        ("alpha", "omega", False),
+        ("P1", "Q7", False),
+    ],
+)
+def test_the_nearest_file_is_named(tmp_path: Path, listed: str, there: str, near: bool) -> None:
+    write_features(tmp_path / f"{there}.h5", np.ones((2, 3)))
+    (tmp_path / "slides.csv").write_text(f"PATIENT,FILENAME\np,{listed}.svs\n")
+    (note,) = list_slides(FeaturesSpec(folder=tmp_path), tmp_path / "slides.csv", "PATIENT").notes
+    assert (f"nearest file '{there}.h5'" in note) == near
+
+
 def test_a_folder_without_features_is_described(tmp_path: Path) -> None:
     (tmp_path / "features_uni_v1").mkdir()
     (tmp_path / "a.npy").write_bytes(b"x")

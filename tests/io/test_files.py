@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crosstype.io.files import HashCache, hash_of, plain, replacing, sha256_of, write_text
-from crosstype.tcga import patient_of, sample_type_of, site_of
+from crosstype.tcga import patient_of, sample_type_of, section_of, site_of
 from crosstype.types import file_name_of, identifier_of
 
 
@@ -109,3 +109,12 @@ def test_tcga_ids() -> None:
     assert (patient_of("007"), patient_of("P1-01A")) == ("007", "P1-01A")
     assert (sample_type_of(sample), sample_type_of("TCGA-A2-A04P")) == ("01", None)
     assert (site_of("TCGA-A2-A04P"), site_of("007")) == ("A2", None)
+
+
+def test_one_id_in_two_forms_is_one_patient() -> None:
+    forms = ("1000.0", "1000", "\ufeff1000 ", "10\u200b00", "1000.00")
+    assert {patient_of(one) for one in forms} == {"1000"}
+    assert {patient_of(one) for one in ("Mu\u0308ller", "M\u00fcller\u00a0")} == {"M\u00fcller"}
+    assert [patient_of(one) for one in ("007.0", "12.1", "A.0")] == ["007.0", "12.1", "A.0"]
+    sections = ("TCGA-A2-0001-01Z-00-DX1.X", "TCGA-A2-0001-01A-01-TSA", "TCGA-A2-0001-01A", "DX1")
+    assert [section_of(one) for one in sections] == ["diagnostic", "frozen", "", ""]

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from crosstype.features.formats.open import SUFFIXES
@@ -25,6 +26,8 @@ UUID = re.compile(r"[._]([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$", re.IGNORE
 """The end of a file's name that GDC gives to each file."""
 FEWEST_LETTERS = 0.6
 """Similarity (`difflib`) from which a name counts as near."""
+LEAST_START = 6
+"""Letters at the start that names without this similarity must have in common."""
 
 
 def slide_id_of(file_name: str) -> str:
@@ -140,13 +143,28 @@ def missing_note(
 ) -> str:
     """Return a sentence on listed slides without a file, with the nearest name in the folder."""
     first = missing[0]
-    names = {name.casefold(): path.name for name, path in files.items()}
-    near = difflib.get_close_matches(first.casefold(), names, n=1, cutoff=FEWEST_LETTERS)
-    nearest = f" (nearest file {names[near[0]]!r})" if near else ""
+    near = _nearest(spelling_of(first), {spelling_of(name): path for name, path in files.items()})
+    nearest = f" (nearest file {near.name!r})" if near else ""
     return (
         f"{len(missing)} listed slides are missing, first {first}{nearest}, of {n_listed}; "
         f"the folder {folder.name} holds {holdings(folder, files)}."
     )
+
+
+def _nearest(name: str, files: Mapping[str, Path]) -> Path | None:
+    """Return the most similar file, else the one with the longest common start."""
+    near = difflib.get_close_matches(name, files, n=1, cutoff=FEWEST_LETTERS)
+    if near:
+        return files[near[0]]
+    start = max((_common_start(name, one) for one in files), default=0)
+    if start < LEAST_START:
+        return None
+    return next(path for one, path in files.items() if _common_start(name, one) == start)
+
+
+def _common_start(one: str, other: str) -> int:
+    """Return the number of letters at the start that two names have in common."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def holdings(folder: Path, files: Mapping[str, Path]) -> str:
