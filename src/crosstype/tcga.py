@@ -17,7 +17,7 @@ def visible_text(text: str) -> str:
     """
     if not text.isascii():
         shown = (one for one in text if unicodedata.category(one) != "Cf")
-        text = unicodedata.normalize("NFC", "".join(shown))
+        text = unicodedata.normalize("NFC", "".join(shown)).replace("\xa0", " ")
     return text.strip()
 
 

@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 
 from crosstype.cohort.matching import spelled_as, spelling_note
-from crosstype.tcga import comparable, patient_of, visible
+from crosstype.tcga import comparable, patient_of, visible_text
 
 
 @pytest.mark.parametrize(
@@ -57,5 +57,5 @@ def test_a_note_gives_the_number_and_an_example() -> None:
 
 
 def test_what_cannot_be_seen_is_removed() -> None:
-    assert visible(" P1\u200b\xa0") == "P1"
-    assert visible(unicodedata.normalize("NFD", "é")) == "é"
+    assert visible_text(" P1\u200b\xa0") == "P1"
+    assert visible_text(unicodedata.normalize("NFD", "é")) == "é"

@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "write_covariates",
         ],
         "labels": ["Labels", "normal_like_words", "read_labels"],
+        "matching": ["spelled_as", "spelling_note"],
         "second_assay": ["read_other_assay"],
         "single_modality": ["read_single_modality", "write_single_modality"],
         "slide_selection": ["usable_slides"],
