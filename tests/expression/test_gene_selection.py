@@ -121,6 +121,13 @@ def held(genes: list[str]) -> AlignedExpression:
     return AlignedExpression(values, ("P1", "P2"), tuple(genes), "linear")
 
 
+def test_genes_with_a_zero_are_counted_over_the_patients() -> None:
+    table = held(["G1", "G2", "G3"])
+    table.values[:] = [[0, 0, 1], [2, 3, 4]]
+    _, notes = exclude_genes(table, ExpressionSpec(drop_zero_genes=True))
+    assert "2 of 3 genes are 0 in some patient" in notes[0]
+
+
 def test_pam50_is_withheld_before_anything_is_fitted() -> None:
     spec = ExpressionSpec(exclude_pam50=True, drop_zero_genes=True)
     left, notes = exclude_genes(held(["G1", "ESR1", "KNTC2", "G2"]), spec)

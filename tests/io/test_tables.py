@@ -104,3 +104,9 @@ def test_a_stage_table_comes_back_exactly(tmp_path: Path) -> None:
         read_stage_table(path, {"x": pl.Int64})
     write_table(path, frame.clear())
     assert read_stage_table(path, ["id", "x"]).height == 0
+
+
+def test_the_separator_is_that_of_every_row(tmp_path: Path) -> None:
+    frame = read_table(put(tmp_path, "id;a,b\nP1;1\n"))
+    assert frame.columns == ["id", "a,b"]
+    assert frame.row(0) == ("P1", "1")

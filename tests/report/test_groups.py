@@ -248,6 +248,13 @@ def said_under(out: Path, config: str) -> dict[str, str]:
     return {number: cells[1] for number, cells in checklist(out).items()}
 
 
+@pytest.mark.parametrize("n_repeats", [1, 2])
+def test_the_checklist_says_where_there_is_one_repeat(tmp_path: Path, n_repeats: int) -> None:
+    out = write_run(tmp_path, n_repeats=n_repeats)
+    said = said_under(out, CONFIG)
+    assert ("One repeat" in said["26"]) == (n_repeats == 1)
+
+
 def test_the_checklist_of_a_leaking_run_claims_no_inner_folds(tmp_path: Path) -> None:
     out = write_run(tmp_path, leaks=protocol_named("paper").leaks)
     said = said_under(out, CONFIG.replace("[expression]\n", "[expression]\nn_genes = 50\n"))
