@@ -84,8 +84,8 @@ NUMBERED = [str(i) for i in range(len(GENES))]
 @pytest.mark.parametrize(
     ("extra", "said"),
     [
-        (["__no_feature", "9e5", "8e5", "1e6", "7e5"], "no genes, left out: __no_feature"),
-        (["N_ambiguous", "9e5", "8e5", "1e6", "7e5"], "no genes, left out: N_ambiguous"),
+        (["__no_feature", "9e5", "8e5", "1e6", "7e5"], "left out, being no genes: __no_feature"),
+        (["N_ambiguous", "9e5", "8e5", "1e6", "7e5"], "left out, being no genes: N_ambiguous"),
     ],
 )
 def test_a_row_of_a_summary_changes_no_number(

@@ -118,7 +118,7 @@ def without_annotation(
         if names:
             in_order = [one for one in (*raw.genes, *raw.sample_ids) if one in names]
             notes.append(
-                f"warning: no {what}, left out: {listed(list(dict.fromkeys(in_order)), 12)}"
+                f"warning: left out, being no {what}: {listed(list(dict.fromkeys(in_order)), 12)}"
             )
     return replace(
         raw,
