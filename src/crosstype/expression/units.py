@@ -21,8 +21,8 @@ CPM = 1e6
 MOST_NEGATIVE = 0.05
 """Share of amounts below 0 that batch correction leaves; the pan-cancer RSEM has 0.6%."""
 FEW_ABOVE, SHARE_ABOVE, MOST_ABOVE = 2, 0.005, 10
-"""Values of a sample above `LARGEST_LOGARITHM` that a table of logarithms may have: a number, then a
-share of its genes, up to a number. A foreign column, or one extreme gene."""
+"""Values of a sample above `LARGEST_LOGARITHM` that a table of logarithms may have: a number, then
+a share of its genes up to a number. A foreign column, or one extreme gene."""
 SHARE_OF_PANEL = 0.05
 """That share for panels, among whose few genes two may well be amounts above it."""
 MOST_SKEW, MOST_SKEW_OF_PANEL = 2.5, 1.5
