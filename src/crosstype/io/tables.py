@@ -276,10 +276,10 @@ MOST_TITLE_ROWS = 10
 
 
 def _without_title(grid: Grid) -> Grid:
-    """Drop rows above the header in which one cell is filled, as a title of a spreadsheet is."""
+    """Drop rows above the header in which at most one cell is filled, as titles of spreadsheets."""
     names, cells, lines = grid.names, grid.cells, grid.lines
     for _ in range(MOST_TITLE_ROWS):
-        if len(names) < 2 or not cells.height or sum(bool(one.strip()) for one in names) != 1:
+        if len(names) < 2 or not cells.height or sum(bool(one.strip()) for one in names) > 1:
             break
         names, cells, lines = tuple(cells.row(0)), cells[1:], lines[1:]
     header_found = sum(bool(one.strip()) for one in names) > 1
