@@ -113,3 +113,27 @@ def test_the_user_sets_the_label_source(tmp_path: Path, source: str, expected: s
 def test_receptor_names_are_known() -> None:
     assert "immunohistochemistry" in provenance_of(["ER+", "ER-"])
     assert "immunohistochemistry" in provenance_of(["HR+/HER2-", "TNBC", "HER2 positive"])
+
+
+def test_labels_of_another_spelling_are_matched_and_said(tmp_path: Path) -> None:
+    text = "PATIENT,SITE,Subtype\nP1,A,luma\nP2,A,BASAL\nP3,A,LumB\nP4,A,Basal\nP5,A,Lum B\n"
+    found = read_labels(spec_of(tmp_path, text))
+    assert found.class_of == {"P1": "Luminal", "P2": "Basal", "P3": "Luminal", "P4": "Basal"}
+    assert found.left_out == {"P5": ("labels", "label 'Lum B' is in no class")}
+    [note] = found.notes
+    assert "'luma' as 'LumA' (1 rows)" in note
+
+
+def test_labels_that_differ_in_case_alone_stay_apart_if_both_are_listed(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, "PATIENT,SITE,Subtype\nP1,A,er\nP2,A,ER\nP3,A,Er\n")
+    spec = replace(spec, classes=(ClassSpec("a", ("er",)), ClassSpec("b", ("ER",))))
+    found = read_labels(spec)
+    assert found.class_of == {"P1": "a", "P2": "b"}
+    assert found.left_out == {"P3": ("labels", "label 'Er' is in no class")}
+
+
+def test_patients_spelled_as_in_the_slides_table(tmp_path: Path) -> None:
+    text = "PATIENT,SITE,Subtype\nbc.1,A,LumA\nBC-2\u200b,A,LumB\nX3,A,Basal\n7.0,A,Basal\n"
+    found = read_labels(spec_of(tmp_path, text), ["BC-1", "BC-2", "3", "7"])
+    assert set(found.class_of) == {"BC-1", "BC-2", "3", "7"}
+    assert any("3 ids of labels.csv are written otherwise" in note for note in found.notes)

@@ -181,3 +181,46 @@ def test_lists_of_genes_are_told_from_lists_of_samples() -> None:
     assert is_gene_list(PAM50_GENES[:6])
     assert is_gene_list(["ENSG00000141510.17", "ENSG00000091831", "x"])
     assert not is_gene_list(["P1", "P2", "ESR1"])
+
+
+@pytest.mark.parametrize("name", ["1-Mar", "2-Sep", "Mar-01", "2026-03-01", "01.03.2026", "1-Dez"])
+def test_dates_are_left_out_and_never_joined(tmp_path: Path, name: str) -> None:
+    rows = [*clean(), [name, "1", "2", "3", "4"], [name, "5", "6", "7", "8"]]
+    found = read(tmp_path, rows)
+    assert found.genes == GENES
+    assert any("2 gene names are dates" in note and name in note for note in found.notes)
+
+
+def test_genes_that_are_no_dates_stay(tmp_path: Path) -> None:
+    genes = ["MARCHF1", "SEPTIN2", "DEC1", "SEPT2", "MARCH1", "MAR1"]
+    rows = [clean()[0], *([g, *r[1:]] for g, r in zip(genes, clean()[1:], strict=True))]
+    found = read(tmp_path, rows)
+    assert found.genes == tuple(genes)
+    assert not any("dates" in note for note in found.notes)
+
+
+def test_copies_on_the_y_chromosome_are_left_out(tmp_path: Path) -> None:
+    copies = [["ENSGR0000002586.3", *"1234"], ["ENSG00000002586.20_PAR_Y", *"1234"]]
+    found = read(tmp_path, [*clean(), *copies])
+    assert found.genes == GENES
+    assert any("2 genes: copies on the Y chromosome" in note for note in found.notes)
+
+
+def test_names_of_alignments_become_samples(tmp_path: Path) -> None:
+    rows = clean()
+    rows[0] = ["Geneid", "/data/P1.bam", "P2_sorted.bam", "x/P3Aligned.sortedByCoord.out.bam", "P4"]
+    assert read(tmp_path, rows).sample_ids == SAMPLES
+
+
+def test_natural_logarithms_of_scanpy_become_base_two(tmp_path: Path) -> None:
+    import anndata
+
+    data = anndata.AnnData(np.log1p(VALUES.T).astype(np.float32))
+    data.obs_names, data.var_names = [f"cell{i}" for i in range(4)], list(GENES)
+    data.obs["patient"] = list(SAMPLES)
+    data.uns["log1p"] = {"base": None}
+    data.write_h5ad(tmp_path / "e.h5ad")
+    found = read_expression(tmp_path / "e.h5ad", ExpressionSpec(), SAMPLES)
+    assert (found.sample_ids, found.measure) == (SAMPLES, "log")
+    np.testing.assert_allclose(found.values, np.log2(VALUES.T + 1), rtol=1e-5)
+    assert any("natural logarithms" in note for note in found.notes)

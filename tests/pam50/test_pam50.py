@@ -353,3 +353,16 @@ def test_centroids_as_r_writes_them_are_read_too(tmp_path: Path) -> None:
     found = read_centroids(path)
     assert (found.genes, found.subtypes) == (CENTROIDS.genes, CENTROIDS.subtypes)
     np.testing.assert_array_equal(found.values, CENTROIDS.values)
+
+
+def test_words_of_er_status_that_are_not_understood_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "er.csv"
+    rows = [f"S{i},{'pos' if i % 2 else 'Negative'}" for i in range(40)]
+    path.write_text("id,ER\n" + "\n".join([*rows, "S40,perhaps", "S41,[Not Available]"]) + "\n")
+    er = er_from_table(path, "ER", ("S0", "S1", "S40", "S41"))
+    assert er.negative.tolist() == [True, False, False, False]
+    assert er.positive.tolist() == [False, True, False, False]
+    assert "not understood, and taken as unknown: 'perhaps' 1 times" in er.source
+    path.write_text("id,ER\n" + "\n".join([*rows, *(f"T{i},oui" for i in range(9))]) + "\n")
+    with pytest.raises(TableError, match="no ER status: 'oui' 9 times"):
+        er_from_table(path, "ER", ("S0", "S1"))

@@ -22,7 +22,7 @@ ROW_NUMBER = re.compile(
     r"^(unnamed: \d+|unnamed_\d+|level_\d+|index|row_?(names?|number|id))$", re.I
 )
 GENE_ANNOTATION = frozenset((
-    "gene", "genes", "gene_names", "gene_symbols",
+    "gene", "genes", "name", "hybridization_ref", "gene_names", "gene_symbols",
     "geneid", "gene_id", "gene_name", "gene_symbol", "gene_type", "gene_biotype", "biotype",
     "symbol", "hugo_symbol", "hgnc_symbol", "hgnc_id", "external_gene_name",
     "external_gene_id", "entrez", "entrezgene", "entrez_gene_id", "entrezgene_id",
@@ -40,7 +40,8 @@ CLINICAL = frozenset((
     "group", "cluster", "cohort", "batch", "plate", "split", "fold", "set_name", "age",
     "age_at_diagnosis", "age_at_initial_pathologic_diagnosis", "gender", "sex", "race",
     "ethnicity", "menopause", "stage", "ajcc_stage", "pathologic_stage", "tumor_stage",
-    "grade", "tumor_grade", "size", "tumor_size", "nodes", "er_status", "pr_status",
+    "grade", "tumor_grade", "size", "tumor_size", "nodes", "bmi", "height", "weight", "tnm",
+    "tmb", "hrd", "ploidy", "cellularity", "ki67", "tils", "er_status", "pr_status",
     "her2_status", "er", "hr_status", "vital_status", "status", "event", "time", "survival",
     "death", "days_to_death", "days_to_last_followup", "days_to_last_follow_up", "follow_up",
     "followup", "os", "dss", "dfi", "pfi", "dfs", "pfs", "rfs", "rfi", "mfs", "recurrence",
