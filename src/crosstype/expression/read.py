@@ -21,7 +21,7 @@ from crosstype.expression.readers.anndata import read_scverse
 from crosstype.expression.readers.gdc import read_gdc_folder
 from crosstype.expression.readers.table import read_expression_table
 from crosstype.expression.spec import ExpressionSpec
-from crosstype.tcga import comparable, patient_of, visible
+from crosstype.tcga import comparable, patient_of, visible_text
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ def _check_samples(file_name: str, samples: Sequence[str], known: Collection[str
         for sample, n in Counter(samples).items()
         if n > 1 or not sample
     ]
-    own = set(map(visible, samples))
-    others = [one for one in map(visible, samples) if one not in known]
+    own = set(map(visible_text, samples))
+    others = [one for one in map(visible_text, samples) if one not in known]
     pandas = [one for one in others if re.sub(r"\.\d+$", "", one) in own - {one}]
     if pandas:
         found = f"{len(pandas)} samples look like pandas' second columns, such as {pandas[0]!r}"
