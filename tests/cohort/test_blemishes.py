@@ -363,7 +363,7 @@ def differences(t: Tables, cohort: Cohort, own: dict[str, str], said: str) -> li
     if len(set(patients)) < len(patients) or not set(patients) <= set(t.ids):
         found.append(f"patients of nowhere: {sorted(set(patients) - set(t.ids))}")
         return found
-    n_said = sum(int(n) for n in re.findall(r"left out: (\d+) patients", said))
+    n_said = sum(int(n) for n in re.findall(r"left out: (\d+) patients?", said))
     listed = {canonical_of(one.patient_id) for one in cohort.left_out}
     lost = [p for p in t.ids if p not in patients and canonical_of(p) not in listed]
     if lost or n_said != len(cohort.left_out):

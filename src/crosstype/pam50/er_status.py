@@ -61,9 +61,7 @@ def er_from_table(path: Path, column: str, sample_ids: Sequence[str]) -> ErStatu
     table = open_table(path)
     cells = table.column(column)
     names = table.column(table.names[0])
-    ours = {*sample_ids, *map(patient_of, sample_ids)}
-    own = [cell for name, cell in zip(names, cells, strict=True) if name in ours]
-    odd = _not_understood(table.path.name, column, own)
+    odd = _not_understood(table.path.name, column, cells)
     rows: dict[str, bool] = {}
     for row, name in enumerate(names):
         text = cells[row].lower()
@@ -87,7 +85,7 @@ def er_from_table(path: Path, column: str, sample_ids: Sequence[str]) -> ErStatu
 
 
 def _not_understood(file_name: str, column: str, cells: Sequence[str]) -> str:
-    """Return the samples' words that are no status, with their numbers; raise if many."""
+    """Return the words that are no status, with their numbers; raise if many."""
     words = Counter(one for one in cells if one.casefold() not in POSITIVE | NEGATIVE | UNDECIDED)
     if not words:
         return ""
