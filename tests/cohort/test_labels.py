@@ -117,8 +117,10 @@ def test_receptor_names_are_known() -> None:
 
 def test_labels_of_another_spelling_are_matched_and_said(tmp_path: Path) -> None:
     text = "PATIENT,SITE,Subtype\nP1,A,luma\nP2,A,BASAL\nP3,A,LumB\nP4,A,Basal\nP5,A,Lum B\n"
+    text += "P6,A,LumA\n"
     found = read_labels(spec_of(tmp_path, text))
-    assert found.class_of == {"P1": "Luminal", "P2": "Basal", "P3": "Luminal", "P4": "Basal"}
+    classes = {"P1": "Luminal", "P2": "Basal", "P3": "Luminal", "P4": "Basal", "P6": "Luminal"}
+    assert found.class_of == classes
     assert found.left_out == {"P5": ("labels", "label 'Lum B' is in no class")}
     [note] = found.notes
     assert "'luma' as 'LumA' (1 rows)" in note
@@ -136,4 +138,5 @@ def test_patients_spelled_as_in_the_slides_table(tmp_path: Path) -> None:
     text = "PATIENT,SITE,Subtype\nbc.1,A,LumA\nBC-2\u200b,A,LumB\nX3,A,Basal\n7.0,A,Basal\n"
     found = read_labels(spec_of(tmp_path, text), ["BC-1", "BC-2", "3", "7"])
     assert set(found.class_of) == {"BC-1", "BC-2", "3", "7"}
-    assert any("3 ids of labels.csv are written otherwise" in note for note in found.notes)
+    assert any("2 ids of labels.csv are written otherwise" in note for note in found.notes)
+    assert any("2 ids are read in another form" in note for note in found.notes)

@@ -6,7 +6,7 @@ Normal-like samples of the expression table that are of nobody in the cohort.
 import difflib
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from crosstype.cohort.matching import spelled_as, spelling_note
 from crosstype.cohort.spec import CohortSpec
 from crosstype.errors import CohortError, ConfigError, Fault, TableError
 from crosstype.expression.read import Expression
+from crosstype.io.identifiers import note_on_ids
 from crosstype.io.tables import MISSING, Table, open_table
 from crosstype.tcga import canonical_id, comparable, is_tumour, patient_of, sample_type_of, site_of
 from crosstype.types import HOW_TO_NAME_PATIENTS, OVER_CLASSES, PATIENT_COLUMNS
@@ -281,6 +282,7 @@ def patient_rows(
         raise TableError(Fault(table.where(empty[0]), found, "Fill it in or remove the line."))
     spelled = spelled_as({patient_of(cell) for cell in cells}, like)
     if notes is not None:
+        notes.extend(note_on_ids(f"{table.path.name}, column {column!r}", cells))
         notes.extend(spelling_note(table.path.name, spelled))
     rows: dict[str, list[int]] = {}
     for row, cell in enumerate(cells):
@@ -376,11 +378,7 @@ def check_labels_found(
     listed = {canonical_id(label) for one in spec.classes for label in one.labels}
     for one in spec.classes:
         absent = [label for label in one.labels if canonical_id(label) not in present]
-        near = (
-            _nearest(absent[0], [label for label in present if label not in listed])
-            if absent
-            else []
-        )
+        near = _misspelled(absent[0], present, listed) if absent else []
         if near or len(absent) == len(one.labels):
             shown = ", ".join(map(repr, near or list(present)[:12])) or "none"
             raise CohortError(
@@ -392,11 +390,13 @@ def check_labels_found(
             notes.append(f"warning: {file_name}: no row has the label {names} of {one.name!r}")
 
 
-def _nearest(label: str, others: Sequence[str]) -> list[str]:
-    """Return the labels most like one, without the prefix of PAM50 labels, case and signs."""
+def _misspelled(label: str, present: Iterable[str], listed: Iterable[str]) -> list[str]:
+    """Return the unlisted labels that resemble this listed one, and no other listed one more."""
 
-    def bare(text: str) -> str:
+    def bare(text: str) -> str:  # without the prefix of PAM50 labels, case and signs
         return re.sub(r"[\W_]+", "", PAM50_PREFIX.sub("", text)).casefold()
 
-    of = {bare(one): one for one in others}
-    return [of[one] for one in difflib.get_close_matches(bare(label), list(of), 3, NEAR)]
+    of = {bare(one): one for one in present if one not in listed}
+    near = difflib.get_close_matches(bare(label), list(of), 3, NEAR)
+    names = sorted(map(bare, listed))
+    return [of[one] for one in near if difflib.get_close_matches(one, names, 1, 0) == [bare(label)]]

@@ -231,8 +231,14 @@ def inspect_slides(
     ]
     rows = without_copies(rows)
     files = {slide_id: path for slide_id, _, path in slides}
-    kinds = {row.slide_id: kind_of(row, files[row.slide_id]) for row in rows if not row.fault}
-    faults = minority_faults(kinds, spec.folder.name if spec.folder else "features")
+    kinds, faults = {}, {}
+    for row in rows:
+        try:
+            if not row.fault:
+                kinds[row.slide_id] = kind_of(row, files[row.slide_id])
+        except FeatureFileError as error:
+            faults[row.slide_id] = str(error)
+    faults |= minority_faults(kinds, spec.folder.name if spec.folder else "features")
     return [
         replace(row, n_tiles=0, fault=faults[row.slide_id]) if row.slide_id in faults else row
         for row in rows

@@ -65,11 +65,12 @@ class Table:
         if name not in self.names:
             fault = _no_column(self.path.name, name, self.names)
             raise TableError(replace(fault, remedy=f"{fault.remedy} {remedy}".rstrip()))
-        return [visible_text(cell) for cell in self.cells[str(self.names.index(name))].to_list()]
+        return self.cells[str(self.names.index(name))].str.strip_chars().to_list()
 
     def filled(self, name: str, remedy: str = "") -> list[str]:
         """Return a column's cells as `column`; empty where one is a word for a missing value."""
-        return ["" if cell.casefold() in MISSING else cell for cell in self.column(name, remedy)]
+        cells = map(visible_text, self.column(name, remedy))
+        return ["" if cell.casefold() in MISSING else cell for cell in cells]
 
     def column_called(self, wanted: str, usual: Sequence[str], remedy: str = "") -> list[str]:
         """Return a column's cells; for the default name, other usual names are accepted too.
