@@ -121,10 +121,13 @@ def test_init_writes_a_config_and_never_over_one(call: Call, tmp_path: Path) -> 
     assert code == 2
     assert "exists already" in one_line(err)
     assert path.read_text() == text
-    # As written it lacks the tables, and says which.
+    # As written it lacks the tables, and says which: all of them at once.
     code, _, err = call("run", path, "--out", tmp_path / "out")
     assert code == 2
-    one_line(err)
+    lines = err.splitlines()
+    assert len(lines) == 4
+    for name, line in zip(("features", "labels", "expression", "slides"), lines, strict=True):
+        assert f"] {name}" in line or "[features] folder" in line
 
 
 def test_init_fills_in_what_it_is_given(call: Call, tiny: Any, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Checks of consistency between settings; types, names and bounds are checked while reading."""
 
+from collections import Counter
 from difflib import get_close_matches
+from pathlib import Path
 
 from crosstype.config.run_spec import RunSpec
 from crosstype.errors import ConfigError
@@ -8,36 +10,38 @@ from crosstype.models.catalog import FITTED_BASELINES, LATE, MODEL_NAMES
 
 
 def check_ready(spec: RunSpec, *, needs_labels: bool) -> None:
-    """Raise ConfigError if the config lacks an input that a run needs.
+    """Raise ConfigError, with a line for each, if the config lacks inputs that a run needs.
 
     Args:
         spec: the settings.
         needs_labels: False for the features stage alone.
     """
-    _check_image_input(spec)
-    if not needs_labels:
-        return
+    faults = _faults_of_image_input(spec)
+    if needs_labels:
+        faults += _faults_of_tables(spec)
+        faults += _faults_of_covariates(spec)
+        if len(spec.cohort.classes) < 2:
+            faults.append(
+                f"[[cohort.classes]]: found {len(spec.cohort.classes)} classes, expected at least "
+                "two, each with a name and labels."
+            )
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+def _faults_of_tables(spec: RunSpec) -> list[str]:
+    """Return which tables are not set or not there."""
+    faults = []
     called = spec.cohort.labels_from_pam50 is not None
     if called and spec.cohort.labels is not None:
-        raise ConfigError("[cohort] labels and labels_from_pam50 are both set. Keep one of them.")
+        faults.append("[cohort] labels and labels_from_pam50 are both set. Keep one of them.")
     optional = ("slides", "labels") if called else ("slides",)
     for key in ("labels", "expression", "slides"):
         path = getattr(spec.cohort, key)
         if path is None and key not in optional:
-            raise ConfigError(f"[cohort] {key} is not set. Name the {key} table.")
+            faults.append(f"[cohort] {key} is not set. Name the {key} table.")
         if path is not None and not (path.is_file() or (key == "expression" and path.is_dir())):
-            raise ConfigError(f"[cohort] {key}: found {str(path)!r}, which is not there.")
-    _check_side_files(spec)
-    _check_covariates(spec)
-    if len(spec.cohort.classes) < 2:
-        raise ConfigError(
-            f"[[cohort.classes]]: found {len(spec.cohort.classes)} classes, expected at least two, "
-            "each with a name and labels."
-        )
-
-
-def _check_side_files(spec: RunSpec) -> None:
-    """Raise if any other file does not exist."""
+            faults.append(f"[cohort] {key}: found {str(path)!r}, which is not there.")
     named = {
         "[cohort] clinical": spec.cohort.clinical,
         "[expression] gene_names": spec.expression.gene_names,
@@ -47,44 +51,54 @@ def _check_side_files(spec: RunSpec) -> None:
         "[folds] file": spec.folds.file,
         "[evaluation] other_expression": spec.evaluation.other_expression,
     }
-    for key, path in named.items():
-        if path is not None and not path.exists():
-            raise ConfigError(f"{key}: found {str(path)!r}, which is not there.")
+    return [*faults, *_absent(named)]
 
 
-def _check_covariates(spec: RunSpec) -> None:
-    """Raise if covariates have no table, or the clinical table has no covariates."""
-    cohort = spec.cohort
+def _absent(named: dict[str, Path | None]) -> list[str]:
+    """Return which of these files do not exist."""
+    return [
+        f"{key}: found {str(path)!r}, which is not there."
+        for key, path in named.items()
+        if path is not None and not path.exists()
+    ]
+
+
+def _faults_of_covariates(spec: RunSpec) -> list[str]:
+    """Return whether covariates have no table, or the clinical table has no covariates."""
+    cohort, faults = spec.cohort, []
     if cohort.clinical is not None and not cohort.covariates:
-        raise ConfigError(
+        faults.append(
             f"[cohort] clinical: found {cohort.clinical.name!r}, but covariates names none of its "
             "columns. Name some, or remove clinical."
         )
     if cohort.covariates and cohort.clinical is None and cohort.labels is None:
-        raise ConfigError(
+        faults.append(
             "[cohort] covariates: there is neither a clinical nor a label table that could hold "
             "them. Set clinical."
         )
-    for name in cohort.covariates:
-        if cohort.covariates.count(name) > 1:
-            raise ConfigError(f"[cohort] covariates: {name!r} is listed twice. Remove one.")
+    repeated = [name for name, n in Counter(cohort.covariates).items() if n > 1]
+    return [
+        *faults,
+        *(f"[cohort] covariates: {o!r} is listed twice. Remove one." for o in repeated),
+    ]
 
 
-def _check_image_input(spec: RunSpec) -> None:
-    """Raise unless there is either a folder of slides or a folder of feature files."""
+def _faults_of_image_input(spec: RunSpec) -> list[str]:
+    """Return why there is not either a folder of slides or a folder of feature files."""
     slides, features = spec.slides.folder, spec.features.folder
     if slides is not None and features is not None:
-        raise ConfigError(
+        return [
             "[slides] folder and [features] folder are both set. Keep the first to extract "
             "features, the second to use those that exist."
-        )
-    if slides is not None and not slides.exists():
-        raise ConfigError(f"[slides] folder: found {str(slides)!r}, which is not there.")
-    if slides is None and (features is None or not features.is_dir()):
-        raise ConfigError(
+        ]
+    if slides is not None:
+        return _absent({"[slides] folder": slides, "[features] weights": spec.features.weights})
+    if features is None or not features.is_dir():
+        return [
             f"[features] folder: found {str(features or '')!r}, expected a folder of feature "
             "files; or set [slides] folder."
-        )
+        ]
+    return []
 
 
 def check_run(spec: RunSpec, file_name: str) -> None:
