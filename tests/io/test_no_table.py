@@ -32,7 +32,7 @@ def first(table: Table) -> Sequence[int]:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "pointer of Git LFS"),
         (b"<!DOCTYPE html>\n<html><body>404</body></html>", "web page"),
         (b"\n  <HTML>\n", "web page"),
-        (gzip.compress(b"X\n\0\0\0\3\0\4\1\0"), r"R object \(.rds\)"),
+        (gzip.compress(b"X\n\0\0\0\3\0\4\1\0", mtime=0), r"R object \(.rds\)"),
         (b"RDX3\nX\n", "R workspace"),
         (b"%PDF-1.7\n", "PDF"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 20, "Excel 97"),
