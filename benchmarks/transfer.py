@@ -29,7 +29,8 @@ from crosstype.expression.pipeline_state import align_genes
 from crosstype.expression.read import read_expression
 from crosstype.expression.sample_selection import select_samples
 from crosstype.expression.spec import ExpressionSpec
-from crosstype.features.store import feature_files_in, slide_id_of, table_slides
+from crosstype.features.slides_table import read_slides_table
+from crosstype.features.store import feature_files_in
 from crosstype.models.catalog import NETWORKS
 from crosstype.models.spec import ModelSpec
 from crosstype.protocol import protocol_named
@@ -96,8 +97,8 @@ def read_patients(data: Path) -> tuple[Patients, Patients, Patients]:
     labels = read_labels(CohortSpec(labels=folder / "labels.csv", classes=CLASSES)).class_of
     files = feature_files_in(folder / "features_hipt_vit256")
     paths: dict[str, list[Path]] = {}
-    for name, patient in table_slides(folder / "slides.csv", "PATIENT").items():
-        paths.setdefault(patient, []).append(files[slide_id_of(name)])
+    for slide_id, patient in read_slides_table(folder / "slides.csv", "PATIENT").patient_of.items():
+        paths.setdefault(patient, []).append(files[slide_id])
     bags = Bags(paths)
     usable = sorted(set(labels) & set(paths))
     own = read_expression(folder / "expression_rsem_909.tsv.gz", ExpressionSpec(), usable)

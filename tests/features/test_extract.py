@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
+from crosstype.config.read import read_config
 from crosstype.errors import FeatureFileError, SlideError
 from crosstype.features import tile_batches as pixels_module
 from crosstype.features.extract import hash_of_recipe
@@ -21,7 +22,10 @@ from crosstype.features.formats.writer import FeatureWriter, writing_features
 from crosstype.features.store import inspect_slides, read_bag
 from crosstype.features.tile_batches import AHEAD
 from crosstype.io.files import sha256_of
+from crosstype.progress import NoProgress
 from crosstype.slides.open import open_slide
+from crosstype.workflow.pipeline import run
+from crosstype.workflow.stage import Run
 
 from .fake_slides import (
     FakeEncoder,
@@ -402,3 +406,22 @@ def test_coarse_slides_are_faults_and_copies_one_slide(svs: Path, tmp_path: Path
     assert (faults["P1"], faults["P1 (1)"]) == ("", "the same file as P1")
     assert [row.slide_id for row in rows if row.failed] == ["coarse"]
     assert "5 micrometres per pixel (mpp), coarser than the 0.5" in faults["coarse"]
+
+
+def test_enlarged_tiles_are_warned_of(tmp_path: Path) -> None:
+    folder, said = tmp_path / "slides", []
+    folder.mkdir()
+    write_svs(folder / "a.svs", tissue_pixels(1), mpp=0.65)
+
+    class Heard(NoProgress):
+        def message(self, line: str) -> None:
+            said.append(line)
+
+    config = tmp_path / "c.toml"
+    config.write_text(
+        f'[slides]\nfolder = "{folder}"\n[tiles]\nn_tiles = 2\n'
+        '[features]\nencoder = "colour_texture"\n'
+    )
+    run(Run(read_config(config), tmp_path / "out", progress=Heard()), "features")
+    assert any("0.65 micrometres per pixel, coarser than the 0.5" in line for line in said)
+    assert any("tiles are enlarged 1.3-fold" in line for line in said)

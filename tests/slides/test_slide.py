@@ -306,6 +306,7 @@ def test_blobs_are_where_they_were_put(tmp_path):
         (2.5, 0.25, True),
         (1.0, 0.5, True),
         (0.5, 0.25, True),
+        (0.65, 0.5, False),  # warned of while it is extracted
         (0.55, 0.5, False),
         (0.5052, 0.5, False),
         (0.25, 0.5, False),

@@ -23,6 +23,7 @@ from crosstype.features.store import NO_FILE, FeatureRow, without_copies
 from crosstype.io.files import hash_of, statements_version
 from crosstype.progress import Progress
 from crosstype.slides.open import open_slide
+from crosstype.slides.slide import ENLARGED
 from crosstype.types import file_name_of
 
 MAKE_ROOM = "Free space or fix the disk, and run the same command: finished slides are kept."
@@ -93,10 +94,10 @@ def extract_slides(
             continue
         try:
             extract_slide(source, recipe, encoder, (path, out / "tiles"), sha256_of)
-            (n_tiles, n_features), left_out = _shape_of(path)
+            (n_tiles, n_features), warnings = _shape_of(path)
             row = replace(row, n_tiles=n_tiles, n_features=n_features, sha256=sha256_of(path))
-            if left_out:
-                progress.message(f"{source.slide_id}: {left_out}")
+            for warning in warnings:
+                progress.message(f"{source.slide_id}: {warning}")
         except (SlideError, FeatureFileError, EncoderError) as error:
             row = replace(row, fault=str(error))
         except OSError as error:
@@ -112,16 +113,22 @@ def extract_slides(
     return without_copies(rows, digests)
 
 
-def _shape_of(path: Path) -> tuple[tuple[int, int], str]:
-    """Return a file's numbers of tiles and features, and a message on damaged tiles, if any."""
+def _shape_of(path: Path) -> tuple[tuple[int, int], list[str]]:
+    """Return a file's numbers of tiles and features; warn of enlarged and of damaged tiles."""
     with h5py.File(path, "r", locking=False) as file:
         n_tiles, n_features = file["features"].shape
         damaged = file[DAMAGED][:] if DAMAGED in file else np.zeros((0, 2))
-    if not len(damaged):
-        return (n_tiles, n_features), ""
-    x, y = damaged[0]
-    message = f"{len(damaged)} damaged tiles were left out, the first at ({x},{y})"
-    return (n_tiles, n_features), message
+        mpp, slide_mpp = (float(file.attrs.get(name, np.nan)) for name in ("mpp", "slide_mpp"))
+    warnings = []
+    if slide_mpp > mpp * ENLARGED:
+        warnings.append(
+            f"warning: {slide_mpp:g} micrometres per pixel, coarser than the {mpp:g} of [tiles] "
+            f"mpp: tiles are enlarged {slide_mpp / mpp:.1f}-fold and show no more detail"
+        )
+    if len(damaged):
+        x, y = damaged[0]
+        warnings.append(f"{len(damaged)} damaged tiles were left out, the first at ({x},{y})")
+    return (n_tiles, n_features), warnings
 
 
 def check_notes(rows: Sequence[FeatureRow], out: Path) -> list[str]:

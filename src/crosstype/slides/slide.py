@@ -23,8 +23,9 @@ LEAST_MPP, MOST_MPP = 0.05, 20.0
 MPP_TOLERANCE = 0.02
 """Relative deviation of scanners' pixels from their nominal size: a level this near to the
 requested mpp, or to a whole multiple, is not resampled. 0.2528 um/px is read as 0.5 by halving."""
-MOST_ENLARGED = 1.2
-"""Pixels may be this much larger than requested: 20x slides measure up to 0.6 um per pixel."""
+ENLARGED, MOST_ENLARGED = 1.2, 1.9
+"""Pixels this much larger than requested are warned of, and refused. 20x slides measure up to
+0.6 um per pixel; at half the resolution, or with a tag off by ten, detail is lost."""
 STRIP_PX = 1 << 24
 """Thumbnails are read in strips of about this many pixels at most, to limit memory."""
 LANCZOS_REACH = 3
