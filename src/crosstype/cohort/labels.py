@@ -16,7 +16,7 @@ from crosstype.cohort.spec import CohortSpec
 from crosstype.errors import CohortError, ConfigError, Fault, TableError
 from crosstype.expression.read import Expression
 from crosstype.io.identifiers import note_on_ids
-from crosstype.io.tables import MISSING, Table, open_table
+from crosstype.io.tables import Table, is_missing, open_table
 from crosstype.tcga import canonical_id, comparable, is_tumour, patient_of, sample_type_of, site_of
 from crosstype.types import HOW_TO_NAME_PATIENTS, OVER_CLASSES, PATIENT_COLUMNS
 
@@ -275,7 +275,7 @@ def patient_rows(
         TableError: there is no such column, or a row names no patient.
     """
     cells = table.column_called(column, PATIENT_COLUMNS, HOW_TO_NAME_PATIENTS)
-    empty = [row for row, cell in enumerate(cells) if cell.casefold() in MISSING]
+    empty = [row for row, cell in enumerate(cells) if is_missing(cell)]
     if empty:
         more = f" (and in {len(empty) - 1} other rows)" if len(empty) > 1 else ""
         found = f"no patient in column {column!r}{more}"

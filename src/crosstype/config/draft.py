@@ -9,7 +9,7 @@ from crosstype.cohort.labels import PAM50_LABEL, PAM50_PREFIX, RECEPTOR_LABEL
 from crosstype.cohort.spec import ClassSpec
 from crosstype.config.toml import commented_toml, toml
 from crosstype.errors import ConfigError
-from crosstype.io.tables import MISSING, Table, open_table
+from crosstype.io.tables import Table, is_missing, open_table
 from crosstype.types import PATIENT_COLUMNS
 
 EXAMPLE = {
@@ -111,7 +111,9 @@ def _from(folder: Path, path: Path) -> str:
 
 def _columns_and_classes(table: Table) -> tuple[dict[tuple[str, str], str], tuple[ClassSpec, ...]]:
     """Return the settings of the label table's columns, and its classes."""
-    cells = {name: [one for one in table.column(name) if not _missing(one)] for name in table.names}
+    cells = {
+        name: [one for one in table.column(name) if not is_missing(one)] for name in table.names
+    }
     columns = {}
     patient = table.name_among(PATIENT_COLUMNS)
     if patient is None:
@@ -124,10 +126,6 @@ def _columns_and_classes(table: Table) -> tuple[dict[tuple[str, str], str], tupl
         return columns, ()
     columns["cohort", "label_column"] = toml(label)
     return columns, _classes(sorted(set(cells[label])))
-
-
-def _missing(cell: str) -> bool:
-    return cell.strip().casefold() in MISSING
 
 
 def _label_column(cells: Mapping[str, list[str]]) -> str | None:

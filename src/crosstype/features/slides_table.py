@@ -6,8 +6,8 @@ from pathlib import Path
 
 from crosstype.errors import Fault, TableError
 from crosstype.features.slide_names import slide_id_of
-from crosstype.io.identifiers import is_missing, note_on_ids
-from crosstype.io.tables import Table, open_table
+from crosstype.io.identifiers import note_on_ids
+from crosstype.io.tables import Table, is_missing, open_table
 from crosstype.slides.slide import HOW_TO_GIVE_MPP
 from crosstype.tcga import TCGA_BARCODE, patient_of
 from crosstype.types import (

@@ -15,9 +15,16 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "statements_version",
             "write_text",
         ],
-        "identifiers": ["is_missing", "note_on_ids"],
+        "identifiers": ["note_on_ids"],
         "number_table": ["NumberTable", "read_number_table"],
         "schema": ["TableSchema"],
-        "tables": ["Table", "open_table", "read_stage_table", "read_table", "write_table"],
+        "tables": [
+            "Table",
+            "is_missing",
+            "open_table",
+            "read_stage_table",
+            "read_table",
+            "write_table",
+        ],
     },
 )

@@ -1,14 +1,8 @@
-"""Identifiers in tables: missing ones, and their canonical form."""
+"""Identifiers in tables, and their canonical form."""
 
 from collections.abc import Sequence
 
-from crosstype.io.tables import MISSING
 from crosstype.tcga import canonical_id
-
-
-def is_missing(cell: str) -> bool:
-    """Return whether a cell is empty or a word for a missing value, such as NA or None."""
-    return cell.strip().casefold() in MISSING
 
 
 def note_on_ids(where: str, ids: Sequence[str]) -> list[str]:

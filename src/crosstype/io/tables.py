@@ -25,6 +25,11 @@ MISSING = frozenset(
 """Spellings of missing values, in lower case and without surrounding blanks."""
 
 
+def is_missing(cell: str) -> bool:
+    """Return whether a cell is empty or a word for a missing value, such as NA or None."""
+    return cell.strip().casefold() in MISSING
+
+
 @dataclass(frozen=True)
 class Table:
     """A table with cells as strings, exactly as written.
@@ -70,7 +75,7 @@ class Table:
     def filled(self, name: str, remedy: str = "") -> list[str]:
         """Return a column's cells as `column`; empty where one is a word for a missing value."""
         cells = map(visible_text, self.column(name, remedy))
-        return ["" if cell.casefold() in MISSING else cell for cell in cells]
+        return ["" if is_missing(cell) else cell for cell in cells]
 
     def column_called(self, wanted: str, usual: Sequence[str], remedy: str = "") -> list[str]:
         """Return a column's cells; for the default name, other usual names are accepted too.

@@ -23,7 +23,7 @@ from crosstype.expression.annotation import (
 )
 from crosstype.expression.matrix import RawExpression
 from crosstype.io.number_table import NumberTable, read_number_table
-from crosstype.io.tables import MISSING, Table
+from crosstype.io.tables import Table, is_missing
 from crosstype.tcga import TCGA_BARCODE, comparable, patient_of
 
 SYMBOL_COLUMNS = (
@@ -86,7 +86,7 @@ def text_columns(table: Table, known: Collection[str], keep: Collection[str] = (
 def _is_id_column(cells: pl.Series, known: Collection[str]) -> bool:
     """Return whether at least half of a column's cells are known patients or TCGA barcodes."""
     texts = [cell.strip() for cell in cells.to_list()]
-    filled = [text for text in texts if text.casefold() not in MISSING]
+    filled = [text for text in texts if not is_missing(text)]
     matches = max(n_known(filled, known), _n_barcodes(filled))
     return bool(filled) and matches * 2 >= len(filled)
 
